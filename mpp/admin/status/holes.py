@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
 
 from mpp.core.coverage import Hole, Job, Missing
-from mpp.core.intervals import Intervals
+from mpp.core.facts import Gap
 from mpp.core.text.humanize import clock, listing, moment
 
 
@@ -41,39 +41,49 @@ class HistoryHole:
         return min(self.end, now) - self.start
 
 
-def found(missing: Missing, jobs: Mapping[str, Job], since: float, now: float) -> tuple[HistoryHole, ...]:
+def found(missing: Missing, jobs: Mapping[str, Job], gaps: Sequence[Gap], since: float, now: float) -> tuple[HistoryHole, ...]:
     """
     Return the holes of a server, the oldest first.
 
     :param jobs: all jobs of the pool.
+    :param gaps: the result of ``missing.gaps(jobs)``, which the caller needs too.
     :param since: the time of the server's oldest data; before it there are no holes.
     """
-    # What begins later than now was found by a clock that is ahead.
-    past = missing.only(Intervals.of([(since, math.inf)]))
-    times = [pair for pair in past.times if pair[0] < now]
-    starts = [start for start, _ in times]
-    parts: list[list[tuple[str, Hole]]] = [[] for _ in times]
-    for job, holes in past.jobs.items():
+    spans = _spans(gaps, since, now)
+    starts = [start for start, _, _ in spans]
+    parts: list[list[tuple[str, Hole]]] = [[] for _ in spans]
+    for job, holes in missing.jobs.items():
         for hole in holes:
-            if hole.start < now:
-                parts[bisect_right(starts, hole.start) - 1].append((job, hole))
-    shares = [0.0] * len(times)
-    for gap in past.gaps(jobs):
-        if gap.start < now:
-            place = bisect_right(starts, gap.start) - 1
-            shares[place] = max(shares[place], gap.share)
+            if hole.end > since and hole.start < now:
+                parts[bisect_right(starts, max(hole.start, since)) - 1].append((job, hole))
     total = sum(job.targets for job in jobs.values())
-    return tuple(_hole(*each, total) for each in zip(times, parts, shares, strict=True))
+    return tuple(_hole(*each, total) for each in zip(spans, parts, strict=True))
 
 
-def _hole(times: tuple[float, float], parts: list[tuple[str, Hole]], share: float, total: int) -> HistoryHole:
+def _spans(gaps: Sequence[Gap], since: float, now: float) -> list[tuple[float, float, float]]:
+    """Return start, end and largest missing share of each time without an interruption in which data is missing."""
+    found: list[tuple[float, float, float]] = []
+    for gap in gaps:
+        # A hole that begins later than now was found by a clock that is ahead.
+        if gap.end > since and gap.start < now:
+            start = max(gap.start, since)
+            if found and start <= found[-1][1]:
+                first, _, share = found[-1]
+                found[-1] = (first, gap.end, max(share, gap.share))
+            else:
+                found.append((start, gap.end, gap.share))
+    return found
+
+
+def _hole(span: tuple[float, float, float], parts: list[tuple[str, Hole]], total: int) -> HistoryHole:
+    start, end, share = span
     names = tuple(sorted({job for job, _ in parts}))
     if share >= 1.0 or not names:
-        return HistoryHole(*times, total, total)
+        return HistoryHole(start, end, total, total)
     if len(names) == 1:
         most = max((hole for _, hole in parts), key=lambda hole: hole.missing)
-        return HistoryHole(*times, most.missing, most.of, names)
-    return HistoryHole(*times, max(1, round(share * total)), total, names)
+        return HistoryHole(start, end, most.missing, most.of, names)
+    return HistoryHole(start, end, max(1, round(share * total)), total, names)
 
 
 def words(hole: HistoryHole, now: float) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from mpp.admin.status import drift_section, history_section
+from collections.abc import Mapping
+
+from mpp.admin.status import history_section as histories
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
+from mpp.admin.status.history_section import ServerHistory
 from mpp.admin.status.html import explain_form, frame, pairs, text
 from mpp.admin.status.links import Links, linked, links_to, place_of
-from mpp.admin.status.report import BackendReport
+from mpp.admin.status.report import BackendReport, Report
 from mpp.admin.status.sparkline import picture
 from mpp.core.facts import ServerState
 from mpp.core.model import Backend
@@ -17,11 +20,15 @@ from mpp.coverage import drift
 from mpp.security.web_config import protection as guarded
 from mpp.selection.recent import Event, TrafficSpan
 
+Known = Mapping[Backend, ServerHistory]
+"""The histories of the servers; empty if they are not compared."""
+
 _LEGEND = (
     "Bars: responses, errors of the server (red) and attempts repeated on another server (amber) in ten seconds each. "
     "Ribbon: selected (green), standby (gray), replaying its WAL (amber), ejected or unusable (red)."
 )
 _EVENTS = 15
+_NAMED = 4
 
 
 def render(view: StatusView) -> bytes:
@@ -29,14 +36,15 @@ def render(view: StatusView) -> bytes:
     report = reports.make(view)
     many = len(report.backends) > reports.FEW
     links = links_to([each.backend for each in report.backends])
-    cards = "".join(_card(each, view, links, folded=many) for each in report.backends)
+    known = histories.histories(view)
+    cards = "".join(_card(each, view, links, known.get(each.backend), folded=many) for each in report.backends)
     main = "".join(
         (
             f'<section id="verdict" class="verdict {report.level}"><p>{linked(report.verdict, links)}</p>'
-            f"<p>{text(report.count)}</p>{_histories(view, links)}",
+            f"<p>{text(report.count)}</p>{_histories(known, links)}",
             f"{_guards(view)}</section>",
-            _part("servers", f'<div class="cards">{cards}</div>{_legend(view)}' if cards else ""),
-            _part("drift", drift_section.section(report, links)),
+            _part("servers", f'<div class="cards">{cards}</div>{_legend(known)}' if cards else ""),
+            _part("drift", _drift(report, known, links)),
             _part("events", _events(view, links)),
             _part("locators", _locators(view)),
             _part("itself", f"<h2>mpp itself</h2>{_itself(view)}"),
@@ -58,13 +66,13 @@ def _part(name: str, inner: str) -> str:
     return f'<section id="{name}">{inner}</section>'
 
 
-def _legend(view: StatusView) -> str:
-    legend = f"{_LEGEND}<br>{history_section.LEGEND}" if history_section.is_shown(view) else _LEGEND
+def _legend(known: Known) -> str:
+    legend = f"{_LEGEND}<br>{histories.LEGEND}" if known else _LEGEND
     return f'<p class="soft small">{legend}</p>'
 
 
-def _histories(view: StatusView, links: Links) -> str:
-    told = history_section.summary(view)
+def _histories(known: Known, links: Links) -> str:
+    told = histories.summary(known.values())
     return f"<p>{linked(told, links)}</p>" if told else ""
 
 
@@ -76,7 +84,7 @@ def _guards(view: StatusView) -> str:
 _MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
 
 
-def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) -> str:
+def _card(each: BackendReport, view: StatusView, links: Links, history: ServerHistory | None, *, folded: bool) -> str:
     replay = each.observation.replay
     progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
     facts = _known(each, view)
@@ -87,7 +95,7 @@ def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) 
         f'<article id="{place_of(each.backend)}" class="card {each.level} {each.role}">'
         f'<div class="head"><h3>{_server(each.backend)}</h3><span class="badge {calm}">{each.role}</span></div>'
         f'<p class="why">{linked(each.why, links)}</p><figure>{progress}{picture(each.recent)}</figure>'
-        f'<div>{_traffic(each)}</div><div class="history">{history_section.section(each, view)}</div><div>{facts}</div></article>'
+        f'<div>{_traffic(each)}</div><div class="history">{histories.section(history)}</div><div>{facts}</div></article>'
     )
 
 
@@ -168,6 +176,49 @@ def _configuration(server_state: ServerState, now: float) -> str:
     loaded = "" if server_state.config_at is None else f"loaded {ago(now - server_state.config_at)}"
     failed = ' <span class="bad">the last reload failed</span>' if server_state.reload_ok is False else ""
     return text(" ".join(filter(None, (server_state.config_hash[:8], loaded)))) + failed
+
+
+_DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}
+
+
+def _drift(report: Report, known: Known, links: Links) -> str:
+    """Return the differences as HTML; empty if there are not two servers."""
+    if len(report.backends) < 2:
+        return ""
+    rows = _differences(report, links) + _always_missing(known, links)
+    if rows:
+        intro = "Servers that differ give different responses to the same query."
+        return f'<h2>Drift</h2><p class="soft small">{intro}</p><div class="scroll"><table>{rows}</table></div>'
+    if not report.comparable:
+        return '<h2>Drift</h2><p class="soft">Not known: fewer than two servers can be compared at the moment.</p>'
+    return '<h2>Drift</h2><p class="soft">None: the healthy servers report no difference.</p>'
+
+
+def _differences(report: Report, links: Links) -> str:
+    return "".join(
+        _row(_DRIFT_LOOKS[each.level], each.kind, each.text, [_group(value, names, links) for value, names in each.groups])
+        for each in report.drift
+    )
+
+
+def _always_missing(known: Known, links: Links) -> str:
+    """Return the row of targets that a server never had, although another one has them."""
+    groups = [_group(histories.never_had(each), (each.backend.name,), links) for each in known.values() if each.drift]
+    told = "The server never had some targets that another one has, in all of the compared time."
+    return _row("soft", "history", told, groups) if groups else ""
+
+
+def _row(look: str, kind: str, told: str, groups: list[str]) -> str:
+    inner = f'{text(told)}<br><span class="soft">{"<br>".join(groups)}</span>'
+    return f'<tr><th class="{look}">{kind}</th><td>{inner}</td></tr>'
+
+
+def _group(value: str, names: tuple[str, ...], links: Links) -> str:
+    """Return a value and the servers that have it as HTML; of many servers the first ones, and the others in a tooltip."""
+    shown = ", ".join(linked(name, links) for name in names[:_NAMED])
+    if len(names) > _NAMED:
+        shown = f'<span title="{text(", ".join(names))}">{len(names)} servers: {shown} and {len(names) - _NAMED} others</span>'
+    return f"{shown}: {text(value)}"
 
 
 def _server(backend: Backend) -> str:

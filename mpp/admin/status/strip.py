@@ -56,7 +56,7 @@ def drawn(strip: Strip, label: str) -> str:
     """
     Return the picture as HTML.
 
-    :param label: what it shows, plain text, for readers who do not see it.
+    :param label: what it shows, plain text, for readers that do not see it.
     """
     oldest = strip.x(strip.oldest)
     compared = max(oldest, strip.x(strip.compared))

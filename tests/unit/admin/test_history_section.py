@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.status import html_page, report
-from mpp.admin.status.history_section import MOST_JOBS, MOST_SHOWN, section, summary
+from mpp.admin.status.history_section import MOST_JOBS, MOST_SHOWN, histories, section, summary
 from mpp.admin.status.holes import HistoryHole, found, words
 from mpp.admin.status.strip import COLUMNS, Strip, drawn
 from mpp.core.coverage import Coverage, Hole, Job, Missing
@@ -29,7 +29,7 @@ class WordsTests(SynchronousTestCase):
 
     def words(self, missing: Missing, since: float = NOW - 15 * DAY) -> list[str]:
         """Return the words for all holes, oldest first."""
-        return [words(hole, NOW) for hole in found(missing, JOBS, since, NOW)]
+        return [words(hole, NOW) for hole in found(missing, JOBS, missing.gaps(JOBS), since, NOW)]
 
     def test_one_job(self) -> None:
         """A hole of one job is told with its times, its targets and its job."""
@@ -62,7 +62,7 @@ class WordsTests(SynchronousTestCase):
     def test_unknown_jobs(self) -> None:
         """Before the jobs are known no number of targets is invented."""
         missing = Missing.of(Intervals.of([(TODAY, TODAY + 60)]), {})
-        (hole,) = found(missing, {}, NOW - DAY, NOW)
+        (hole,) = found(missing, {}, missing.gaps({}), NOW - DAY, NOW)
         self.assertEqual(words(hole, NOW), "lacks 00:00:00 to 00:01:00, all targets")
 
     def test_before_its_oldest_data(self) -> None:
@@ -117,13 +117,13 @@ class SectionTests(SynchronousTestCase):
     def section(self, missing: Missing, **more: Any) -> str:
         """Return what the page shows of the second server's history."""
         shown = view(well(A), well(B), **{"coverage": Coverage(JOBS, {B: missing}), "looked_back": FINISHED} | more)
-        return section(report.make(shown).backends[1], shown)
+        return section(histories(shown).get(B))
 
     def test_without_comparison(self) -> None:
         """Without a look back (--no-coverage), and without a second server, nothing is claimed."""
         self.assertEqual(self.section(Missing(), looked_back={}, coverage=Coverage()), "")
         alone = view(well(A), looked_back={A: Progress()})
-        self.assertEqual(section(report.make(alone).backends[0], alone), "")
+        self.assertEqual(section(histories(alone).get(A)), "")
 
     def test_two_strips(self) -> None:
         """One strip shows the last day and one all of the history, each with a text for those who do not see it."""
@@ -136,12 +136,12 @@ class SectionTests(SynchronousTestCase):
     def test_young(self) -> None:
         """Servers with less than a day of data have one strip."""
         shown = view(*(well(each, facts_oldest=NOW - 7200) for each in (A, B)), looked_back=FINISHED)
-        self.assertEqual(section(report.make(shown).backends[1], shown).count("<svg"), 1)
+        self.assertEqual(section(histories(shown)[B]).count("<svg"), 1)
 
     def test_shorter_history(self) -> None:
         """The strips of all servers have the same scale; the shorter history begins later, and is no hole."""
         shown = view(well(A), well(B, facts_oldest=NOW - 3 * DAY), looked_back=FINISHED)
-        html = section(report.make(shown).backends[1], shown)
+        html = section(histories(shown)[B])
         self.assertIn('<rect class="has" x="384.0"', html)
         self.assertNotIn("lacks", html)
 
@@ -187,15 +187,15 @@ class PageTests(SynchronousTestCase):
         shown = self.shown(Missing.of(Intervals.of([(NOW - 7200, NOW - 3600)]), {}))
         made = report.make(shown)
         self.assertEqual((made.level, [each.level for each in made.backends]), ("good", ["good", "good"]))
-        self.assertIn("prom-b:9090/x has holes in its history", summary(shown))
+        self.assertIn("prom-b:9090/x has holes in its history", summary(histories(shown).values()))
         html = html_page.render(shown).decode()
         self.assertIn("has holes in its history; a query for such a time goes to the server that lacks least of it.", html)
         self.assertEqual(html.count('<svg class="strip"'), 4)
 
     def test_no_hole(self) -> None:
         """Without holes it is said that there are none, once all is compared."""
-        self.assertEqual(summary(self.shown(Missing())), "The histories of the servers have no known holes.")
-        self.assertEqual(summary(view(well(A), well(B))), "")
+        self.assertEqual(summary(histories(self.shown(Missing())).values()), "The histories of the servers have no known holes.")
+        self.assertEqual(summary(histories(view(well(A), well(B))).values()), "")
 
     def test_always_missing(self) -> None:
         """What a server never had is listed in the section on drift."""
