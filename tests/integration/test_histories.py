@@ -77,6 +77,11 @@ class HistoriesTests(SynchronousTestCase):
         weight = mpp.metric("mpp_backend_missing_target_seconds", backend=self.servers["a"].address)
         self.assertLess(abs(weight - (13 * 600 + 5 * 3 * 3600)), 13 * 2 * WINDOW + 5 * 2 * WINDOW + 13 * 120)
         self.assertIn("compared the last 2d 12h of 2 servers", mpp.log())
+        page = fetch(mpp.port, "/mpp/status")[2].decode()
+        self.assertEqual(page.count('<svg class="strip"'), 4)
+        self.assertIn("all of it is compared with the other servers", page)
+        self.assertRegex(page, "<li>lacks [0-9 :-]+ to [0-9 :-]+, 5 of 10 targets of the job node</li>")
+        self.assertRegex(page, "<li>lacks [0-9 :-]+ to [0-9 :-]+, all 13 targets</li>")
 
     def test_switched_off(self) -> None:
         """Nothing is asked with --no-coverage."""
