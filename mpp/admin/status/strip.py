@@ -87,13 +87,15 @@ def _holes(strip: Strip) -> list[str]:
 
 def _deepest(strip: Strip) -> list[float]:
     """Return the largest missing share in each column."""
-    deepest = [0.0] * COLUMNS
+    deepest, scale = [0.0] * COLUMNS, COLUMNS / (strip.end - strip.start)
+    begin = max(strip.start, strip.oldest)
     for gap in strip.gaps:
-        start, end = max(gap.start, strip.start, strip.oldest), min(gap.end, strip.end)
-        if start < end:
-            first = int(strip.x(start) / _COLUMN)
-            for column in range(first, max(first + 1, math.ceil(strip.x(end) / _COLUMN))):
-                deepest[min(column, COLUMNS - 1)] = max(deepest[min(column, COLUMNS - 1)], gap.share)
+        if gap.end > begin and gap.start < strip.end:
+            first = int((max(gap.start, begin) - strip.start) * scale)
+            last = math.ceil((min(gap.end, strip.end) - strip.start) * scale)
+            for column in range(min(first, COLUMNS - 1), min(max(last, first + 1), COLUMNS)):
+                if gap.share > deepest[column]:
+                    deepest[column] = gap.share
     return deepest
 
 
