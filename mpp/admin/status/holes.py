@@ -56,6 +56,9 @@ def found(missing: Missing, jobs: Mapping[str, Job], gaps: Sequence[Gap], since:
         for hole in holes:
             if hole.end > since and hole.start < now:
                 parts[bisect_right(starts, max(hole.start, since)) - 1].append((job, hole))
+    whole = {bisect_right(starts, max(start, since)) - 1 for start, end in missing.whole if end > since and start < now}
+    for place in whole:
+        parts[place] = []
     total = sum(job.targets for job in jobs.values())
     return tuple(_hole(*each, total) for each in zip(spans, parts, strict=True))
 
@@ -78,7 +81,7 @@ def _spans(gaps: Sequence[Gap], since: float, now: float) -> list[tuple[float, f
 def _hole(span: tuple[float, float, float], parts: list[tuple[str, Hole]], total: int) -> HistoryHole:
     start, end, share = span
     names = tuple(sorted({job for job, _ in parts}))
-    if share >= 1.0 or not names:
+    if not names:
         return HistoryHole(start, end, total, total)
     if len(names) == 1:
         most = max((hole for _, hole in parts), key=lambda hole: hole.missing)
@@ -103,6 +106,7 @@ def _targets(hole: HistoryHole) -> Iterator[str]:
     if not hole.of:
         yield "all targets"
         return
-    yield f"all {hole.of:,} targets" if hole.missing >= hole.of else f"{hole.missing:,} of {hole.of:,} targets"
+    every = "the only target" if hole.of == 1 else f"all {hole.of:,} targets"
+    yield every if hole.missing >= hole.of else f"{hole.missing:,} of {hole.of:,} targets"
     if hole.jobs:
         yield f" of the job{'s' if len(hole.jobs) > 1 else ''} {listing(hole.jobs)}"

@@ -59,6 +59,23 @@ class WordsTests(SynchronousTestCase):
         missing = Missing.of(NEVER, {"web": [Hole(TODAY + 60, math.inf, 1, 4)]})
         self.assertEqual(self.words(missing), ["lacks 00:01:00 until now, 1 of 4 targets of the job web"])
 
+    def test_few_targets_now(self) -> None:
+        """A hole keeps its own numbers of targets while the servers have few targets, such as after their start."""
+        missing = Missing.of(NEVER, {"node": [Hole(TODAY, TODAY + 60, 5, 10)]})
+        jobs = {"node": Job(2, 30.0)}
+        (hole,) = found(missing, jobs, missing.gaps(jobs), NOW - DAY, NOW)
+        self.assertEqual(words(hole, NOW), "lacks 00:00:00 to 00:01:00, 5 of 10 targets of the job node")
+
+    def test_only_target(self) -> None:
+        """A job of one target has no number."""
+        missing = Missing.of(NEVER, {"app": [Hole(TODAY, TODAY + 60, 1, 1)]})
+        self.assertEqual(self.words(missing), ["lacks 00:00:00 to 00:01:00, the only target of the job app"])
+
+    def test_edges_of_a_restart(self) -> None:
+        """Where all jobs are missing, the jobs that are missing somewhat longer are not named."""
+        missing = Missing.of(Intervals.of([(TODAY + 30, TODAY + 60)]), {"web": [Hole(TODAY, TODAY + 30, 1, 4)]})
+        self.assertEqual(self.words(missing), ["lacks 00:00:00 to 00:01:00, all 84 targets"])
+
     def test_unknown_jobs(self) -> None:
         """Before the jobs are known no number of targets is invented."""
         missing = Missing.of(Intervals.of([(TODAY, TODAY + 60)]), {})
