@@ -115,6 +115,41 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual({text for _, _, text in found(in_dashboard("file.json", source))}, {"A dashboard", "A panel"})
 
 
+PLANTED = {
+    "docstring of a module": '"""The server who answers."""',
+    "docstring of a class": 'class Server:\n    """A server that is told the time."""',
+    "docstring of a function": 'def ask():\n    """Ask whoever is there for the time."""',
+    "beginning of a docstring": 'def ask():\n    """Gives the time of the server."""',
+    "docstring of an attribute": 'LIMIT = 3\n"""Those that are left."""',
+    "comment": "x = 1  # Nobody needs it.",
+    "log message": '_log.warn("{backend} tells {problem}", backend=backend, problem=problem)',
+    "formatted text": 'raise ConfigError(f"{name} takes no {value} any more")',
+    "help of an option": 'Option("--port", GENERAL, "the port that everyone connects to", parse_port)',
+    "HELP of a metric": 'COUNTERS = {"mpp_requests": ("Requests of those that wait.", ("backend",))}',
+    "text of a page": 'PAGE = "<p>It serves like a server that <em>is well</em></p>"',
+}
+
+
+class PlantedTests(SynchronousTestCase):
+    """Faults that were put into each kind of text."""
+
+    def test_python(self) -> None:
+        """A fault in any text of a module is found, once."""
+        for kind, source in PLANTED.items():
+            self.assertEqual(len([fault for each in in_python("file.py", source) for fault in RULES.faults(each)]), 1, kind)
+
+    def test_others(self) -> None:
+        """So is a fault in a comment of a script or rule, in an annotation, and in a text of a dashboard."""
+        dashboard = json.dumps({"panels": [{"title": "What runs"}]})
+        planted = {
+            "comment": in_yaml("file.yml", "# Somebody has to look."),
+            "annotation": in_yaml("file.yml", "annotations: {summary: The certificate in force has expired}"),
+            "dashboard": in_dashboard("file.json", dashboard),
+        }
+        for kind, texts in planted.items():
+            self.assertEqual(len([fault for each in texts for fault in RULES.faults(each)]), 1, kind)
+
+
 class RulesTests(SynchronousTestCase):
     """What is a fault."""
 
