@@ -59,7 +59,7 @@ class Parking:
 
     @property
     def _places(self) -> int:
-        """The number of paused responses that may go on without a slot; at most half of the connections that a server accepts."""
+        """The maximum number of paused responses without a slot: at most half of the connections that the server accepts."""
         limit = self._growth.counts.limit
         return self._pool.max_active if limit is None else min(self._pool.max_active, limit // 2)
 
