@@ -93,7 +93,8 @@ def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
     if kind in (DataKind.INSTANT, DataKind.RANGE):
         return _query(kind, texts, round(now * 1000))
     values = _values(texts)
-    start, end = _time(values.get(b"start"), -_END_MS), _time(values.get(b"end"), _END_MS)
+    # A request for names of all time is understood as one for what there is: some gap is always in it, and matters to no name.
+    start, end = _time(values.get(b"start"), None), _time(values.get(b"end"), round(now * 1000))
     queries = _all(texts, b"query" if kind is DataKind.EXEMPLARS else b"match[]")
     if start is None or end is None or len(queries) > _MOST_SELECTORS:
         return None

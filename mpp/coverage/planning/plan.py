@@ -202,8 +202,10 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
         # Only times at which there is a step count.
         at = Intervals.of((s, e) for s, e in at if steps.time(steps.after(int(s) - 1)) < e)
         if at:
-            missing |= lacks.lacked(part.backend, at)
-            avoidable |= any(at - lacks.material(each) for each in candidates)
+            lacked = lacks.lacked(part.backend, at)
+            missing |= lacked
+            # The edges of holes are known to a window each.
+            avoidable |= any((lacked - lacks.lacked(each, at)).measure > 2 * lacks.window for each in candidates)
     if not missing:
         return QueryPlan(parts)
     text = f"mpp: no server has all data from {written(missing)}"

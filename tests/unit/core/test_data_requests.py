@@ -109,10 +109,11 @@ class SeriesTests(SynchronousTestCase):
     """Requests without an evaluation."""
 
     def test_selectors_and_times(self) -> None:
-        """All selectors count, however their name is written; without times all of history does."""
+        """All selectors count, however their name is written; without an end they are for now."""
         found = asked("/api/v1/series?match[]=up&start=5&match%5B%5D=a&end=9")
         self.assertEqual(found, DataRequest(DataKind.SERIES, (b"up", b"a"), 5000, 9000))
-        self.assertEqual(asked("/api/v1/labels"), DataRequest(DataKind.SERIES, (), -(10**13), 10**13))
+        self.assertEqual(asked("/api/v1/labels?start=5"), DataRequest(DataKind.SERIES, (), 5000, 1_700_000_000_500))
+        self.assertIsNone(asked("/api/v1/labels"), "names of all time are what each server has")
         found = asked("/api/v1/query_exemplars?query=a&start=5&end=9")
         self.assertEqual(found, DataRequest(DataKind.EXEMPLARS, (b"a",), 5000, 9000))
 
