@@ -31,6 +31,8 @@ MOST_BYTES = 300_000
 MOST_STEPS = 11_000
 """Steps that Prometheus evaluates for one query."""
 
+# A hole of few targets is judged by three windows, see `mpp.coverage.holes`.
+_WINDOWS_OF_A_HOLE = 3
 _VALUE_BYTES = 24
 _SERIES_BYTES = 100
 # Characters with a meaning in a regular expression of RE2 outside of brackets.
@@ -144,8 +146,8 @@ def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, J
     """
     Return the times to query again for all targets, the newest first.
 
-    Of a long time only both ends are queried: a window of `COARSE_S` on each side of each edge. The time between them is presumed
-    to be as bad as the ends.
+    Of a long time only both ends are queried: a window of `COARSE_S` and some more on each side of each edge. The time between is
+    presumed to be as bad as the ends.
 
     :param times: the suspicious times of each server, by job.
     :param slow_s: jobs with a longer scrape interval are judged by an hour.
@@ -154,7 +156,9 @@ def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, J
     for job, each_server in times.items():
         window = jobs[job].window if job in jobs else Job().window
         length = math.ceil(window) if window <= 2 * slow_s else max(3600, math.ceil(window))
-        edges = Intervals.of((edge - COARSE_S, edge + COARSE_S) for each in each_server for edge in each.edges)
+        # A hole may begin in the last moment of a window of `COARSE_S`; it is known to be one by some windows of its own.
+        reach = COARSE_S + _WINDOWS_OF_A_HOLE * length
+        edges = Intervals.of((edge - reach, edge + reach) for each in each_server for edge in each.edges)
         for start, end in edges:
             asked.setdefault((length, start, end), []).append(job)
     found = [

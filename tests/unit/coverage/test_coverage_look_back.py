@@ -118,13 +118,13 @@ class RefinementsTests(SynchronousTestCase):
         found = refinements({job: [times] for job in jobs}, jobs, 150.0)
         self.assertEqual(
             [(each.jobs, each.windows) for each in found],
-            [(("a", "b"), Windows(2700, 30, 30)), (("c",), Windows(2700, 10, 90))],
+            [(("a", "b"), Windows(2610, 30, 36)), (("c",), Windows(2670, 10, 96))],
         )
 
     def test_long(self) -> None:
         """Of a long time only both ends are asked for again, the newer one first."""
         found = refinements({"a": [Intervals.of([(3000, 90000)])]}, {"a": Job(5, 30.0)}, 150.0)
-        self.assertEqual([(each.windows.start, each.windows.end) for each in found], [(89700, 90300), (2700, 3300)])
+        self.assertEqual([(each.windows.start, each.windows.end) for each in found], [(89610, 90390), (2610, 3390)])
 
     def test_another_hole(self) -> None:
         """Jobs that are lacking at one time are asked for together, also if one of them is lacking at another time, too."""
