@@ -32,7 +32,7 @@ class WordsTests(SynchronousTestCase):
         return [words(hole, NOW) for hole in found(missing, JOBS, missing.gaps(JOBS), since, NOW)]
 
     def test_one_job(self) -> None:
-        """A hole of one job is told with its times, its targets and its job."""
+        """The text of a hole of one job has the times, the targets and the job."""
         missing = Missing.of(NEVER, {"node": [Hole(TODAY + 36370, TODAY + 36460, 20, 80)]})
         self.assertEqual(self.words(missing), ["lacks 10:06:10 to 10:07:40, 20 of 80 targets of the job node"])
 

@@ -162,7 +162,7 @@ class AnswersTests(SynchronousTestCase):
             self.assertIs(read_sums(outcome), Unanswered.UNKNOWN)
 
     def test_errors(self) -> None:
-        """A damaged storage is told from a query that would read too much, and from other errors."""
+        """A damaged storage, a query that would read too much, and other errors are different results."""
 
         def error(text: str) -> ProbeResponse:
             return ProbeResponse(422, json.dumps({"status": "error", "error": text}).encode())

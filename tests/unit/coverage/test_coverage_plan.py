@@ -170,7 +170,7 @@ class WholeTests(SynchronousTestCase):
         self.assertEqual(shown(asked(stopped, steps(400, 600, 10))), [("b", 0, 20)])
 
     def test_both_stopped(self) -> None:
-        """If no server has the newest data the client's own one answers, and the client is told."""
+        """If no server has the newest data, the client's own server answers, and the response has a warning."""
         stopped = Missing(Intervals.of([(T0 + 300.0, math.inf)]))
         found = asked({A: stopped, B: stopped}, steps(400, 400, 1), own=B)
         self.assertEqual(shown(found), [("b", 0, 0)])

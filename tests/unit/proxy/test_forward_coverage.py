@@ -228,7 +228,7 @@ class SplicedTests(SynchronousTestCase):
         self.assertIn(b'[[9000,"0"],[13000,"1"]]', gzip.decompress(self.body()))
 
     def test_a_part_whose_server_fails_is_answered_by_the_other_one(self) -> None:
-        """The client is told that data is missing, since nobody else has it."""
+        """The response has a warning that data is missing, since no other server has it."""
         self.request()
         self.world.upstreams.sent[0].answer.errback(Failure(UpstreamError(Phase.CONNECT, Cause.REFUSED, "refused")))
         self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [B, A, A])

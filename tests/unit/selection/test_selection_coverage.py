@@ -107,7 +107,7 @@ class CoverageTests(SynchronousTestCase):
             self.clock.advance(0.05)
 
     def test_published(self) -> None:
-        """What the look back finds and what the survey sees is published, and the one who watches is told of it."""
+        """The findings of the look back and of the survey are published, and the callback of `watch` is called."""
         service = self.begin("up")
         found = service.coverage.missing[B]
         self.assertTrue(found.whole.covers(NOW - 8950, NOW - 8050))
