@@ -48,7 +48,7 @@ _COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "mpp_joined_responses": ("Responses to range queries that were joined from the responses of several backends.", ()),
     "mpp_incomplete_requests": (
-        "Requests that read data which no single backend has, so that their responses lack it.",
+        "Requests that get a warning: data is missing on all backends, or the query cannot be divided.",
         (),
     ),
     "mpp_hedges": ("Attempts made in parallel to an attempt on a backend that took too long.", ("backend", "reason")),
@@ -235,7 +235,7 @@ class Metrics:
         self._counters["mpp_joined_responses"].inc()
 
     def incomplete(self) -> None:
-        """Count a request that reads data which no single backend has."""
+        """Count a request that gets a warning, because data is missing in its response."""
         self._counters["mpp_incomplete_requests"].inc()
 
     def slow_client_reset(self, backend: str) -> None:

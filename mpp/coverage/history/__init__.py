@@ -1,5 +1,6 @@
 """
 The look back: it asks the servers about their histories, and compares what they have.
 
-`service` decides when it goes on, `agenda` what is next, `comparison` what is asked and concluded; `paced_queries` sends.
+Begin with `service`, which decides when to go on. `agenda` says which time is next, `look_back` which queries are asked,
+`comparison` compares the responses, and `paced_queries` sends the queries.
 """
