@@ -130,7 +130,10 @@ def _grouped(parts: Sequence[Matrix]) -> Iterator[list[_Series]]:
 
 def _labels(metric: Raw) -> tuple[tuple[bytes, bytes], ...]:
     """Return labels as Prometheus compares them: by name, as bytes."""
-    labels = _metric.decode(metric)
+    try:
+        labels = _metric.decode(metric)
+    except msgspec.MsgspecError as error:
+        raise NotJoinable(str(error)) from error
     return tuple(sorted((name.encode(), value.encode()) for name, value in labels.items()))
 
 

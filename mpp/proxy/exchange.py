@@ -83,8 +83,10 @@ class Exchange:
 
     def undivided(self, plan: RequestPlan) -> None:
         """Let one server answer the whole request, because the parts could not be joined."""
-        self._attempts = attempts = self._new_attempts()
-        attempts.start_planned(plan)
+        before, self._attempts = self._attempts, self._new_attempts()
+        self._attempts.reasons = (*before.reasons, "the parts could not be joined")
+        _forget(before)
+        self._attempts.start_planned(plan)
 
     def client_gone(self) -> None:
         """
@@ -138,11 +140,10 @@ class Exchange:
         self._delivering = attempt
         if affinity:
             context.metrics.affinity_hit(affinity)
-        cookies = context.affinity.remember(self._downstream.info, backend, self._began)
         plan = self._attempts.plan
-        if plan is not None and backend != plan.own:
-            # The client keeps the server that it has: this one answers only because that one lacks data.
-            cookies = ()
+        # A client keeps the server that it has if this one answers only because that one lacks data.
+        keeps = plan is not None and backend != plan.own
+        cookies = () if keeps else context.affinity.remember(self._downstream.info, backend, self._began)
         if cookies and len(context.selections.current.selected) < 2:
             # There is no other server for the client, and caches do not store a response with a cookie.
             cookies = ()
@@ -229,4 +230,10 @@ class Exchange:
             )
         # They refer to this exchange: such a cycle would wait for the garbage collector.
         self._delivering = None
+        _forget(self._attempts)
         del self._attempts
+
+
+def _forget(attempts: Attempts | SplicedAttempts) -> None:
+    if isinstance(attempts, SplicedAttempts):
+        attempts.forget()

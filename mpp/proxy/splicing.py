@@ -14,6 +14,7 @@ one server is asked for the whole range. A response of one part that only gets a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,7 +26,7 @@ from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import data_requests
 from mpp.coverage.planning.planner import RequestPlan
-from mpp.promql.matrix import Matrix, NotJoinable, joined, with_warning
+from mpp.promql.matrix import PIECE, Matrix, NotJoinable, joined, with_warning
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
@@ -172,7 +173,15 @@ class SplicedAttempts:
             self._joining.cancel()
 
     def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
-        """Do nothing, because a joined response is complete before its first byte is sent."""
+        """Report a response of a single part, which may be incomplete; a joined one is complete before its first byte is sent."""
+        if len(self._parts) == 1:
+            self._parts[0].attempts.response_failed(attempt, error)
+
+    def forget(self) -> None:
+        """Remove the reference cycles with the parts, after the request has ended or is no longer divided."""
+        for part in self._parts:
+            del part.attempts
+        self._parts = []
 
     # The end of the parts
 
@@ -196,7 +205,7 @@ class SplicedAttempts:
         """End the request on a bug."""
         if not self.ended:
             self.cancel()
-            self._request.failed(failure)
+        self._request.failed(failure)
 
     def _drop(self) -> None:
         """Ask one server for the whole request, see Note [When parts do not fit]."""
@@ -204,7 +213,8 @@ class SplicedAttempts:
             self._deliver(*self._parts[0].answer)
             return
         self.cancel()
-        self._request.undivided(self.plan.undivided(rerouting.in_service(self._context.selections.current)))
+        candidates = rerouting.in_service(self._context.selections.current) or [self.plan.own]
+        self._request.undivided(self.plan.undivided(candidates))
 
     async def _join(self) -> None:
         answers = [part.answer for part in self._parts if part.answer is not None]
@@ -214,18 +224,20 @@ class SplicedAttempts:
         breaks = sum(map(len, bodies)) > _AT_ONCE
         try:
             if len(bodies) == 1:
-                found = iter((with_warning(bodies[0], warning) if warning else bodies[0],))
+                body = with_warning(bodies[0], warning) if warning else bodies[0]
+                found: Iterator[bytes] = (body[at : at + PIECE] for at in range(0, len(body), PIECE))
             else:
                 found = joined([await self._parsed(body, breaks=breaks) for body in bodies], warning)
+            gzip = accepts_gzip(self._info.headers)
+            pieces = []
+            for piece in compressed(found) if gzip else found:
+                pieces.append(piece)
+                if breaks:
+                    await deferLater(self._context.clock, 0)
         except NotJoinable:
+            self._joining = None
             self._drop()
             return
-        gzip = accepts_gzip(self._info.headers)
-        pieces = []
-        for piece in compressed(found) if gzip else found:
-            pieces.append(piece)
-            if breaks:
-                await deferLater(self._context.clock, 0)
         first, attempt = answers[0]
         fields = tuple(field for field in first.headers if field[0].lower() not in _NOT_PASSED_ON)
         whole = WholeResponse(first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)

@@ -30,7 +30,7 @@ def accepts_gzip(fields: Headers) -> bool:
         for coding in value[:_LONGEST].lower().split(b","):
             name, _, weight = coding.partition(b";")
             if name.strip() == b"gzip":
-                return weight.strip() not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
+                return weight.partition(b";")[0].strip().rstrip(b"0") not in (b"q=", b"q=0.", b"q=.")
     return False
 
 

@@ -15,7 +15,9 @@ from mpp.core.prometheus.data_requests import DataKind, DataRequest
 
 MOST_BYTES = 64 * 1024
 """Bytes of the longest body that is parsed; the bodies of real requests have a few hundred."""
-MOST_UNCOMPRESSED = 1024 * 1024
+MOST_UNCOMPRESSED = 32 * 1024
+MOST_FIELDS = 1000
+"""Fields of a message."""
 MOST_ELEMENTS = 10_000
 """Elements of a compressed body: to copy them takes some milliseconds."""
 MOST_QUERIES = 200
@@ -91,7 +93,8 @@ def _element(body: bytes, at: int, found: bytearray) -> int:
     if not 0 < offset <= len(found):
         raise NotReadable("a copy begins before the start")
     # A copy may overlap with what it writes: then what is there is repeated.
-    piece = bytes(found[len(found) - offset :][:length])
+    start = len(found) - offset
+    piece = bytes(found[start : start + length])
     found += (piece * (length // len(piece) + 1))[:length]
     return at + width
 
@@ -118,7 +121,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Yield the numbers and values of the fields of a message."""
     at = 0
-    while at < len(message):
+    for _ in range(MOST_FIELDS):
+        if at >= len(message):
+            return
         key, at = _varint(message, at)
         kind = key & 7
         if kind == _VARINT:
@@ -130,6 +135,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             at += size
         else:
             raise NotReadable("a field has a type that no request has")
+    if at < len(message):
+        raise NotReadable("a message has too many fields")
 
 
 def _query(message: bytes) -> tuple[str, int, int]:

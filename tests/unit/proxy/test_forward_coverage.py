@@ -10,10 +10,12 @@ from attrs import evolve
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.coverage import Coverage, Hole, Job, Missing
+from mpp.core.coverage import WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
+from mpp.core.settings import Settings
+from mpp.proxy.decisions.affinity import AffinityChain, SourceIPAffinity
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, World
 from tests.remote_reads import compressed, matcher, query
 
@@ -70,6 +72,20 @@ class FirstChoiceTests(SynchronousTestCase):
         for path in ("series?match[]=up&", "labels?", "label/job/values?", "query_exemplars?query=up&"):
             self.assertEqual(self.asked(f"/api/v1/{path}start=10100&end=10200"), B, path)
             self.assertEqual(self.asked(f"/api/v1/{path}start=8000&end=9000"), A, path)
+
+    def test_an_address_keeps_its_server(self) -> None:
+        """A client that is kept by its address goes to another server for one query only."""
+        made = world(A, B, C, selected=(A, B))
+        made.forwarder.reconfigure(made.upstreams, AffinityChain((SourceIPAffinity(()),)), Settings())
+        made.selections.coverage = WHOLE_POOL
+        asked = []
+        for _ in range(3):
+            made.request(target=IN_A.encode())
+            asked.append(made.upstreams.sent[-1].backend)
+            made.upstreams.sent[-1].answer.callback(FakeResponse(200))
+            lacks = Missing.of(Intervals.of([(10_000, 11_000)]), {})
+            made.selections.coverage = WHOLE_POOL if len(asked) == 2 else Coverage(JOBS, {asked[0]: lacks})
+        self.assertEqual((asked[0] != asked[1], asked[2]), (True, asked[0]))
 
     def test_no_server_has_it(self) -> None:
         """What all servers lack stays with the client's own server, and is counted."""
@@ -246,6 +262,31 @@ class SplicedTests(SynchronousTestCase):
             self.assertEqual(self.ranges()[2][1:], (9000, 13000), status)
             whole = self.answer(2, 9_000, 13_000)
             self.assertIs(self.client.delivered, whole)
+
+    def test_labels_that_are_no_texts_mean_that_one_server_is_asked_for_all(self) -> None:
+        """They are read only when the parts have different series, after the first piece was joined."""
+        self.request()
+        self.answer(0, 9_000, labels='"a":1')
+        self.answer(1, 13_000)
+        self.assertEqual(self.ranges()[2][1:], (9000, 13000))
+
+    def test_parts_that_do_not_fit_when_no_server_is_in_service(self) -> None:
+        """The client's own server is asked as a last resort; the client does not wait for ever."""
+        self.request()
+        current = self.world.selections.current
+        down = tuple(evolve(each, standing=Standing.DOWN) for each in current.observations)
+        self.world.selections.current = evolve(current, observations=down)
+        self.answer(0, 9_000, status=422)
+        self.assertEqual((len(self.ranges()), self.ranges()[2]), (3, ("a", 9000, 13000)))
+
+    def test_a_bug_after_the_parts_ends_the_request(self) -> None:
+        """The client gets an error at once."""
+        self.request()
+        self.world.selections.current = None  # type: ignore[assignment]
+        self.answer(0, 9_000, status=422)
+        assert self.client.failed is not None
+        self.assertEqual(self.client.failed[0], 500)
+        self.assertTrue(self.flushLoggedErrors(AttributeError))
 
     def test_a_client_that_leaves_cancels_all_parts(self) -> None:
         """No server works for a client that has gone."""
