@@ -13,7 +13,7 @@ from itertools import pairwise
 from attrs import evolve, field, frozen
 
 from mpp.core.facts import Gap
-from mpp.core.intervals import ALWAYS, NEVER, Intervals
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 
 DEFAULT_WINDOW_S = 120.0
@@ -92,10 +92,6 @@ class Missing:
             for job, holes in self.jobs.items()
         }
         return Missing.of(self.whole & times, cut, self.drift)
-
-    def replaced(self, times: Intervals, by: Missing) -> Missing:
-        """Return the missing data with the part within some times replaced, such as after a new survey of these times."""
-        return self.only(ALWAYS - times) | by.only(times)
 
     def shift(self, seconds: float) -> Missing:
         """Return the missing data by a clock that is ahead by some seconds."""

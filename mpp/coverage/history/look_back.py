@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlencode
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from mpp.core.coverage import Job
 from mpp.core.intervals import Intervals
@@ -124,11 +124,6 @@ def halves(windows: Windows) -> tuple[Windows, ...]:
     return newer, evolve(windows, count=older)
 
 
-def day_windows(day: int) -> Windows:
-    """Return the windows into which the query for witnesses divides a day, given its number since the epoch."""
-    return Windows(day * DAY_S, COARSE_S, DAY_S // COARSE_S)
-
-
 @frozen
 class Refinement:
     """
@@ -166,22 +161,6 @@ def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, J
         for (length, start, end), names in asked.items()
     ]
     return sorted(found, key=lambda each: -each.windows.end)
-
-
-@frozen
-class SurveyBudget:
-    """
-    The CPU time that a look back may cost one server.
-
-    :ivar left: the remaining seconds of CPU time.
-    """
-
-    left: float = field(default=1.0)
-
-    def after(self, windows: Windows, samples_per_s: float) -> SurveyBudget | None:
-        """Return the budget that is left after a query, None if the query would exceed it."""
-        left = self.left - SAMPLE_S * samples_per_s * windows.length * windows.count
-        return SurveyBudget(left) if left >= 0 else None
 
 
 def _of_jobs(selector: str, jobs: Sequence[str]) -> str:

@@ -197,14 +197,6 @@ class HistoryTests(SynchronousTestCase):
             joined([first, second])[A].jobs["node"], (Hole(0.0, 60.0, 5, 10), Hole(60.0, 70.0, 8, 10), Hole(70.0, 90.0, 5, 10))
         )
 
-    def test_surveyed_again(self) -> None:
-        """A later finding takes the place of an earlier one for its times."""
-        before = Missing.of(Intervals.of([(0.0, 10.0)]), {"node": [Hole(20.0, 40.0, 5, 10)]})
-        after = Missing.of(Intervals(), {"node": [Hole(30.0, 35.0, 2, 10)]})
-        found = before.replaced(Intervals.of([(5.0, 30.0)]), after)
-        self.assertEqual(found.whole, Intervals.of([(0.0, 5.0)]))
-        self.assertEqual(found.jobs["node"], (Hole(30.0, 40.0, 5, 10),))
-
     def test_shifted(self) -> None:
         """A clock that is ahead moves all holes."""
         found = Missing.of(Intervals.of([(0.0, 10.0)]), {"node": [Hole(20.0, 40.0, 5, 10)]}).shift(3.0)

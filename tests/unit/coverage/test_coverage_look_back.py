@@ -17,9 +17,7 @@ from mpp.coverage.history.look_back import (
     MOST_BYTES,
     PIECE_S,
     SAMPLE_S,
-    SurveyBudget,
     Witness,
-    day_windows,
     halves,
     jobs_of_day,
     pieces,
@@ -87,8 +85,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_day_of_witnesses(self) -> None:
         """Fifty witnesses of a day are one query; all of a thousand targets are several."""
-        day = day_windows(19000)
-        self.assertEqual((day.start, day.end), (19000 * DAY_S, 19001 * DAY_S))
+        day = Windows(19000 * DAY_S, 300, DAY_S // 300)
         self.assertEqual(len(list(pieces(day, 25, 50 / 15))), 1)
         self.assertEqual(len(list(pieces(day, 25, 1000 / 15))), 9)
 
@@ -96,16 +93,6 @@ class PiecesTests(SynchronousTestCase):
         """What is too much is asked for in halves, until it is a single window."""
         self.assertEqual(halves(Windows(0, 300, 5)), (Windows(600, 300, 3), Windows(0, 300, 2)))
         self.assertEqual(halves(Windows(0, 300, 1)), ())
-
-    def test_budget(self) -> None:
-        """Fifteen days of witnesses cost half of what a look back may; a day of all targets is too much after that."""
-        left: SurveyBudget | None = SurveyBudget()
-        for day in range(15):
-            assert left is not None
-            left = left.after(day_windows(day), 50 / 15)
-        assert left is not None
-        self.assertGreater(left.left, 0.3)
-        self.assertIsNone(left.after(day_windows(0), 1000 / 15))
 
 
 class RefinementsTests(SynchronousTestCase):
