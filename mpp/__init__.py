@@ -12,5 +12,6 @@ docs/development/architecture.rst describes the life of a request, of a round an
 new things go. The docstring of each package describes its purpose. A package may import only packages to its left, never in a
 cycle::
 
-    _version < core < promql < wire < discovery < config < coverage < selection < proxy < security < admin < app < tap < __main__
+    _version < core < promql < wire < discovery < config < coverage < cache < selection < proxy < security
+        < admin < app < tap < __main__
 """

@@ -22,8 +22,8 @@ PACKAGE = Path(mpp.__file__).parent
 EXCEPTIONS = Path(__file__).parent / "rooms.txt"
 
 ORDER = (
-    *("_version", "core", "promql", "wire", "discovery", "config", "coverage", "selection", "proxy", "security", "admin", "app"),
-    *("tap", "client", "__main__"),
+    *("_version", "core", "promql", "wire", "discovery", "config", "coverage", "cache", "selection", "proxy", "security"),
+    *("admin", "app", "tap", "client", "__main__"),
 )
 """What lies directly in ``mpp/``, from the bottom to the top: each may import what stands before it."""
 
