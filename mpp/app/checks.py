@@ -5,7 +5,7 @@ Checks of a configuration that need no open socket and no request to another ser
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +61,21 @@ def check(settings: Settings, reactor: Any) -> None:
     errors += [error for text in settings.admin_listen for error in _errors(partial(endpoint, reactor, text, "--admin-listen"))]
     if settings.workers > 1 and not hasattr(os, "memfd_create"):
         errors.append(ConfigError("--workers", f"{settings.workers} workers need Linux; expected 1 here"))
+    errors += _cache_errors(settings)
     endpoints_file = settings.discovery[EndpointsFileSettings].path
     if endpoints_file is not None:
         errors += _errors(partial(_check_readable, "--endpoints-file", endpoints_file))
     if errors:
         raise ConfigErrors(errors)
+
+
+def _cache_errors(settings: Settings) -> Iterator[ConfigError]:
+    if settings.cache_memory and settings.no_coverage:
+        why = "the cache needs the comparison of the servers' data; expected 0 with --no-coverage"
+        yield ConfigError("--cache-memory", why)
+    for name in settings.cache_neutral:
+        if name in settings.cache_vary:
+            yield ConfigError("--cache-neutral", f"{name!r} is also a value of --cache-vary; expected it in one of the two")
 
 
 def _check_front(settings: Settings, reactor: Any) -> None:

@@ -8,6 +8,7 @@ sources are in `mpp.discovery.kinds`.
 
 from __future__ import annotations
 
+from mpp.core.text.cache_values import parse_cache_memory, parse_field_name, parse_neutral_name
 from mpp.core.text.values import (
     parse_affinity_options,
     parse_boolean,
@@ -31,7 +32,7 @@ from mpp.core.text.values import (
     parse_workers,
 )
 from mpp.discovery.kinds.all_kinds import KINDS
-from mpp.discovery.kinds.option import DISCOVERY, DROP, GENERAL, LISTENING, LOGGING, REQUESTS, SELECTION, SHARE, Option
+from mpp.discovery.kinds.option import CACHE, DISCOVERY, DROP, GENERAL, LISTENING, LOGGING, REQUESTS, SELECTION, SHARE, Option
 
 HELP = Option("--help", GENERAL, "show help", parse_boolean, short="-h", field="")
 VERSION = Option("--version", GENERAL, "print the version", parse_boolean, short="-v", field="")
@@ -318,6 +319,60 @@ OPTIONS: tuple[Option, ...] = (
         "Reload the configuration on POST /mpp/reload, as on SIGHUP",
         parse_boolean,
         chapter="Changing it while mpp runs",
+    ),
+    Option(
+        "--no-single-flight",
+        CACHE,
+        "Send each read to a server, also while an identical one is in flight; otherwise all clients that wait for the same"
+        " response get that of one request",
+        parse_boolean,
+    ),
+    Option(
+        "--cache-memory",
+        CACHE,
+        "The memory for responses to range queries, from which later queries for the same steps are answered; 0 switches the"
+        " cache off. It needs the comparison of the servers' data, see --no-coverage",
+        parse_cache_memory,
+        per_worker=SHARE,
+    ),
+    Option(
+        "--cache-freshness",
+        CACHE,
+        "The age from which on samples count as final: steps that read newer ones are not cached. A larger value that follows"
+        " from the configuration of the servers takes precedence",
+        parse_delay,
+    ),
+    Option(
+        "--cache-tail",
+        CACHE,
+        "How long the steps of a response that are too new for the cache are given to other clients as well; 0 means that a"
+        " server is asked for them each time",
+        parse_delay,
+    ),
+    Option(
+        "--cache-max-age",
+        CACHE,
+        "How long a part of a response is cached, give or take 20%; then a server is asked again, which has deleted or added"
+        " samples of the past perhaps",
+        parse_timeout,
+    ),
+    Option(
+        "--cache-vary",
+        CACHE,
+        "The name of a header field that has an influence on responses, although mpp knows it as one that has none: clients with"
+        " different values of it share no responses; may be repeated (in the environment: separated by spaces)",
+        parse_field_name,
+        repeatable=True,
+        metavar="NAME",
+    ),
+    Option(
+        "--cache-neutral",
+        CACHE,
+        "The name of a header field that has no influence on responses, although mpp does not know it as one: clients with"
+        " different values of it share responses; may be repeated (in the environment: separated by spaces)",
+        parse_neutral_name,
+        repeatable=True,
+        metavar="NAME",
     ),
     Option("--verbose", LOGGING, "Log debugging information", parse_boolean, short="-V"),
     Option(

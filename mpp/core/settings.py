@@ -76,6 +76,13 @@ class Settings:
     :ivar max_concurrency: maximum number of concurrent requests to one backend.
     :ivar max_queue: maximum number of requests that wait for one backend.
     :ivar response_buffer: bytes of a response that are buffered, per request.
+    :ivar no_single_flight: identical reads in flight are not answered by one request.
+    :ivar cache_memory: maximum bytes of the range cache; 0: there is none.
+    :ivar cache_freshness: minimum age in seconds of the samples that a cached step has read.
+    :ivar cache_tail: seconds that the steps too new for the cache are given to other clients; 0: never.
+    :ivar cache_max_age: seconds that a page of the cache is kept, on average.
+    :ivar cache_vary: header fields, in lower case, that have an influence on responses although they are known to have none.
+    :ivar cache_neutral: header fields, in lower case, that have no influence on responses although they are not known.
     :ivar enable_lifecycle: a client may reload the configuration.
     :ivar verbose: log at level debug, whatever ``log_level`` is.
     :ivar log_format: one of `mpp.app.logs.format.RENDERERS`.
@@ -125,6 +132,13 @@ class Settings:
     max_concurrency: int = 256
     max_queue: int = 1024
     response_buffer: int = 1 * MIB
+    no_single_flight: bool = False
+    cache_memory: int = 0
+    cache_freshness: float = 60.0
+    cache_tail: float = 1.0
+    cache_max_age: float = 21600.0
+    cache_vary: tuple[str, ...] = ()
+    cache_neutral: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] | None = None
 
 

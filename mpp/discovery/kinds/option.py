@@ -11,6 +11,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from mpp.core.settings import Settings
+from mpp.core.text.cache_values import parse_cache_memory
 from mpp.core.text.secrets import secret_in_text, secret_in_url_or_file, unmasked
 from mpp.core.text.values import (
     parse_boolean,
@@ -38,11 +39,12 @@ DISCOVERY = "Where the servers are"
 SELECTION = "Which server gets the requests"
 LISTENING = "Clients"
 REQUESTS = "Retries, time limits and queues"
+CACHE = "Shared and cached responses"
 LOGGING = "Logs"
 KUBERNETES = "Servers in Kubernetes"
 MARATHON = "Servers in Marathon"
 
-GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, LOGGING, KUBERNETES, MARATHON)
+GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, CACHE, LOGGING, KUBERNETES, MARATHON)
 """The groups of options, in the order of the help."""
 
 SAME, SHARE, DROP = "same", "share", "drop"
@@ -54,7 +56,7 @@ _KINDS: Mapping[Callable[[str], Any], tuple[str, Callable[[Any], str]]] = {
     **dict.fromkeys((parse_count, parse_positive, parse_workers), ("NUMBER", str)),
     **dict.fromkeys((parse_url, parse_url_or_file), ("URL", str)),
     **{parse_boolean: ("VALUE", written_boolean), parse_share: ("SHARE", written_share), parse_size: ("SIZE", written_size)},
-    **{parse_endpoint: ("ENDPOINT", str), parse_port: ("PORT", str)},
+    **{parse_endpoint: ("ENDPOINT", str), parse_port: ("PORT", str), parse_cache_memory: ("SIZE", written_size)},
 }
 """The metavar and the formatter of values, by the parser of an option; ``VALUE`` and `str` for other parsers."""
 

@@ -51,6 +51,21 @@ class CheckTests(SynchronousTestCase):
             "--listen: 'foo:1' is not a Twisted server endpoint (Unknown endpoint type: 'foo')",
         )
 
+    def test_cache_needs_coverage(self) -> None:
+        """The cache cannot know what is missing in a response if the servers' data is not compared."""
+        self.assertEqual(
+            self.problem(Settings(cache_memory=2**28, no_coverage=True)),
+            "--cache-memory: the cache needs the comparison of the servers' data; expected 0 with --no-coverage",
+        )
+        check(Settings(no_coverage=True), MemoryReactorClock())
+
+    def test_field_with_and_without_influence(self) -> None:
+        """A header field cannot both have an influence on responses and have none."""
+        self.assertEqual(
+            self.problem(Settings(cache_vary=("x-a",), cache_neutral=("x-b", "x-a"))),
+            "--cache-neutral: 'x-a' is also a value of --cache-vary; expected it in one of the two",
+        )
+
 
 class CheckConfigTests(SynchronousTestCase):
     """``mpp --check-config``."""

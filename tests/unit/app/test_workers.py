@@ -540,10 +540,17 @@ class ParentTests(SynchronousTestCase):
     def test_worker_has_its_share_of_limits(self) -> None:
         """A worker has its share of what is limited, and looks for no servers."""
         settings = configured(
-            workers=4, endpoints=("a:1",), max_connections=10, max_concurrency=256, max_queue=2, reuse_port=True
+            workers=4,
+            endpoints=("a:1",),
+            max_connections=10,
+            max_concurrency=256,
+            max_queue=2,
+            reuse_port=True,
+            cache_memory=2**22,
         )
         theirs = parent.workers_settings(settings)
         self.assertEqual((theirs.max_connections, theirs.max_concurrency, theirs.max_queue), (2, 64, 1))
+        self.assertEqual(theirs.cache_memory, 2**20)
         self.assertEqual((theirs.discovery, theirs.reuse_port, theirs.workers), (NO_DISCOVERY, False, 4))
 
     def test_workers_discover_nothing(self) -> None:

@@ -39,6 +39,13 @@ UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
     (["--affinity-options", "sourceip,cookies"], {}, configured(endpoints_file="f", affinity_options=("sourceip", "cookies"))),
     (["--affinity-options", "none"], {}, configured(endpoints_file="f", affinity_options=())),
     (["--retries", "0"], {}, configured(endpoints_file="f", retries=0)),
+    (["--no-single-flight"], {}, configured(endpoints_file="f", no_single_flight=True)),
+    (["--cache-memory", "256MiB"], {}, configured(endpoints_file="f", cache_memory=2**28)),
+    (["--cache-memory=0"], {"MPP_CACHE_MEMORY": "1GiB"}, configured(endpoints_file="f", cache_memory=0)),
+    (["--cache-freshness", "2m", "--cache-tail=0"], {}, configured(endpoints_file="f", cache_freshness=120.0, cache_tail=0.0)),
+    (["--cache-max-age", "1d"], {}, configured(endpoints_file="f", cache_max_age=86400.0)),
+    (["--cache-vary=X-Tenant", "--cache-vary", "b"], {}, configured(endpoints_file="f", cache_vary=("x-tenant", "b"))),
+    ([], {"MPP_CACHE_NEUTRAL": "X-A X-B"}, configured(endpoints_file="f", cache_neutral=("x-a", "x-b"))),
     (["--response-buffer", "64KiB"], {}, configured(endpoints_file="f", response_buffer=65536)),
     (["--max-request-body", "1MB"], {}, configured(endpoints_file="f", max_request_body=10**6)),
     (["--trusted-proxies", "none"], {}, configured(endpoints_file="f", trusted_proxies=())),
@@ -146,6 +153,9 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
             ("--crash-suspect", "0"),
             ("--stall-timeout", "10ms"),
             ("--hedge-after", "0"),
+            ("--cache-freshness", "0"),
+            ("--cache-tail", "0"),
+            ("--cache-max-age", "10ms"),
         )
     ),
     ([*FILE, "--workers=1000"], {}, "--workers: '1000' is not a number of workers (1 to 256)"),
@@ -159,6 +169,26 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     ([*FILE, "--listen", "9090"], {}, "--listen: '9090' is not a Twisted server endpoint such as tcp:9090:interface=127.0.0.1"),
     ([*FILE, "--retries=-1"], {}, "--retries: '-1' is not a whole number (0 or more)"),
     ([*FILE, "--response-buffer=lots"], {}, "--response-buffer: 'lots' is not a size such as 1048576, 512KiB or 10MiB"),
+    (
+        [*FILE, "--cache-memory=256"],
+        {},
+        "--cache-memory: '256' is too small for a cache; expected 0, or a size from 1MiB on such as 256MiB",
+    ),
+    ([*FILE, "--cache-memory=much"], {}, "--cache-memory: 'much' is not a size such as 1048576, 512KiB or 10MiB"),
+    ([*FILE, "--cache-vary=a:b"], {}, "--cache-vary: 'a:b' is not the name of a header field such as X-Scope-OrgID"),
+    (
+        FILE,
+        {"MPP_CACHE_NEUTRAL": "X-A X,B"},
+        "MPP_CACHE_NEUTRAL: 'X,B' is not the name of a header field such as X-Scope-OrgID",
+    ),
+    *(
+        (
+            [*FILE, f"--cache-neutral={name}"],
+            {},
+            f"--cache-neutral: {name!r} decides what a client may read; expected a field without influence on responses",
+        )
+        for name in ("Authorization", "cookie", "ORIGIN")
+    ),
     ([*FILE, "--max-request-body=1TiB"], {}, "--max-request-body: '1TiB' is not a size such as 1048576, 512KiB or 10MiB"),
     (
         [*FILE, "--trusted-proxies=everyone"],
