@@ -18,6 +18,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 PIECE = 65536
 """Bytes of a piece of the joined response, about."""
 
+HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
+"""What the joined response begins with; the series follow, then `tail`."""
+
 _SEPARATOR = b","
 
 
@@ -71,6 +74,11 @@ class Matrix:
         self.warnings = found.warnings
         self.infos = found.infos
 
+    def rows(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yield the metric of each series, and the texts of its values and of its histograms, each without the brackets."""
+        for each in self.series:
+            yield bytes(each.metric), _inside(each.values), _inside(each.histograms)
+
 
 def joined(parts: Sequence[Matrix], warning: str = "") -> Iterator[bytes]:
     """
@@ -79,7 +87,7 @@ def joined(parts: Sequence[Matrix], warning: str = "") -> Iterator[bytes]:
     :param parts: in the order of their steps, which must not overlap.
     :param warning: one more warning, or empty.
     """
-    yield b'{"status":"success","data":{"resultType":"matrix","result":['
+    yield HEAD
     pieces: list[bytes] = []
     size = 0
     separator = b""
@@ -92,9 +100,12 @@ def joined(parts: Sequence[Matrix], warning: str = "") -> Iterator[bytes]:
             yield b"".join(pieces)
             pieces, size = [], 0
     warnings = [text for part in parts for text in part.warnings] + ([warning] if warning else [])
-    yield b"".join(
-        (*pieces, b"]}", _texts(b"warnings", warnings), _texts(b"infos", [t for part in parts for t in part.infos]), b"}")
-    )
+    yield b"".join((*pieces, tail(warnings, [text for part in parts for text in part.infos])))
+
+
+def tail(warnings: Sequence[str], infos: Sequence[str]) -> bytes:
+    """Return what a response ends with after its series; each text once."""
+    return b"".join((b"]}", _texts(b"warnings", warnings), _texts(b"infos", infos), b"}"))
 
 
 def with_warning(body: bytes, warning: str) -> bytes:
@@ -113,6 +124,25 @@ def with_warning(body: bytes, warning: str) -> bytes:
     return b"".join((b'{"status":"success","data":', bytes(found.data), *texts, b"}"))
 
 
+def sort_key(metric: Raw | bytes) -> bytes:
+    """
+    Return the labels of a series in a form that sorts as Prometheus sorts them: by pairs of name and value, each as bytes.
+
+    Two spellings of the same labels have the same key.
+
+    :param metric: a JSON object of labels, as a server wrote it.
+    :raise NotJoinable: it is something else.
+    """
+    try:
+        labels = _metric.decode(metric)
+    except msgspec.MsgspecError as error:
+        raise NotJoinable(str(error)) from error
+    texts = [text.encode() for pair in labels.items() for text in pair]
+    # A shorter text sorts before each that it begins, so what ends a text has to be less than all that a text can contain.
+    ended = [text.replace(b"\0", b"\0\1") + b"\0\0" for text in texts]
+    return b"".join(sorted(map(b"".join, zip(ended[::2], ended[1::2], strict=True))))
+
+
 def _grouped(parts: Sequence[Matrix]) -> Iterator[list[_Series]]:
     """Yield the series of all parts that have the same labels, sorted by their labels."""
     names = [bytes(each.metric) for each in parts[0].series]
@@ -120,21 +150,12 @@ def _grouped(parts: Sequence[Matrix]) -> Iterator[list[_Series]]:
         for same in zip(*(part.series for part in parts), strict=True):
             yield list(same)
         return
-    found: dict[tuple[tuple[bytes, bytes], ...], list[_Series]] = {}
+    found: dict[bytes, list[_Series]] = {}
     for part in parts:
         for series in part.series:
-            found.setdefault(_labels(series.metric), []).append(series)
-    for labels in sorted(found):
-        yield found[labels]
-
-
-def _labels(metric: Raw) -> tuple[tuple[bytes, bytes], ...]:
-    """Return labels as Prometheus compares them: by name, as bytes."""
-    try:
-        labels = _metric.decode(metric)
-    except msgspec.MsgspecError as error:
-        raise NotJoinable(str(error)) from error
-    return tuple(sorted((name.encode(), value.encode()) for name, value in labels.items()))
+            found.setdefault(sort_key(series.metric), []).append(series)
+    for key in sorted(found):
+        yield found[key]
 
 
 def _series(group: Sequence[_Series]) -> bytes:
@@ -158,8 +179,13 @@ def _raw(values: Raw | UnsetType) -> bytes:
 
 def _concatenated(lists: Sequence[Raw | UnsetType]) -> bytes:
     """Return JSON lists as one list; empty if there is none."""
-    found = [inside for each in lists if not isinstance(each, UnsetType) and (inside := bytes(each).strip()[1:-1].strip())]
+    found = [inside for each in lists if (inside := _inside(each))]
     return b"[%b]" % _SEPARATOR.join(found) if found else b""
+
+
+def _inside(points: Raw | UnsetType) -> bytes:
+    """Return the points of a JSON list without the brackets; empty if there is no list."""
+    return b"" if isinstance(points, UnsetType) else bytes(points).strip()[1:-1].strip()
 
 
 def _texts(name: bytes, texts: Sequence[str]) -> bytes:

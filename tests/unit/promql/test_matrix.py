@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.promql.matrix import PIECE, Matrix, NotJoinable, joined, with_warning
+from mpp.promql.matrix import PIECE, Matrix, NotJoinable, joined, sort_key, with_warning
 
 Series = tuple[dict[str, str], dict[int, str], dict[int, str]]
 """Labels, values and histograms by step."""
@@ -115,3 +115,17 @@ class WarningTests(SynchronousTestCase):
             self.assertEqual(with_warning(more, "x"), body[:-1] + b',"warnings":["w","x"],"infos":["i"]}')
         self.assertRaises(NotJoinable, with_warning, b'{"status":"error","data":{}}', "x")
         self.assertRaises(NotJoinable, with_warning, b"x", "x")
+
+
+class SortKeyTests(SynchronousTestCase):
+    """The keys by which series are sorted."""
+
+    labels = st.dictionaries(st.sampled_from(["", "a", "aa", "a\0", "é", "Z"]), st.text("\0\1az", max_size=3), max_size=3)
+
+    @given(labels, labels)
+    def test_keys_sort_as_the_labels_do(self, one: dict[str, str], other: dict[str, str]) -> None:
+        """Pair by pair, and fewer labels first, whatever bytes a label has."""
+        pairs = [sorted((name.encode(), value.encode()) for name, value in each.items()) for each in (one, other)]
+        keys = [sort_key(json.dumps(each).encode()) for each in (one, other)]
+        self.assertEqual(keys[0] < keys[1], pairs[0] < pairs[1])
+        self.assertEqual(keys[0] == keys[1], pairs[0] == pairs[1])
