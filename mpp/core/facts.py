@@ -32,6 +32,11 @@ class ServerState:
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
     :ivar query_slots: how many queries it runs at the same time (its ``--query.max-concurrency``), or None when not known.
+    :ivar settles_s: the age in seconds at which no sample of a time appears any longer, by its configuration, see Note [When the
+        past is settled] in `mpp.selection.probing.config_times`; 0 when not known.
+    :ivar settles_job: the job with the largest part in ``settles_s``; empty when not known, or if no job counts.
+    :ivar answers_id: hash of what changes its responses for the past or the meaning of a query, see
+        `mpp.selection.probing.answers_id`; empty when not known.
     :ivar pools: how many targets it has discovered, by scrape job; empty when not known.
     :ivar jobs: the scrape intervals of the jobs in its configuration, in seconds, by job; empty when not known.
     :ivar external_labels: the labels that it adds to the series of federation and remote read, by name; None when not known.
@@ -54,6 +59,9 @@ class ServerState:
     reload_ok: bool | None = None
     skew: float | None = None
     query_slots: int | None = None
+    settles_s: float = 0.0
+    settles_job: str = ""
+    answers_id: str = ""
     pools: tuple[tuple[str, int], ...] = ()
     jobs: tuple[tuple[str, float], ...] = ()
     external_labels: tuple[tuple[str, str], ...] | None = None

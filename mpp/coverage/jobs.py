@@ -7,8 +7,7 @@ with all defaults filled in, so each job has its ``scrape_interval``.
 
 from __future__ import annotations
 
-import re
-
+from mpp.core.prometheus.durations import seconds
 from mpp.coverage.windows import Jobs
 
 MAX_JOBS = 500
@@ -19,9 +18,7 @@ MAX_NAME = 200
 LONGEST_INTERVAL_S = 86400.0
 """A longer interval counts as this: every server is asked about the last two intervals, also when only one server reports it."""
 
-_INTERVAL = re.compile(rb"  scrape_interval: ((?:[0-9]{1,9}+(?:ms|[smhdwy]))+)")
-_PART = re.compile(rb"([0-9]{1,9}+)(ms|[smhdwy])")
-_UNITS = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 604800.0, b"y": 31536000.0}
+_INTERVAL = b"  scrape_interval: "
 
 
 class JobLines:
@@ -34,11 +31,11 @@ class JobLines:
     def take(self, line: bytearray) -> None:
         """Parse the next line of the configuration, without its line end."""
         if line.startswith(b"- job_name: "):
-            self._job = _scalar(bytes(line[12:]))
-        elif self._job and (interval := _INTERVAL.fullmatch(line)):
-            seconds = sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(interval[1]))
-            if seconds and len(self._found) < MAX_JOBS:
-                self._found[self._job] = min(seconds, LONGEST_INTERVAL_S)
+            self._job = scalar(bytes(line[12:]))
+        elif self._job and line.startswith(_INTERVAL):
+            interval = seconds(line[len(_INTERVAL) :].decode("latin-1"))
+            if interval and len(self._found) < MAX_JOBS:
+                self._found[self._job] = min(interval, LONGEST_INTERVAL_S)
             self._job = ""
 
     def found(self) -> Jobs:
@@ -46,7 +43,7 @@ class JobLines:
         return tuple(sorted(self._found.items()))
 
 
-def _scalar(written: bytes) -> str:
+def scalar(written: bytes) -> str:
     """Return the text of a YAML scalar, whose quotes are escaped for JSON; an empty string if it is ambiguous."""
     text = written.decode("utf-8", "replace")
     if text[:2] == '\\"' == text[-2:]:

@@ -17,13 +17,10 @@ from attrs import frozen
 from mpp.core.errors import UpstreamError
 from mpp.core.facts import Replay
 from mpp.core.model import Headers
+from mpp.core.prometheus.durations import seconds
 from mpp.core.prometheus.responses import one_line
 from mpp.core.text import bounds
 
-_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
-# Twelve digits suffice for every unit; see `mpp.selection.probing.metrics_scanner` for "++".
-_PART = re.compile(r"([0-9]{1,12}+)(ms|[smhdwy])")
-_DURATION = re.compile(r"(?:[0-9]{1,12}+(?:ms|[smhdwy]))+")
 # Far longer than "15d or 10GB".
 _MAX_RETENTION = 200
 
@@ -163,10 +160,11 @@ def read_retention(text: str) -> tuple[float | None, bool]:
     :return: the retention by time in seconds (None if there is none, or it is longer than `mpp.core.text.bounds.LONGEST_SPAN`),
         and whether the retention has another limit too.
     """
-    seconds, by_size = None, False
+    kept, by_size = None, False
     for part in filter(None, (part.strip() for part in text[:_MAX_RETENTION].split(" or "))):
-        if _DURATION.fullmatch(part):
-            seconds = bounds.span(sum(int(number) * _DURATION_UNITS[unit] for number, unit in _PART.findall(part)))
-        else:
+        found = seconds(part)
+        if found is None:
             by_size = True
-    return seconds, by_size
+        else:
+            kept = bounds.span(found)
+    return kept, by_size

@@ -1,6 +1,6 @@
 """
-A summary of a Prometheus server's configuration for comparison with other servers: a short hash, the external labels, and
-the scrape intervals. Pure.
+A summary of a Prometheus server's configuration: a short hash and the external labels for comparison with other servers, and the
+intervals and other times. Pure.
 
 The external labels are not part of the hash, because the replicas of a pair are meant to differ in them.
 """
@@ -13,6 +13,7 @@ from attrs import frozen
 
 from mpp.coverage.jobs import JobLines
 from mpp.selection.probing import external_labels
+from mpp.selection.probing.config_times import NO_TIMES, ConfigTimes, TimeLines
 
 # Lines of a configuration are far shorter; this bounds the buffer if one is not.
 MAX_LINE = 64 * 1024
@@ -30,11 +31,13 @@ class ConfigSummary:
     :ivar hash: hash of everything except the external labels; empty when it is not known.
     :ivar labels: the external labels, see `mpp.selection.probing.external_labels.parse`.
     :ivar jobs: the scrape intervals, see `mpp.coverage.jobs`.
+    :ivar times: the other times, see `mpp.selection.probing.config_times`.
     """
 
     hash: str = ""
     labels: tuple[tuple[str, str], ...] | None = None
     jobs: tuple[tuple[str, float], ...] = ()
+    times: ConfigTimes = NO_TIMES
 
 
 class ConfigHasher:
@@ -52,6 +55,7 @@ class ConfigHasher:
         self._skipping = False
         self._section = bytearray()
         self._jobs = JobLines()
+        self._times = TimeLines()
 
     def feed(self, chunk: bytes) -> None:
         """Parse the next piece, which may end anywhere."""
@@ -73,7 +77,7 @@ class ConfigHasher:
         self._rest = bytearray()
         is_whole = len(self._section) <= external_labels.MAX_SECTION
         labels = external_labels.parse(bytes(self._section)) if is_whole else None
-        return ConfigSummary(self._hash.hexdigest(), labels, self._jobs.found())
+        return ConfigSummary(self._hash.hexdigest(), labels, self._jobs.found(), self._times.found())
 
     def _take(self, line: bytearray) -> None:
         if line.startswith(b"  external_labels:"):
@@ -82,6 +86,7 @@ class ConfigHasher:
             self._skipping = False
             self._hash.update(line + b"\n")
             self._jobs.take(line)
+            self._times.take(line)
             return
         if len(self._section) <= external_labels.MAX_SECTION:
             self._section += line + b"\n"

@@ -30,7 +30,11 @@ _PATHS = (".file", ".path")
 _SETS = ("enable-feature",)
 
 
-def read_flags(outcome: ProbeOutcome) -> tuple[tuple[str, str], ...]:
+Flags = tuple[tuple[str, str], ...]
+"""Names and values of flags, by name."""
+
+
+def read_flags(outcome: ProbeOutcome) -> Flags:
     """
     Return the flags that should be the same on all servers of a pair.
 

@@ -99,7 +99,7 @@ class WordsTests(SynchronousTestCase):
 
     def test_flags_stay_with_the_parent(self) -> None:
         """Flags and external labels, which are only compared, are not sent to workers; all other facts are."""
-        facts = ServerState("3.5.3", 1.0, 2.0, 3.0, 4.0, 5.0, True, 6.0, 7, "hash", 8.0, False, 9.0, 10)
+        facts = ServerState("3.5.3", 1.0, 2.0, 3.0, 4.0, 5.0, True, 6.0, 7, "hash", 8.0, False, 9.0, 10, 76.0, "node", "answers")
         told = evolve(
             selection(A), observations=(evolve(seen(A), facts=evolve(facts, flags=(("a", "b"),), external_labels=(("c", "d"),))),)
         )

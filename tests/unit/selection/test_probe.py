@@ -437,6 +437,36 @@ class ProberTests(SynchronousTestCase):
         stale = evolve(facts, read_at=NOW - FACTS_MAX_AGE_S, config_at=1.0, config_hash="old")
         self.assertEqual(self.read_config(Observation(A, Standing.VIABLE, facts=stale)).config_hash, facts.config_hash)
 
+    def test_what_the_past_depends_on(self) -> None:
+        """How long samples may be late, and the hash of the meaning of queries, are kept as long as no other values are known."""
+        facts = self.read_config(None)
+        self.assertEqual((facts.settles_s, facts.settles_job), (2.1, "p"))
+        self.assertRegex(facts.answers_id, "^[0-9a-f]{16}$")
+        aged = evolve(facts, read_at=NOW - FACTS_MAX_AGE_S)
+        reloaded = evolve(aged, config_at=1.0)
+        restarted = evolve(reloaded, started_at=STARTED - 3600)
+        for before, status in ((reloaded, 200), (reloaded, 403), (restarted, 200), (restarted, 403)):
+            after = self.read_config(Observation(A, Standing.VIABLE, facts=before), status)
+            self.assertEqual((after.settles_s, after.answers_id), (facts.settles_s, facts.answers_id), (before.config_at, status))
+        self.prober.keep(())
+        self.probed(Observation(A, Standing.VIABLE, facts=aged))
+        self.answer("/metrics", 200, METRICS_353)
+        self.assertEqual(self.probed(Observation(A, Standing.VIABLE, facts=aged)).facts.answers_id, facts.answers_id)
+        upgraded = evolve(reloaded, version="3.4.0", answers_id="former")
+        after = self.read_config(Observation(A, Standing.VIABLE, facts=upgraded), 403)
+        self.assertNotIn(after.answers_id, ("", "former", facts.answers_id))
+
+    def test_flags_that_are_not_reported_for_once(self) -> None:
+        """Flags cannot change before the server restarts: those that were read stay when a request for them fails."""
+        known = evolve(self.fresh_facts, flags=(("query.timeout", "2m"),), read_at=NOW - FACTS_MAX_AGE_S)
+        for started, expected in ((STARTED, known.flags), (STARTED - 3600, ())):
+            before = Observation(A, Standing.VIABLE, facts=evolve(known, started_at=started))
+            self.prober.keep(())
+            self.prober.probe(A, before)
+            self.answer_well()
+            self.answer("/metrics", 200, METRICS_242)
+            self.assertEqual(self.probed(before).facts.flags, expected)
+
     def test_configuration_that_is_not_shown(self) -> None:
         """A server that does not show its configuration is observed like any other."""
         facts = self.read_config(None, status=403)
