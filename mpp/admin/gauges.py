@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mpp._version import __version__
+from mpp.cache.store import EMPTY, CacheState
 from mpp.core.model import Backend, Selection, Standing
 from mpp.selection.verdict.verdict import VerdictState
 
@@ -47,6 +48,8 @@ class Snapshot:
     :ivar held_bytes_limit: the largest number of buffered bytes.
     :ivar states: the states that the verdict names.
     :ivar missing: the missing target-seconds of the backends that lack something of their history.
+    :ivar cache: how full the range cache is.
+    :ivar cache_freshness: the age in seconds from which on samples count as final for the cache.
     """
 
     selection: Selection
@@ -59,6 +62,8 @@ class Snapshot:
     held_bytes_limit: int = 0
     states: Collection[VerdictState] = ()
     missing: Mapping[Backend, float] = Factory(dict)
+    cache: CacheState = EMPTY
+    cache_freshness: float = 0.0
 
 
 class GaugeCollector(Collector):
@@ -88,6 +93,11 @@ class GaugeCollector(Collector):
             [({"backend": each.name}, now.missing.get(each, 0.0)) for each in now.selection.observed],
         )
         yield from _of_locators(now.locators)
+        yield _gauge(
+            "mpp_cache_freshness_seconds",
+            "The age from which on samples count as final for the cache.",
+            [({}, now.cache_freshness)],
+        )
 
 
 class PresentLoad(Collector):
@@ -125,6 +135,9 @@ def _of_process(now: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "mpp_client_connections_limit", "Most open client connections; further ones wait.", [({}, now.client_connections_limit)]
     )
+    yield _gauge("mpp_cache_entries", "Range queries in the cache.", [({}, now.cache.entries)])
+    yield _gauge("mpp_cache_bytes", "Bytes of memory that the cache takes.", [({}, now.cache.held_bytes)])
+    yield _gauge("mpp_cache_limit_bytes", "The most bytes of memory that the cache may take.", [({}, now.cache.limit_bytes)])
 
 
 def _of_selection(selection: Selection) -> Iterator[Metric]:

@@ -58,7 +58,7 @@ class LabelledCounter:
     """
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
-        self.values: dict[tuple[object, ...], int] = {}
+        self.values: dict[tuple[object, ...], float] = {}
         self.name, self._documentation, self._labels = name, documentation, tuple(labels)
         self.sample_names = {f"{name}_total"}
         # The values of each label: collecting them from all series takes long when there are many servers.
@@ -72,6 +72,13 @@ class LabelledCounter:
             self.values[key] += 1
         except KeyError:
             self._begin(key, 1)
+
+    def add(self, amount: float, *key: object) -> None:
+        """Increment the series with these label values by an amount."""
+        try:
+            self.values[key] += amount
+        except KeyError:
+            self._begin(key, amount)
 
     def expect(self, *key: object) -> None:
         """Expose a series from now on, at 0 until it is incremented; a series that exists keeps its value."""
@@ -88,7 +95,7 @@ class LabelledCounter:
         """
         self._names, self._of_each = names, of_each
 
-    def _begin(self, key: tuple[object, ...], count: int) -> None:
+    def _begin(self, key: tuple[object, ...], count: float) -> None:
         self.values[key] = count
         for known, part in zip(self._known, key, strict=True):
             known[str(part)] = None
@@ -125,14 +132,14 @@ class LabelledCounter:
         values = {**self._at_zero(some), **self.values}
         return _page(self._family({**values, **self._at_zero([_ANY_NAME] if others else [])}), others)
 
-    def _at_zero(self, names: Collection[str]) -> dict[tuple[object, ...], int]:
+    def _at_zero(self, names: Collection[str]) -> dict[tuple[object, ...], float]:
         return {(name, *values): 0 for name in names for values in self._of_each}
 
     def counted(self) -> Metric:
         """Return the metric family without the counts that are 0: with many servers, most are."""
         return self._family({key: value for key, value in self.values.items() if value})
 
-    def _family(self, values: Mapping[tuple[object, ...], int]) -> Metric:
+    def _family(self, values: Mapping[tuple[object, ...], float]) -> Metric:
         family = CounterMetricFamily(self.name, self._documentation, labels=self._labels)
         for key, value in values.items():
             family.add_metric([str(part) for part in key], value)

@@ -6,7 +6,7 @@ The gauges, which describe the present, are computed by `mpp.admin.gauges`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,67 +22,13 @@ from prometheus_client.registry import Collector
 
 from mpp.core.metrics import series
 from mpp.core.metrics.counters import LabelledCounter, LabelledHistogram
+from mpp.core.metrics.families import BUCKETS, COUNTERS, HISTOGRAMS
 from mpp.core.metrics.local_errors import CODES
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
-# From a cached response on loopback to a heavy query that reaches Prometheus' default timeout of 2 minutes.
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-
 # The ``backend`` label of responses that mpp itself makes.
 LOCAL = "mpp"
-
-_COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "mpp_requests": ("Client requests, by the backend that responded and the status code.", ("backend", "code")),
-    "mpp_affinity_hits": ("Client requests whose backend was chosen by an affinity.", ("type",)),
-    "mpp_retries": ("Failed attempts that were followed by another one, by the backend that failed.", ("backend", "reason")),
-    "mpp_truncated_responses": ("Responses that broke off after their first byte had been sent.", ("backend", "reason")),
-    "mpp_slow_clients_reset": (
-        "Responses that were aborted because their clients read them too slowly while other requests waited.",
-        ("backend",),
-    ),
-    "mpp_moved_requests": ("Requests that waited for a slot on a backend and were sent to another one instead.", ("backend",)),
-    "mpp_rerouted_requests": (
-        "Requests sent to another backend because this one lacks data that they read and the other one has.",
-        ("backend",),
-    ),
-    "mpp_joined_responses": ("Responses to range queries that were joined from the responses of several backends.", ()),
-    "mpp_incomplete_requests": (
-        "Requests that get a warning: data is missing on all backends, or the query cannot be divided.",
-        (),
-    ),
-    "mpp_hedges": ("Attempts made in parallel to an attempt on a backend that took too long.", ("backend", "reason")),
-    "mpp_suspicion_probes": ("Liveness checks of backends that stalled, by result.", ("backend", "result")),
-    "mpp_retry_budget_exhausted": ("Retries and hedges that were skipped because the retry budget was exhausted.", ("reason",)),
-    "mpp_query_of_death_suspects": (
-        "Reads that a server broke off after it had run them for longer than --crash-suspect.",
-        ("backend",),
-    ),
-    "mpp_query_of_death_refusals": (
-        "Reads answered 502 because they may have crashed a server and only one healthy server is left.",
-        (),
-    ),
-    "mpp_selection_events": ("Changes of the selection.", ()),
-    "mpp_selection_rounds": ("Selection rounds, by result.", ("result",)),
-    "mpp_discovery_errors": ("Failed look-ups of a locator.", ("locator",)),
-    "mpp_probe_errors": ("Probes that found a backend not viable, by its standing.", ("backend", "standing")),
-    "mpp_coverage_surveys": ("Surveys of the newest data of a backend, by result.", ("backend", "result")),
-    "mpp_ejections": ("Ejections of backends from service, by reason.", ("backend", "reason")),
-    "mpp_storage_errors": ("Responses in which a backend reported that it cannot read its own storage.", ("backend",)),
-    "mpp_readmissions": ("Returns of ejected backends into service.", ("backend",)),
-}
-"""The counters by name: the HELP text and the labels."""
-
-_HISTOGRAMS: Mapping[str, tuple[str, str | None]] = {
-    "mpp_upstream_duration_seconds": (
-        "Time from sending a request to a backend until its response is complete or the response buffer is full.",
-        "backend",
-    ),
-    "mpp_coverage_survey_duration_seconds": ("Duration of surveys of the newest data of a backend.", "backend"),
-    "mpp_request_duration_seconds": ("Time from the complete request to the last byte of its response.", None),
-    "mpp_selection_round_duration_seconds": ("Duration of selection rounds, including discovery.", None),
-}
-"""The histograms by name: the HELP text and the label."""
 
 
 class Metrics:
@@ -98,13 +44,15 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.in_flight = 0
-        self._counters = {name: LabelledCounter(name, text, labels) for name, (text, labels) in _COUNTERS.items()}
-        self._histograms = {name: LabelledHistogram(name, text, _BUCKETS, label) for name, (text, label) in _HISTOGRAMS.items()}
+        self._counters = {name: LabelledCounter(name, text, labels) for name, (text, labels) in COUNTERS.items()}
+        self._histograms = {name: LabelledHistogram(name, text, BUCKETS, label) for name, (text, label) in HISTOGRAMS.items()}
         self._tallies: tuple[LabelledCounter | LabelledHistogram, ...] = (*self._counters.values(), *self._histograms.values())
         for tally in self._tallies:
             registry.register(tally)
         # Looked up once, because every request is counted in them.
         self._requests, self._hits = self._counters["mpp_requests"], self._counters["mpp_affinity_hits"]
+        self._cache_requests, self._cache_steps = self._counters["mpp_cache_requests"], self._counters["mpp_cache_steps"]
+        self._cache_saved = self._counters["mpp_cache_saved_seconds"]
         self._duration = self._histograms["mpp_request_duration_seconds"].of("")
         self._upstream = self._histograms["mpp_upstream_duration_seconds"]
         self.round_duration = self._histograms["mpp_selection_round_duration_seconds"].of("")
@@ -183,7 +131,7 @@ class Metrics:
     def local_errors(self) -> dict[int, int]:
         """Return the number of local replies since the start, for each code in `mpp.core.metrics.local_errors.CODES`."""
         values = self._requests.values
-        return {code: values.get((LOCAL, code), 0) for code in CODES}
+        return {code: int(values.get((LOCAL, code), 0)) for code in CODES}
 
     def upstream_answered(self, backend: str, seconds: float) -> None:
         """Record the duration of one attempt."""
@@ -237,6 +185,27 @@ class Metrics:
     def incomplete(self) -> None:
         """Count a request that gets a warning, because data is missing in its response."""
         self._counters["mpp_incomplete_requests"].inc()
+
+    def shared(self) -> None:
+        """Count a request that gets the response to an identical one."""
+        self._counters["mpp_shared_requests"].inc()
+
+    def cache_answered(self, result: str) -> None:
+        """Count a range query by how the cache was used: ``hit``, ``partial``, ``miss`` or ``bypass``."""
+        self._cache_requests.inc(result)
+
+    def cache_steps(self, cached: int, asked: int) -> None:
+        """Count the steps of a response that came from the cache, and the steps that a backend was asked for."""
+        self._cache_steps.add(cached, "cache")
+        self._cache_steps.add(asked, "server")
+
+    def cache_saved(self, seconds: float) -> None:
+        """Count the time that a backend would have taken for the steps that came from the cache."""
+        self._cache_saved.add(seconds)
+
+    def cache_evicted(self) -> None:
+        """Count an entry of the cache that was removed because it, or the cache, was too large."""
+        self._counters["mpp_cache_evictions"].inc()
 
     def slow_client_reset(self, backend: str) -> None:
         """Count a response that was aborted because its client read it too slowly."""

@@ -53,6 +53,11 @@ OF_THE_PROGRAM: Mapping[str, tuple[Values, ...]] = {
     "mpp_requests": (("mpp", 500), ("mpp", 502), ("mpp", 503), ("mpp", 504)),
     "mpp_retry_budget_exhausted": (("retry",), ("hedge",)),
     "mpp_query_of_death_refusals": ((),),
+    "mpp_shared_requests": ((),),
+    "mpp_cache_requests": (("hit",), ("partial",), ("miss",), ("bypass",)),
+    "mpp_cache_steps": (("cache",), ("server",)),
+    "mpp_cache_saved_seconds": ((),),
+    "mpp_cache_evictions": ((),),
     "mpp_selection_events": ((),),
     "mpp_selection_rounds": (("ok",), ("failed",)),
 }

@@ -4,7 +4,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
+from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, PresentLoad, Snapshot
+from mpp.cache.store import CacheState
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 
@@ -48,6 +49,31 @@ class MetricsTests(SynchronousTestCase):
         )
         self.assertEqual(self.value("mpp_held_bytes"), 17)
         self.assertEqual((self.value("mpp_client_connections"), self.value("mpp_client_connections_limit")), (5, 480))
+
+    def test_use_of_the_cache(self) -> None:
+        """It can be seen what came from the cache, and what that has saved; a cache that is not used has zeros."""
+        self.assertEqual([self.value("mpp_cache_steps_total", source=each) for each in ("cache", "server")], [0, 0])
+        self.metrics.cache_answered("partial")
+        self.metrics.cache_steps(1435, 5)
+        self.metrics.cache_saved(0.25)
+        self.metrics.cache_saved(0.5)
+        self.metrics.shared()
+        results = [self.value("mpp_cache_requests_total", result=each) for each in ("hit", "partial", "miss", "bypass")]
+        self.assertEqual(results, [0, 1, 0, 0])
+        self.assertEqual([self.value("mpp_cache_steps_total", source=each) for each in ("cache", "server")], [1435, 5])
+        self.assertEqual((self.value("mpp_cache_saved_seconds_total"), self.value("mpp_shared_requests_total")), (0.75, 1))
+        self.assertIn(b"\nmpp_cache_saved_seconds_total 0.75\n", self.metrics.exposition())
+
+    def test_memory_of_the_cache(self) -> None:
+        """The gauges of the cache are of the moment of the scrape; those of a worker do not include what it does not know."""
+        state, registry = CacheState(3, 1000, 2**20), CollectorRegistry()
+        alone = Snapshot(self.selection, (), 0, cache=state, cache_freshness=75.0)
+        registry.register(GaugeCollector(lambda: alone))
+        names = ("mpp_cache_entries", "mpp_cache_bytes", "mpp_cache_limit_bytes", "mpp_cache_freshness_seconds")
+        self.assertEqual([registry.get_sample_value(name) for name in names], [3, 1000, 2**20, 75])
+        of_worker = CollectorRegistry()
+        of_worker.register(PresentLoad(lambda: alone))
+        self.assertEqual([of_worker.get_sample_value(name) for name in names], [3, 1000, 2**20, None])
 
     def test_metric_tells_which_backend_is_mpp_itself(self) -> None:
         """A backend that is mpp itself has a metric that says so."""

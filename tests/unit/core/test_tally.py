@@ -30,6 +30,18 @@ class TallyTests(SynchronousTestCase):
             counter.labels(backend, str(code)).inc()
         self.assert_same()
 
+    def test_amounts(self) -> None:
+        """A counter can count amounts, such as seconds."""
+        counts = LabelledCounter("mpp_seconds", "All of them.", ("source",))
+        self.ours.register(counts)
+        counter = Counter("mpp_seconds", "All of them.", ("source",), registry=self.theirs)
+        counts.expect("b")
+        counter.labels("b")
+        for source, amount in (("a", 2.5), ("b", 3), ("a", 0.25)):
+            counts.add(amount, source)
+            counter.labels(source).inc(amount)
+        self.assert_same()
+
     def test_one_distribution(self) -> None:
         """A histogram without a label is there from the start."""
         distributions = LabelledHistogram("mpp_seconds", "How long.", BOUNDS)

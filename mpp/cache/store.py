@@ -1,0 +1,243 @@
+"""
+The range cache: the entries of one process, bounded in bytes. Knows neither what an entry holds nor how it is used.
+
+# Note [What is evicted]
+
+The entries are in two parts, each in the order of their last use (segmented LRU, Karedla et al. 1994). A new entry is on
+probation, in a fifth of the memory; the second use protects it. When the protected part is full, its least recently used entry is
+on probation again. The evicted entry is always the least recently used one on probation. So a client that asks for a million
+different ranges once evicts no entry that was used twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, Protocol, TypeVar
+
+from attrs import define, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.cache.admission import Admission
+from mpp.core.metrics.registry import Metrics
+
+PROBATION_SHARE = 0.2
+"""The share of the memory for entries that were used once."""
+LARGEST_SHARE = 1 / 8
+"""The share of the memory that a single entry may have."""
+LIFETIME_SPREAD = 0.2
+"""The share of ``--cache-max-age`` by which lifetimes differ, so that the pages of a dashboard do not all expire at once."""
+
+_OVERHEAD = 250
+"""Bytes of an entry in the tables of the cache, without the entry and its key: measured, rounded up."""
+_MOST_LARGE = 1024
+_LARGE_FOR_S = 600.0
+
+
+class CacheKey(Hashable, Protocol):
+    """
+    The key of an entry: the query and everything that may change its response. Its ``repr`` is unambiguous.
+
+    :ivar question: the query without the header fields and the user.
+    :ivar size: the bytes of memory that the key takes.
+    """
+
+    @property
+    def question(self) -> Hashable:
+        """The query without the header fields and the user."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that the key takes."""
+
+
+class SizedEntry(Protocol):
+    """An entry with a known size: the steps of one query."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that the entry takes."""
+
+
+K = TypeVar("K", bound=CacheKey)
+E = TypeVar("E", bound=SizedEntry)
+
+
+@frozen
+class CacheState:
+    """
+    How full a cache is.
+
+    :ivar held_bytes: the bytes of all entries.
+    :ivar limit_bytes: ``--cache-memory``.
+    :ivar probation_bytes: the bytes of the entries that were used once.
+    """
+
+    entries: int = 0
+    held_bytes: int = 0
+    limit_bytes: int = 0
+    probation_bytes: int = 0
+
+
+EMPTY = CacheState()
+"""The state of a cache that does not exist."""
+
+
+@define
+class _Slot(Generic[E]):
+    entry: E
+    size: int
+
+
+class RangeCache(Generic[K, E]):
+    """
+    The entries of one process.
+
+    :param most_bytes: the most bytes of all entries with their keys.
+    :param max_age: the seconds that a page is kept on average.
+    :param rng: spreads the lifetimes, and makes the key of the hashes.
+    """
+
+    def __init__(self, most_bytes: int, max_age: float, clock: IReactorTime, rng: random.Random, metrics: Metrics) -> None:
+        self._most = most_bytes
+        self._max_age = max_age
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._admission = Admission(clock, rng.randbytes(32))
+        self._probation: OrderedDict[K, _Slot[E]] = OrderedDict()
+        self._protected: OrderedDict[K, _Slot[E]] = OrderedDict()
+        self._probation_bytes = 0
+        self._protected_bytes = 0
+        self._alike: dict[Hashable, K] = {}
+        self._large: OrderedDict[int, float] = OrderedDict()
+
+    @property
+    def state(self) -> CacheState:
+        """How full the cache is."""
+        count = len(self._probation) + len(self._protected)
+        return CacheState(count, self._probation_bytes + self._protected_bytes, self._most, self._probation_bytes)
+
+    def get(self, key: K) -> E | None:
+        """Return an entry and count this as a use; None if there is none."""
+        slot = self._protected.get(key)
+        if slot is not None:
+            self._protected.move_to_end(key)
+            return slot.entry
+        slot = self._probation.pop(key, None)
+        if slot is None:
+            return None
+        self._probation_bytes -= slot.size
+        self._protected[key] = slot
+        self._protected_bytes += slot.size
+        self._trim()
+        return slot.entry
+
+    def peek(self, key: K) -> E | None:
+        """Return an entry without counting a use; None if there is none."""
+        slot = self._protected.get(key) or self._probation.get(key)
+        return None if slot is None else slot.entry
+
+    def alike(self, key: K) -> K | None:
+        """Return the key of an entry with the same question, but other header fields or another user; None if there is none."""
+        found = self._alike.get(key.question)
+        return None if found == key else found
+
+    def refusal(self, key: K, step_ms: int, phase_ms: int) -> str:
+        """
+        Return why a query that has no entry gets none, in the words of ``MPP.Cache``; empty if it gets one.
+
+        :param phase_ms: the start of its range modulo the step.
+        """
+        too_large_until = self._large.get(hash(key))
+        if too_large_until is not None and self._clock.seconds() < too_large_until:
+            return "too large"
+        return "" if self._admission.admits(repr(key).encode(), step_ms, phase_ms) else "asked for once"
+
+    def keep(self, key: K, entry: E) -> bool:
+        """
+        Keep an entry, in place of the one with the same key if there is one.
+
+        :return: whether it is kept; a large one is not.
+        """
+        slot = self._protected.get(key) or self._probation.get(key)
+        if slot is not None:
+            slot.entry = entry
+        else:
+            self._probation[key] = _Slot(entry, 0)
+            self._alike[key.question] = key
+        return self.grew(key)
+
+    def grew(self, key: K) -> bool:
+        """
+        Count the present size of an entry, which grew or shrank, and evict others if there is no room for it.
+
+        :return: whether there still is an entry with this key.
+        """
+        protected = key in self._protected
+        slot = self._protected.get(key) or self._probation.get(key)
+        if slot is None:
+            return False
+        size = slot.entry.size + key.size + _OVERHEAD
+        if size > self._most * LARGEST_SHARE:
+            self._remove(key)
+            self._remember_large(key)
+            self._metrics.cache_evicted()
+            return False
+        if protected:
+            self._protected_bytes += size - slot.size
+        else:
+            self._probation_bytes += size - slot.size
+        slot.size = size
+        self._trim()
+        return protected or key in self._probation
+
+    def lifetime(self) -> float:
+        """Return the seconds that a new page is kept: ``--cache-max-age``, 20 % more or less."""
+        return self._max_age * (1 + LIFETIME_SPREAD * (2 * self._rng.random() - 1))
+
+    def flush(self) -> int:
+        """Remove all entries, and return their number."""
+        count = len(self._probation) + len(self._protected)
+        for table in (self._probation, self._protected, self._alike, self._large):
+            table.clear()
+        self._probation_bytes = self._protected_bytes = 0
+        return count
+
+    def reconfigure(self, most_bytes: int, max_age: float) -> None:
+        """Set other limits; entries for which there is no room any longer are evicted, and lifetimes that have begun stay."""
+        self._most, self._max_age = most_bytes, max_age
+        self._large.clear()
+        if most_bytes == 0:
+            self.flush()
+        for table in (self._probation, self._protected):
+            for key in list(table):
+                self.grew(key)
+
+    def _trim(self) -> None:
+        """Remove the entries for which there is no room, see Note [What is evicted]."""
+        of_probation = int(self._most * PROBATION_SHARE)
+        while self._protected_bytes > self._most - of_probation:
+            key, slot = self._protected.popitem(last=False)
+            self._protected_bytes -= slot.size
+            self._probation[key] = slot
+            self._probation_bytes += slot.size
+        while self._probation_bytes > of_probation:
+            self._remove(next(iter(self._probation)))
+            self._metrics.cache_evicted()
+
+    def _remove(self, key: K) -> None:
+        if (slot := self._protected.pop(key, None)) is not None:
+            self._protected_bytes -= slot.size
+        elif (slot := self._probation.pop(key, None)) is not None:
+            self._probation_bytes -= slot.size
+        if self._alike.get(key.question) == key:
+            del self._alike[key.question]
+
+    def _remember_large(self, key: K) -> None:
+        # The hash alone, because a key may have the length of the longest query.
+        self._large[hash(key)] = self._clock.seconds() + _LARGE_FOR_S
+        self._large.move_to_end(hash(key))
+        if len(self._large) > _MOST_LARGE:
+            self._large.popitem(last=False)

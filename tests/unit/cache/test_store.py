@@ -1,0 +1,226 @@
+"""Which entries the cache keeps, and for how long."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from typing import NamedTuple
+
+from attrs import define
+from prometheus_client import CollectorRegistry
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.cache.store import PROBATION_SHARE, RangeCache
+from mpp.core.metrics.registry import Metrics
+
+MIB = 2**20
+
+
+class Key(NamedTuple):
+    """A key with a question and something else that counts."""
+
+    question: str
+    fields: str = ""
+
+    @property
+    def size(self) -> int:
+        """A size of the kind that keys have."""
+        return 100 + len(self.question)
+
+
+@define
+class Sized:
+    """An entry of a given size."""
+
+    size: int
+
+
+class StoreTests(SynchronousTestCase):
+    """A cache of 1 MiB."""
+
+    def setUp(self) -> None:
+        """Begin empty."""
+        self.clock = Clock()
+        self.metrics = Metrics(CollectorRegistry())
+        self.cache: RangeCache[Key, Sized] = RangeCache(MIB, 6 * 3600.0, self.clock, random.Random(1), self.metrics)
+
+    def keep(self, *names: str, size: int = 10_000) -> None:
+        """Keep entries of the same size."""
+        for name in names:
+            self.assertTrue(self.cache.keep(Key(name), Sized(size)), name)
+
+    def kept(self, *names: str) -> list[str]:
+        """Return those of some names that are kept."""
+        return [name for name in names if self.cache.peek(Key(name)) is not None]
+
+    def evictions(self) -> float | None:
+        """Return how many evictions were counted."""
+        return self.metrics.registry.get_sample_value("mpp_cache_evictions_total")
+
+    def test_what_is_kept_is_found(self) -> None:
+        """An entry is found by its key, another key finds nothing."""
+        entry = Sized(10)
+        self.assertIsNone(self.cache.get(Key("a")))
+        self.assertTrue(self.cache.keep(Key("a"), entry))
+        self.assertIs(self.cache.get(Key("a")), entry)
+        self.assertIsNone(self.cache.get(Key("a", "user")))
+
+    def test_bytes_are_bounded(self) -> None:
+        """Whatever is kept and used, the entries with their keys do not take more than the memory."""
+        rng = random.Random(2)
+        for _ in range(20_000):
+            name = f"query {rng.randrange(400)}"
+            entry = self.cache.get(Key(name))
+            if entry is None:
+                self.cache.keep(Key(name), Sized(rng.randrange(1, 30_000)))
+            else:
+                entry.size += rng.randrange(-500, 3_000)
+                self.cache.grew(Key(name))
+            self.assertLessEqual(self.cache.state.held_bytes, MIB)
+        held = [self.cache.peek(Key(f"query {number}")) for number in range(400)]
+        sizes = sum(entry.size for entry in held if entry)
+        self.assertEqual(self.cache.state.entries, sum(1 for entry in held if entry))
+        self.assertGreater(self.cache.state.held_bytes, sizes)
+        self.assertLess(self.cache.state.held_bytes, 1.1 * sizes)
+
+    def test_used_once(self) -> None:
+        """Entries that were used once have a fifth of the memory, the last ones of them."""
+        names = [f"query {number}" for number in range(100)]
+        self.keep(*names)
+        self.assertEqual(self.kept(*names), names[-20:])
+        self.assertLessEqual(self.cache.state.probation_bytes, PROBATION_SHARE * MIB)
+        self.assertEqual(self.evictions(), 80)
+
+    def test_used_twice(self) -> None:
+        """Entries that were used twice have the rest, and the least recently used one goes first."""
+        names = [f"query {number}" for number in range(200)]
+        for name in names:
+            self.keep(name)
+            self.cache.get(Key(name))
+        kept = self.kept(*names)
+        self.assertEqual(kept, names[-len(kept) :])
+        self.assertGreater(self.cache.state.held_bytes, 0.95 * MIB)
+        oldest, second, *_ = kept
+        self.cache.get(Key(oldest))
+        self.keep("new")
+        self.assertEqual(self.kept(oldest, second), [oldest])
+
+    def test_a_flood_evicts_nothing_used_twice(self) -> None:
+        """A client that asks for a million different ranges evicts nothing that was used twice."""
+        used = [f"dashboard {number}" for number in range(75)]
+        for name in used:
+            self.keep(name)
+            self.cache.get(Key(name))
+        self.assertEqual(self.kept(*used), used)
+        entry = Sized(60_000)
+        for number in range(1_000_000):
+            self.cache.keep(Key(str(number)), entry)
+        self.assertEqual(self.kept(*used), used)
+        self.assertLessEqual(self.cache.state.probation_bytes, PROBATION_SHARE * MIB)
+        self.assertLess(self.cache.state.entries, 100)
+        self.assertLess(len(self.cache._alike), 100)
+
+    def test_large_entries(self) -> None:
+        """An entry above an eighth of the memory is not kept, or removed when it has grown, and not asked for again at once."""
+        self.assertFalse(self.cache.keep(Key("large"), Sized(MIB // 8)))
+        entry = Sized(1000)
+        self.assertTrue(self.cache.keep(Key("a"), entry))
+        entry.size = MIB // 8
+        self.assertFalse(self.cache.grew(Key("a")))
+        self.assertEqual((self.kept("large", "a"), self.cache.state.held_bytes, self.evictions()), ([], 0, 2))
+        self.assertEqual(self.cache.refusal(Key("a"), 1000, 0), "too large")
+        self.assertEqual(self.cache.refusal(Key("b"), 1000, 0), "")
+        self.clock.advance(600)
+        self.assertEqual(self.cache.refusal(Key("a"), 1000, 0), "")
+
+    def test_queries_to_refuse(self) -> None:
+        """A query with an unusual offset gets an entry the second time it is asked."""
+        self.assertEqual(self.cache.refusal(Key("a"), 1000, 7), "asked for once")
+        self.assertEqual(self.cache.refusal(Key("a", "other"), 1000, 9), "asked for once")
+        self.assertEqual(self.cache.refusal(Key("a"), 1000, 7), "")
+
+    def test_growth_of_what_was_evicted(self) -> None:
+        """The growth of an entry that is no longer kept changes nothing."""
+        self.assertFalse(self.cache.grew(Key("gone")))
+        self.assertEqual(self.cache.state.held_bytes, 0)
+
+    def test_growth_evicts_others(self) -> None:
+        """An entry that grows evicts others."""
+        self.keep("a", "b", size=90_000)
+        entry = self.cache.peek(Key("b"))
+        assert entry is not None
+        entry.size = 125_000
+        self.assertTrue(self.cache.grew(Key("b")))
+        self.assertEqual(self.kept("a", "b"), ["b"])
+
+    def test_one_entry_for_a_key(self) -> None:
+        """An entry replaces the former one with the same key."""
+        self.keep("a", size=10_000)
+        before = self.cache.state
+        self.keep("a", size=4_000)
+        self.assertEqual((self.cache.state.entries, before.held_bytes - self.cache.state.held_bytes), (1, 6_000))
+
+    def test_same_question(self) -> None:
+        """An entry of the same query with other fields can be found, as long as it is kept."""
+        self.cache.keep(Key("a", "first"), Sized(10_000))
+        self.assertEqual(self.cache.alike(Key("a", "second")), Key("a", "first"))
+        self.assertIsNone(self.cache.alike(Key("a", "first")))
+        self.assertIsNone(self.cache.alike(Key("b", "first")))
+        self.keep(*map(str, range(30)))
+        self.assertIsNone(self.cache.alike(Key("a", "second")))
+
+    def test_lifetimes_are_spread(self) -> None:
+        """Pages live for six hours, a fifth more or less."""
+        lifetimes = [self.cache.lifetime() / 3600 for _ in range(1_000)]
+        self.assertGreaterEqual(min(lifetimes), 4.8)
+        self.assertLess(min(lifetimes), 4.9)
+        self.assertLessEqual(max(lifetimes), 7.2)
+        self.assertGreater(max(lifetimes), 7.1)
+        self.assertLess(abs(sum(lifetimes) / 1_000 - 6), 0.1)
+
+    def test_flush(self) -> None:
+        """A flush removes all entries, and is no eviction."""
+        self.keep("a", "b")
+        self.cache.get(Key("b"))
+        self.assertEqual(self.cache.flush(), 2)
+        self.assertEqual((self.kept("a", "b"), self.evictions()), ([], 0))
+        self.assertEqual((self.cache.state.entries, self.cache.state.held_bytes, self.cache.flush()), (0, 0, 0))
+        self.assertIsNone(self.cache.alike(Key("a", "other")))
+
+    def test_less_memory(self) -> None:
+        """With less memory after a reload, what was used least recently goes; with more, nothing."""
+        names = [f"query {number}" for number in range(60)]
+        for name in names:
+            self.keep(name)
+            self.cache.get(Key(name))
+        self.cache.reconfigure(2 * MIB, 3600.0)
+        self.assertEqual(self.kept(*names), names)
+        self.cache.reconfigure(MIB // 4, 3600.0)
+        kept = self.kept(*names)
+        self.assertLessEqual(self.cache.state.held_bytes, MIB // 4)
+        self.assertEqual(kept, names[-len(kept) :])
+        self.assertGreater(len(kept), 20)
+        self.assertLessEqual(self.cache.lifetime(), 4320)
+
+    def test_switched_off(self) -> None:
+        """Without memory nothing is kept."""
+        self.keep("a")
+        self.cache.reconfigure(0, 3600.0)
+        self.assertEqual(self.kept("a"), [])
+        self.assertFalse(self.cache.keep(Key("a"), Sized(1)))
+        self.assertEqual(self.cache.state.held_bytes, 0)
+
+    def test_overhead_is_counted(self) -> None:
+        """The bytes that the cache counts for small entries are about those that they take, keys included."""
+        cache: RangeCache[Key, Sized] = RangeCache(64 * MIB, 3600.0, self.clock, random.Random(1), self.metrics)
+        entry = Sized(0)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for number in range(5_000):
+                cache.keep(Key(f"query {number:10}"), entry)
+            taken = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        self.assertLess(abs(cache.state.held_bytes - taken) / taken, 0.3)
