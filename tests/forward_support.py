@@ -20,7 +20,7 @@ from mpp.core.model import Backend, Choice, Headers, RequestInfo, Selection, Sta
 from mpp.core.settings import Settings
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity
-from mpp.proxy.forwarder import Forwarder
+from mpp.proxy.exchanges.forwarder import Forwarder
 from mpp.selection.query_of_death import SuspectQueries
 
 INSTANCE = Instance("0123456789abcdef")
@@ -31,12 +31,12 @@ A, B, C = (Backend("http", name, 9090) for name in "abc")
 class FakeResponse:
     """A whole answer."""
 
-    def __init__(self, status: int, body: bytes = b"", headers: Headers = ()) -> None:
+    def __init__(self, status: int, body: bytes = b"", headers: Headers = (), *, complete: bool = True) -> None:
         self.status = status
         self.reason = b"Reason"
         self.headers = headers
         self.buffered = [body]
-        self.complete = True
+        self.complete = complete
         self.length: int | None = len(body)
         self.cancelled = False
         self.paused = False
@@ -168,7 +168,7 @@ class FakeDownstream:
     aborted: bool = False
     failed: tuple[int, str, int | None] | None = None
     ended: Callable[[Exception | None], None] = field(default=lambda error: None)
-    timing: bytes = b""
+    about: Headers = ()
     also: tuple[Backend, ...] = ()
     sent: int = 0
 
@@ -179,12 +179,12 @@ class FakeDownstream:
         cookies: tuple[bytes, ...],
         attempts: int,
         ended: Callable[[Exception | None], None],
-        timing: bytes = b"",
+        about: Headers = (),
         also: tuple[Backend, ...] = (),
     ) -> None:
         self.also = also
         self.delivered, self.served_by, self.cookies, self.ended = response, served_by, cookies, ended
-        self.attempts, self.timing = attempts, timing
+        self.attempts, self.about = attempts, about
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         self.failed = status, message, retry_after
@@ -205,6 +205,11 @@ class NoCredentials:
         return False
 
 
+def _settings(changed: dict[str, Any]) -> Settings:
+    """Return settings for tests of attempts: their requests are alike, and each is sent for itself."""
+    return Settings(**{"no_single_flight": True, **changed})
+
+
 class World:
     """Everything around one Exchange."""
 
@@ -222,7 +227,7 @@ class World:
                 self.selections,
                 self.affinity,
                 self.metrics,
-                Settings(**settings),
+                _settings(settings),
                 self.clock,
                 random.Random(1),
                 INSTANCE,
@@ -232,7 +237,7 @@ class World:
 
     def reload(self, **settings: Any) -> None:
         """Apply new settings."""
-        self.forwarder.reconfigure(self.upstreams, self.affinity, Settings(**settings))
+        self.forwarder.reconfigure(self.upstreams, self.affinity, _settings(settings))
 
     def request(self, method: bytes = b"GET", target: bytes = b"/api/v1/query?query=up", headers: Headers = ()) -> FakeDownstream:
         """Begin a request; its Exchange is ``self.exchange``."""

@@ -35,6 +35,6 @@ class NamesTests(SynchronousTestCase):
         """A name resolves up to what a module defines; a former name does not."""
         self.assertTrue(resolves("mpp.core"))
         self.assertTrue(resolves("mpp.core.errors.ConfigError"))
-        self.assertTrue(resolves("mpp.proxy.exchange.Exchange.begin"))
+        self.assertTrue(resolves("mpp.proxy.exchanges.exchange.Exchange.begin"))
         for name in ("mpp.roster", "mpp.core.errors.Nothing", "mpp.core.nothing.ConfigError"):
             self.assertFalse(resolves(name), name)

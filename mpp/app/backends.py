@@ -22,7 +22,7 @@ from mpp.core.prometheus.own_requests import own_request_head
 from mpp.core.settings import Settings
 from mpp.discovery.merged import MergedLocator
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.forwarder import Forwarder
+from mpp.proxy.exchanges.forwarder import Forwarder
 from mpp.security.upstream.active_credentials import ActiveCredentials
 from mpp.selection.event_log import EventLog
 from mpp.selection.problems import Problems

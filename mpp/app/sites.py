@@ -7,7 +7,7 @@ import functools
 from mpp.admin.resource import AdminPages, AdminRoot
 from mpp.core.metrics.registry import Metrics
 from mpp.core.settings import Settings
-from mpp.proxy.forwarder import Forwarder
+from mpp.proxy.exchanges.forwarder import Forwarder
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.request import ProxyRequest

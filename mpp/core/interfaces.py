@@ -278,7 +278,7 @@ class IDownstream(Interface):
         cookies: tuple[bytes, ...],
         attempts: int,
         ended: Callable[[Exception | None], None],
-        timing: bytes = b"",
+        about: Headers = (),
         also: tuple[Backend, ...] = (),
     ) -> None:
         """
@@ -288,7 +288,7 @@ class IDownstream(Interface):
         :param attempts: the number of attempts; the response shows it to the client when it is more than one.
         :param ended: called once, perhaps before this returns: with None when the last byte was handed to the transport, or with
             the error that interrupted the response. The client's connection is then reset, so that the client can see the error.
-        :param timing: the value of ``Server-Timing``, or empty.
+        :param about: further fields about the way of the response, such as ``Server-Timing``.
         :param also: the further backends whose responses are a part of this one.
         """
 

@@ -130,6 +130,17 @@ class QueryReads:
             start, end = min(start, fixed[0]), max(end, fixed[1])
         return (start - lookback_s, end) if start <= end else None
 
+    def final_until(self, limit: float) -> float:
+        """
+        Return the last time of evaluation at which nothing is read that is later than a limit; infinite if that does not depend
+        on the time of evaluation.
+
+        :param limit: seconds since the epoch. Call it on the result of `within`.
+        """
+        if self._fixed is not None and self._fixed[1] > limit:
+            return -math.inf
+        return math.inf if self._moving is None else limit - self._moving[1]
+
 
 def _hull(parts: Iterable[SelectorReads]) -> Span | None:
     spans = [(each.start, each.end) for each in parts]

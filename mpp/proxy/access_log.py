@@ -41,6 +41,7 @@ class AccessLog:
         backend: str,
         attempts: int = 0,
         reasons: tuple[str, ...] = (),
+        cache: str = "",
     ) -> None:
         """
         Log a request that has ended.
@@ -51,12 +52,14 @@ class AccessLog:
         :param backend: the name of the backend that responded, or ``mpp`` for a local reply.
         :param attempts: the number of attempts on backends.
         :param reasons: why attempts failed, and why the request ended without a complete response.
+        :param cache: how the response was come by without a query of its own, in one word; empty if it was not.
         """
         _publish(
             **access.describe(info, self._client_of(info)),
             status=status,
             backend=backend,
             attempts=attempts,
+            cache=cache,
             reason=access.reason_of(reasons),
             duration_s=self._clock.seconds() - began,
             bytes=sent,

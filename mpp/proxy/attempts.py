@@ -33,7 +33,7 @@ from mpp.core.prometheus.own_requests import check_sender
 from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy import crashes, evidence, hedging, placing
 from mpp.proxy.attempt import Attempt
-from mpp.proxy.callbacks import ExchangeCallbacks
+from mpp.proxy.callbacks import FetchCallbacks
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import local_replies
 from mpp.proxy.decisions import retry_policy as policy
@@ -60,7 +60,7 @@ class Attempts:
 
     _context: ForwardContext
     _deadline: RequestDeadline
-    _callbacks: ExchangeCallbacks
+    _callbacks: FetchCallbacks
     running: list[Attempt] = field(factory=list, init=False)
     started: int = 0
     retry_state: RetryState | None = None

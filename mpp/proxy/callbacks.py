@@ -1,4 +1,4 @@
-"""The interface of the exchange to its attempts."""
+"""The interface of a fetch to its attempts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from mpp.proxy.attempt import Attempt
 from mpp.proxy.decisions.local_replies import LocalReply
 
 
-class ExchangeCallbacks(Protocol):
-    """The object that all attempts of a request report to: `mpp.proxy.exchange.Exchange`."""
+class FetchCallbacks(Protocol):
+    """The object that all attempts of a request report to: `mpp.proxy.exchanges.server_fetch.ServerFetch`."""
 
     @property
     def ended(self) -> bool:
-        """Whether the exchange has ended."""
+        """Whether the fetch has ended."""
 
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
-        """Send a response to the client, see `mpp.proxy.exchange.Exchange.deliver`."""
+        """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
     def splice(self, plan: RequestPlan, /) -> None:
         """Let several servers answer the request, each some of its steps, before any attempt was made."""
 
     def fail(self, why: LocalReply, /) -> None:
-        """Send a local reply, because there is no usable response."""
+        """End all waiters with a local reply, because there is no usable response."""
 
     def failed(self, failure: Failure, /) -> None:
-        """End the exchange on an unexpected failure, which is a bug."""
+        """End the fetch on an unexpected failure, which is a bug."""

@@ -1,4 +1,4 @@
-"""The values and shared objects that a client request is forwarded with. Data only; `mpp.proxy.forwarder` uses them."""
+"""The values and shared objects that a client request is forwarded with. Data only; `mpp.proxy.exchanges.forwarder` uses them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mpp.promql.memory import QueryMemory
 from mpp.proxy.access_log import AccessLog
 from mpp.proxy.decisions.affinity import AffinityChain
 from mpp.proxy.decisions.client_address import TrustedProxies, client_address_of, routing_proxies
+from mpp.proxy.decisions.identical import CountedFields
 from mpp.proxy.decisions.retry_budget import RetryBudget
 from mpp.proxy.decisions.unreadable import UnreadableQueries
 from mpp.proxy.liveness import LivenessChecks
@@ -64,6 +65,7 @@ class ForwardContext:
     :ivar proxies: the proxies of ``--trusted-proxies``; None without that option.
     :ivar allowed_origins: the origins whose pages may read local replies.
     :ivar access: the access log; None without ``--access-log``.
+    :ivar counted: the header fields by which requests differ.
     """
 
     upstreams: IUpstreams
@@ -86,6 +88,7 @@ class ForwardContext:
     proxies: TrustedProxies | None = field(init=False)
     allowed_origins: AllowedOrigins = field(init=False)
     access: AccessLog | None = field(init=False)
+    counted: CountedFields = field(init=False)
 
     @budget.default
     def _budget(self) -> RetryBudget:
@@ -119,6 +122,13 @@ class ForwardContext:
     @allowed_origins.default
     def _allowed_origins(self) -> AllowedOrigins:
         return AllowedOrigins(self.settings.web_cors_origin)
+
+    @counted.default
+    def _counted(self) -> CountedFields:
+        vary, neutral = (
+            [name.lower().encode("ascii") for name in names] for names in (self.settings.cache_vary, self.settings.cache_neutral)
+        )
+        return CountedFields(vary, neutral)
 
     @access.default
     def _access(self) -> AccessLog | None:

@@ -22,7 +22,7 @@ ROUNDING = 1e-6
 
 
 class Ticking(Protocol):
-    """The interface that the ticker calls: `mpp.proxy.exchange.Exchange`."""
+    """The interface that the ticker calls: `mpp.proxy.exchanges.exchange.Exchange`."""
 
     def tick(self) -> None:
         """Handle one tick; this may remove requests from the ticker, this one or others."""

@@ -1,5 +1,5 @@
 """
-A response that mpp has made itself and that is complete in memory, and its compression.
+Responses that are complete in memory: made by mpp itself, or shared by several clients; and their compression.
 
 Source: RFC 9110 section 12.5.3 (``Accept-Encoding``), RFC 1952 (gzip).
 """
@@ -7,7 +7,7 @@ Source: RFC 9110 section 12.5.3 (``Accept-Encoding``), RFC 1952 (gzip).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from zope.interface import implementer
 
@@ -42,36 +42,55 @@ def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield encoder.flush()
 
 
+def _nothing() -> None:
+    """Do nothing when a response is released that shares its memory with no other one."""
+
+
 @implementer(IResponse)
 class WholeResponse:
     """
-    A response with status 200.
+    A response that is complete in memory.
 
     :param pieces: the body.
+    :param length: see `IResponse`; the length of ``pieces`` if it is left out.
+    :param released: called once, when the body is no longer needed.
     """
 
-    def __init__(self, reason: bytes, fields: Headers, pieces: list[bytes]) -> None:
-        self.status = 200
+    def __init__(
+        self,
+        status: int,
+        reason: bytes,
+        fields: Headers,
+        pieces: Iterable[bytes],
+        length: int | None = None,
+        released: Callable[[], None] = _nothing,
+    ) -> None:
+        self.status = status
         self.reason = reason
         self.headers = fields
         self.buffered = [piece for piece in pieces if piece]
         self.complete = True
-        self.length: int | None = sum(map(len, pieces))
+        self.length: int | None = sum(map(len, self.buffered)) if length is None else length
         self.paused = False
-        self._send: Callable[[], None] | None = None
+        self._released: Callable[[], None] | None = released
+        self._consumer: IBodyConsumer | None = None
+        self._pieces: Iterator[bytes] = iter(())
 
     def relay(self, consumer: IBodyConsumer) -> None:
         """See `IResponse`."""
+        self._consumer = consumer
+        self._pieces = iter(self.buffered)
+        self._send()
 
-        def send() -> None:
-            while self.buffered and not self.paused:
-                consumer.body_received(self.buffered.pop(0))
-            if not self.paused and self._send is not None:
-                self._send = None
-                consumer.body_ended()
-
-        self._send = send
-        send()
+    def _send(self) -> None:
+        while self._consumer is not None and not self.paused:
+            piece = next(self._pieces, None)
+            if piece is not None:
+                self._consumer.body_received(piece)
+                continue
+            consumer, self._consumer = self._consumer, None
+            self.release()
+            consumer.body_ended()
 
     def pause(self) -> None:
         """See `IResponse`."""
@@ -81,14 +100,35 @@ class WholeResponse:
         """See `IResponse`."""
         if self.paused:
             self.paused = False
-            if self._send is not None:
-                self._send()
+            self._send()
 
     def cancel(self) -> None:
         """See `IResponse`."""
-        self._send = None
+        self._consumer = None
         self.release()
 
     def release(self) -> None:
         """See `IResponse`."""
-        self.buffered.clear()
+        self.buffered = []
+        self._pieces = iter(())
+        released, self._released = self._released, None
+        if released is not None:
+            released()
+
+
+def copies(response: IResponse, count: int) -> list[WholeResponse]:
+    """
+    Return responses that share the memory of a complete one, which is released with the last of them.
+
+    :param count: how many responses; they replace the given one.
+    """
+    left = count
+
+    def released() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            response.release()
+
+    parts = response.status, response.reason, response.headers, response.buffered, response.length, released
+    return [WholeResponse(*parts) for _ in range(count)]

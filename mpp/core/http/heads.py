@@ -203,15 +203,20 @@ def _plain_reason(status: int, reason: bytes) -> bytes:
         return b""
 
 
-def server_timing(total: float, backend: Backend, took: float, waited: float) -> bytes:
+def server_timing(total: float, backend: Backend, took: float | None, waited: float, cache: str = "") -> bytes:
     """
     Return the value of ``Server-Timing`` (W3C), from the seconds until the response head: in all, and of the backend.
 
+    :param took: seconds that the backend needed; None if it was not asked.
     :param waited: seconds that the request waited in mpp for a slot on the backend.
+    :param cache: how the cache was used, in one word; empty if it was not.
     """
     queue = b"queue;dur=%.1f, " % (waited * 1000) if waited else b""
-    server = backend.netloc.encode("ascii")
-    return b'mpp;dur=%.1f, %bupstream;dur=%.1f;desc="%b"' % (total * 1000, queue, took * 1000, server)
+    used = b"cache;desc=%b, " % cache.encode("ascii") if cache else b""
+    found = b"mpp;dur=%.1f, %b%b" % (total * 1000, used, queue)
+    if took is None:
+        return found.removesuffix(b", ")
+    return b'%bupstream;dur=%.1f;desc="%b"' % (found, took * 1000, backend.netloc.encode("ascii"))
 
 
 def connection_field(*, persistent: bool, http_10: bool) -> Headers:

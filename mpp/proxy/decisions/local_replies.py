@@ -24,6 +24,9 @@ class LocalReply(NamedTuple):
     retry_after: int | None = None
 
 
+TIMEOUT = 504
+"""The status of the reply to a request that got no response before its deadline."""
+
 UNKNOWN = LocalReply(503, "unavailable", "no Prometheus server is known; see /mpp/status", RETRY_AFTER_S)
 BUG = LocalReply(500, "internal", "internal error of mpp, see its log")
 
@@ -82,4 +85,4 @@ def exhausted(tried: int, last: str) -> LocalReply:
 def deadline_exceeded(seconds: float, why: str, *, read: bool) -> LocalReply:
     """Return the reply to a request that got no response before its deadline."""
     maybe = "" if read else ", the request may have been carried out"
-    return LocalReply(504, "timeout", f"no answer within {seconds:g} s{maybe}: {why}")
+    return LocalReply(TIMEOUT, "timeout", f"no answer within {seconds:g} s{maybe}: {why}")

@@ -21,7 +21,7 @@ from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import cors, paths
-from mpp.proxy.exchange import Exchange
+from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.site import page_limits
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.relay import Relay
@@ -128,7 +128,7 @@ class ProxyRequest(server.Request):
         cookies: tuple[bytes, ...],
         attempts: int,
         ended: Callable[[Exception | None], None],
-        timing: bytes = b"",
+        about: Headers = (),
         also: tuple[Backend, ...] = (),
     ) -> None:
         """Send a backend's response: in one write if it is small and complete, else under back-pressure."""
@@ -141,7 +141,7 @@ class ProxyRequest(server.Request):
             response.status,
             response.reason,
             response.headers,
-            self._added((served_by, *also), cookies, attempts, timing),
+            self._added((served_by, *also), cookies, attempts, about),
             length=response.length,
             bodyless=bodyless,
             chunked=chunked,
@@ -197,12 +197,11 @@ class ProxyRequest(server.Request):
         """Reset the client's connection."""
         self.channel.abort()
 
-    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
+    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, about: Headers) -> Headers:
         fields: Headers = ((b"MPP.ServedBy", b", ".join(each.authority for each in served_by)),)
         if attempts > 1:
             fields += ((b"MPP.Attempts", b"%d" % attempts),)
-        if timing:
-            fields += ((b"Server-Timing", timing),)
+        fields += about
         for cookie in cookies:
             fields += ((b"Set-Cookie", cookie),)
         persistent, http_10 = self.channel.persistent, self.info.http_10

@@ -19,7 +19,7 @@ from twisted.web.iweb import IRequest
 from mpp.core.model import Headers
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS, MAX_PATH, Rejection
-from mpp.proxy.forwarder import Forwarder
+from mpp.proxy.exchanges.forwarder import Forwarder
 from mpp.proxy.site import kube_probes
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.request import ProxyRequest

@@ -15,7 +15,7 @@ from mpp.core.errors import BadRequest
 from mpp.core.http import heads
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Headers, RequestInfo
-from mpp.proxy.forwarder import Forwarder
+from mpp.proxy.exchanges.forwarder import Forwarder
 from mpp.proxy.site.request import ProxyRequest
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels

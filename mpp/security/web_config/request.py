@@ -157,8 +157,8 @@ class CheckedRequest(ProxyRequest):
             response.headers = tuple(field for field in response.headers if field[0].lower() not in ours)
         super().deliver(response, *delivery, **how)
 
-    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
-        return super()._added(served_by, cookies, attempts, timing) + self.extra
+    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, about: Headers) -> Headers:
+        return super()._added(served_by, cookies, attempts, about) + self.extra
 
 
 def _without_credentials(request: _Received) -> _Received:

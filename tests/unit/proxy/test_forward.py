@@ -325,7 +325,7 @@ class BrokenOffTests(SynchronousTestCase):
         """An operator sees answers that broke off; the server is checked."""
         world = World()
         client = world.request()
-        world.upstreams.sent[0].answer.callback(FakeResponse(200))
+        world.upstreams.sent[0].answer.callback(FakeResponse(200, complete=False))
         client.ended(TRUNCATED)
         self.assertEqual(world.counted("mpp_truncated_responses_total", backend="a:9090", reason="closed"), 1)
         self.assertEqual((world.selections.reports, world.metrics.in_flight), ([(A, Standing.SUSPECT)], 0))

@@ -242,8 +242,8 @@ class BrokenOffTests(CrashCase):
             self.use(A, B)
             client = self.request()
             self.wait(seconds)
-            self.end(200)
-            self.wait(10)
+            self.world.upstreams.sent[-1].answer.callback(FakeResponse(200, complete=False))
+            self.wait(8)
             client.ended(TRUNCATED)
             self.assertEqual(len(self.world.selections.suspected), suspected)
 

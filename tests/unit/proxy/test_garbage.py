@@ -11,7 +11,7 @@ from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IBodyConsumer
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
-from mpp.proxy.exchange import Exchange
+from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.site.request import ProxyRequest
 from mpp.wire.downstream.relay import Relay
 from tests.forward_support import FakeResponse

@@ -41,7 +41,7 @@ _NOT_PASSED_ON = (b"content-length", b"content-encoding", b"etag")
 
 
 class SplicedRequest(Protocol):
-    """The request whose parts these are: `mpp.proxy.exchange.Exchange`."""
+    """The request whose parts these are: `mpp.proxy.exchanges.server_fetch.ServerFetch`."""
 
     @property
     def ended(self) -> bool:
@@ -50,7 +50,7 @@ class SplicedRequest(Protocol):
     def deliver(
         self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /, *, also: tuple[Backend, ...] = ()
     ) -> None:
-        """Send a response to the client, see `mpp.proxy.exchange.Exchange.deliver`."""
+        """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
     def fail(self, why: LocalReply, /) -> None:
         """Send a local reply."""
@@ -240,7 +240,7 @@ class SplicedAttempts:
             return
         first, attempt = answers[0]
         fields = tuple(field for field in first.headers if field[0].lower() not in _NOT_PASSED_ON)
-        whole = WholeResponse(first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)
+        whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)
         for response, _ in answers:
             response.release()
         if len(servers) > 1:

@@ -9,7 +9,8 @@ from mpp.core.model import Backend
 from mpp.core.settings import Settings
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain
-from mpp.proxy.exchange import Exchange
+from mpp.proxy.exchanges.exchange import Exchange
+from mpp.proxy.exchanges.flights import Flights
 from mpp.proxy.ticker import TICKS
 
 
@@ -22,10 +23,11 @@ class Forwarder:
 
     def __init__(self, context: ForwardContext) -> None:
         self.context = context
+        self._flights = Flights()
 
     def forward(self, downstream: IDownstream) -> Exchange:
         """Start to forward a request; the caller notifies the returned Exchange when the client disconnects."""
-        exchange = Exchange(self.context, downstream)
+        exchange = Exchange(self.context, downstream, self._flights)
         exchange.start()
         return exchange
 

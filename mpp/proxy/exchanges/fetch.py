@@ -1,0 +1,228 @@
+"""
+The fetch of one response, for all requests that wait for it.
+
+Identical reads that are under way at the same time share a fetch (single flight, see `mpp.proxy.exchanges.flights`), so the
+servers run them once. A fetch belongs to none of its requests: it goes on as long as one of them waits.
+
+# Note [What is shared]
+
+A response is shared if it is complete in memory; what outgrows the response buffer goes to the first request, and the others are
+sent to a server each. So are the others if the response is meant for one client only: it rejects credentials, redirects, depends
+on conditions, or sets a cookie. A timeout ends only the requests whose own time is up; the others are fetched again, together.
+Every other error is an error for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from twisted.python.failure import Failure
+
+from mpp.core.errors import UpstreamError
+from mpp.core.interfaces import IResponse
+from mpp.core.model import Backend, RequestInfo
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import identical, local_replies
+from mpp.proxy.decisions.local_replies import LocalReply
+from mpp.wire.whole_response import copies
+
+
+class Answer(NamedTuple):
+    """
+    The response to a request, and where it comes from.
+
+    :ivar backend: the server that has sent it, or most of it.
+    :ivar attempt: the attempt that brought it; None if no server was asked.
+    :ivar started: how many attempts were made.
+    :ivar reasons: why attempts failed, were moved or were hedged, one line each.
+    :ivar affinity: the name of the affinity that chose the server, or empty.
+    :ivar also: the further servers whose responses are a part of it.
+    :ivar keeps: the client keeps the server that it has, because this one answers for a reason that has nothing to do with it.
+    :ivar broke_off: reports that the response broke off on its way to the client, and returns the ``reasons`` with that one; None
+        if the response is complete.
+    :ivar cache: how the cache was used, in the words of ``MPP.Cache``; empty if it was not.
+    :ivar shared: another request has fetched it.
+    """
+
+    response: IResponse
+    backend: Backend
+    attempt: Attempt | None
+    started: int = 0
+    reasons: tuple[str, ...] = ()
+    affinity: str = ""
+    also: tuple[Backend, ...] = ()
+    keeps: bool = False
+    broke_off: Callable[[UpstreamError], tuple[str, ...]] | None = None
+    cache: str = ""
+    shared: bool = False
+
+    @property
+    def cache_use(self) -> str:
+        """How the response was come by without a query of its own, in one word for the access log; empty if it was not."""
+        return self.cache.partition(";")[0] or ("shared" if self.shared else "")
+
+
+class Waiter(Protocol):
+    """
+    A request that waits for a response: `mpp.proxy.exchanges.exchange.Exchange`.
+
+    :ivar began: when the request was complete, by the monotonic clock.
+    """
+
+    @property
+    def began(self) -> float:
+        """When the request was complete, by the monotonic clock."""
+
+    def answered(self, answer: Answer, /) -> None:
+        """Handle the response, which now belongs to this waiter."""
+
+    def unanswered(self, why: LocalReply, fetch: Fetch, /) -> None:
+        """End without a response from a server."""
+
+    def failed(self, failure: Failure, /) -> None:
+        """End on an unexpected failure, which is a bug."""
+
+    def again(self, *, alone: bool) -> None:
+        """
+        Start to fetch the response again.
+
+        :param alone: for this request only.
+        """
+
+
+class Fetch:
+    """
+    The fetch of one response. It ends with one call of each waiter, unless the last one has left before.
+
+    :param began: when the first request was complete, by the monotonic clock.
+    :param landed: called when no further request can join it.
+    :ivar ends_at: the deadline of the first request, by the same clock.
+    :ivar waiters: the requests that wait for the response, the first one first.
+    :ivar ended: whether it has ended; later events are ignored.
+    """
+
+    __slots__ = ("_context", "_landed", "began", "ended", "ends_at", "info", "waiters")
+
+    def __init__(
+        self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[], object] | None = None
+    ) -> None:
+        self._context = context
+        self._landed = landed
+        self.info = info
+        self.began = began
+        self.ends_at = began
+        self.waiters: list[Waiter] = []
+        self.ended = False
+
+    # For each kind of fetch
+
+    def start(self) -> None:
+        """
+        Start the fetch; all waiters may be called before this returns.
+
+        :raise LoopDetected: this mpp has sent the request itself.
+        """
+        raise NotImplementedError
+
+    @property
+    def running(self) -> list[Attempt]:
+        """The attempts that are under way."""
+        raise NotImplementedError
+
+    @property
+    def started(self) -> int:
+        """How many attempts were made."""
+        raise NotImplementedError
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why attempts failed, were moved or were hedged, one line each."""
+        raise NotImplementedError
+
+    def progress(self) -> None:
+        """Check the deadline and the progress; called at each tick of `mpp.proxy.ticker`."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Cancel everything that is under way."""
+        raise NotImplementedError
+
+    # For the waiters
+
+    def leave(self, waiter: Waiter) -> None:
+        """Remove a waiter; with the last one the fetch is cancelled."""
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+            if not self.waiters:
+                self._end()
+                self.cancel()
+
+    def tick(self, waiter: Waiter) -> None:
+        """Check the deadline of a waiter, and the progress if it is the first one."""
+        if waiter is self.waiters[0]:
+            self.progress()
+        elif self._context.clock.seconds() >= waiter.began + self.ends_at - self.began:
+            self.leave(waiter)
+            why = "the same request of another client was not answered, either"
+            waiter.unanswered(local_replies.deadline_exceeded(self.ends_at - self.began, why, read=True), self)
+
+    # For the subclass
+
+    def _end(self) -> list[Waiter]:
+        """End the fetch, and return its waiters."""
+        self.ended = True
+        if self._landed is not None:
+            self._landed()
+        waiters, self.waiters = self.waiters, []
+        return waiters
+
+    def _answered(self, answer: Answer) -> None:
+        """Deliver the response to all waiters, see Note [What is shared]."""
+        waiters = self._end()
+        if len(waiters) == 1:
+            try:
+                waiters[0].answered(answer)
+            except Exception:
+                waiters[0].failed(Failure())
+            return
+        response = answer.response
+        if not response.complete or not identical.is_for_all(response.status, response.headers, self._context.counted):
+            self._only_first(waiters, lambda first: first.answered(answer), alone=True)
+        elif identical.is_timeout(response.status, response.buffered):
+            self._only_first(waiters, lambda first: first.answered(answer), alone=False)
+        else:
+            shared = answer._replace(shared=True, affinity="", keeps=False)
+            for number, (waiter, copy) in enumerate(zip(waiters, copies(response, len(waiters)), strict=True)):
+                own = shared if number else answer
+                self._call(waiter, partial(waiter.answered, own._replace(response=copy)))
+
+    def _unanswered(self, why: LocalReply) -> None:
+        """End all waiters without a response; if the reason is the deadline, only the first one, whose time is up."""
+        waiters = self._end()
+        if why.status == local_replies.TIMEOUT:
+            self._only_first(waiters, lambda first: first.unanswered(why, self), alone=False)
+            return
+        for waiter in waiters:
+            self._call(waiter, partial(waiter.unanswered, why, self))
+
+    def _failed(self, failure: Failure) -> None:
+        """End all waiters on a bug."""
+        for waiter in self._end():
+            waiter.failed(failure)
+
+    def _only_first(self, waiters: list[Waiter], end: Callable[[Waiter], None], *, alone: bool) -> None:
+        """End the first waiter, and let the others fetch the response again."""
+        if waiters:
+            self._call(waiters[0], partial(end, waiters[0]))
+        for waiter in waiters[1:]:
+            self._call(waiter, partial(waiter.again, alone=alone))
+
+    def _call(self, waiter: Waiter, end: Callable[[], None]) -> None:
+        """Call a waiter; its bug must not keep the others waiting."""
+        try:
+            end()
+        except Exception:
+            waiter.failed(Failure())

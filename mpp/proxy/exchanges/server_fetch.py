@@ -1,0 +1,125 @@
+"""The fetch of a response from the servers: attempts on one after the other, or on several that answer some of the steps each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from twisted.python.failure import Failure
+
+from mpp.core.errors import UpstreamError
+from mpp.core.interfaces import IResponse
+from mpp.core.model import Backend, RequestInfo
+from mpp.coverage.planning.planner import RequestPlan
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.attempts import Attempts
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.local_replies import LocalReply
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.exchanges.fetch import Answer, Fetch
+from mpp.proxy.exchanges.splicing import SplicedAttempts
+
+
+class ServerFetch(Fetch):
+    """The fetch of a response from the servers."""
+
+    __slots__ = ("_attempts",)
+
+    def __init__(
+        self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[], object] | None = None
+    ) -> None:
+        super().__init__(context, info, began, landed)
+        deadline = RequestDeadline(info, began, context.settings)
+        self.ends_at = deadline.ends_at
+        self._attempts: Attempts | SplicedAttempts = Attempts(context, deadline, self)
+
+    def start(self) -> None:
+        """Start the attempts on servers."""
+        self._attempts.start()
+
+    @property
+    def running(self) -> list[Attempt]:
+        """The attempts that are under way."""
+        return self._attempts.running
+
+    @property
+    def started(self) -> int:
+        """How many attempts were made."""
+        return self._attempts.started
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why attempts failed, were moved or were hedged, one line each."""
+        return self._attempts.reasons
+
+    def progress(self) -> None:
+        """Check the deadline and the progress of the attempts."""
+        self._attempts.tick()
+
+    def cancel(self) -> None:
+        """Cancel the attempts that are under way."""
+        self._attempts.cancel()
+        self._forget()
+        del self._attempts
+
+    # Called by the attempts
+
+    def splice(self, plan: RequestPlan) -> None:
+        """Let several servers answer the request, each some of its steps."""
+        self._attempts = spliced = SplicedAttempts(self._context, self.info, self.began, plan, self)
+        spliced.start()
+
+    def undivided(self, plan: RequestPlan) -> None:
+        """Let one server answer the whole request, because the parts could not be joined."""
+        before = self._attempts
+        attempts = Attempts(self._context, RequestDeadline(self.info, self.began, self._context.settings), self)
+        attempts.reasons = (*before.reasons, "the parts could not be joined")
+        self._forget()
+        self._attempts = attempts
+        attempts.start_planned(plan)
+
+    def deliver(
+        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, also: tuple[Backend, ...] = ()
+    ) -> None:
+        """
+        Deliver a response to all waiters.
+
+        :param attempts: the number of attempts that were made.
+        :param affinity: the name of the affinity that chose the backend, or empty.
+        :param also: the further backends whose responses are a part of it.
+        """
+        made = self._attempts
+        plan, backend = made.plan, attempt.backend
+        # A client keeps the server that it has if this one answers only because that one lacks data.
+        keeps = plan is not None and backend != plan.own
+        broke_off = None if response.complete else partial(_broke_off, made, attempt)
+        answer = Answer(response, backend, attempt, attempts, made.reasons, affinity, also, keeps, broke_off)
+        if response.complete:
+            self._forget()
+        del self._attempts
+        self._answered(answer)
+
+    def fail(self, why: LocalReply) -> None:
+        """End all waiters with a local reply, because no backend gave a usable response."""
+        self._unanswered(why)
+        self._forget()
+        del self._attempts
+
+    def failed(self, failure: Failure) -> None:
+        """End all waiters on a bug. The outermost errback."""
+        if not self.ended:
+            self._attempts.cancel()
+            self._failed(failure)
+            self._forget()
+            del self._attempts
+
+    def _forget(self) -> None:
+        """Remove the reference cycles of the parts: they would wait for the garbage collector."""
+        if isinstance(self._attempts, SplicedAttempts):
+            self._attempts.forget()
+
+
+def _broke_off(made: Attempts | SplicedAttempts, attempt: Attempt, error: UpstreamError) -> tuple[str, ...]:
+    """Report a response that broke off on its way to the client; return why attempts failed, with this reason."""
+    made.response_failed(attempt, error)
+    return made.reasons

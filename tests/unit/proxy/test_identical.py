@@ -1,0 +1,164 @@
+"""Tests of the decision which requests are identical."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.core.model import Headers, RequestInfo
+from mpp.proxy.decisions.identical import CountedFields, RequestKey, is_for_all, is_timeout, key_of
+
+FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
+QUERY = b"query=up&start=0&end=60&step=15"
+
+
+def key(
+    target: bytes = b"/api/v1/query_range?" + QUERY,
+    headers: Headers = (),
+    method: bytes = b"GET",
+    body: bytes = b"",
+    user: bytes = b"",
+    counted: CountedFields | None = None,
+) -> RequestKey | None:
+    """Return the key of a request."""
+    info = RequestInfo(method, target, headers, body, "203.0.113.9", user=user)
+    return key_of(info, counted or CountedFields())
+
+
+class ParameterTests(SynchronousTestCase):
+    """Requests are told apart by what they ask for."""
+
+    def test_a_form_and_a_query_string_are_the_same(self) -> None:
+        """Grafana may send either."""
+        self.assertEqual(key(), key(b"/api/v1/query_range", FORM, b"POST", QUERY))
+        self.assertEqual(key(), key(b"/api/v1/query_range?step=15", FORM, b"POST", b"end=60&query=up&start=0"))
+
+    def test_the_order_of_parameters_does_not_count(self) -> None:
+        """Go writes them sorted, scripts do not."""
+        self.assertEqual(key(), key(b"/api/v1/query_range?step=15&end=60&start=0&query=up"))
+
+    def test_the_order_of_equal_parameters_counts(self) -> None:
+        """The first value is the one that Prometheus uses."""
+        self.assertNotEqual(key(b"/api/v1/query?query=a&query=b"), key(b"/api/v1/query?query=b&query=a"))
+
+    def test_each_parameter_counts(self) -> None:
+        """Also a timeout, and parameters that are not known."""
+        for other in (b"query=down&start=0&end=60&step=15", QUERY + b"&timeout=3s", QUERY + b"&new=1"):
+            self.assertNotEqual(key(), key(b"/api/v1/query_range?" + other))
+
+    def test_the_path_and_its_prefix_count(self) -> None:
+        """Two paths have two meanings."""
+        self.assertNotEqual(key(), key(b"/prometheus/api/v1/query_range?" + QUERY))
+
+    def test_a_head_request_is_another_one(self) -> None:
+        """Its response has no body."""
+        self.assertNotEqual(key(), key(method=b"HEAD"))
+
+    def test_what_is_never_shared(self) -> None:
+        """Neither writes, event streams, federation and remote read, nor pages, nor a body that is no form."""
+        for target in (b"/api/v1/notifications/live", b"/federate?match[]=up", b"/graph", b"/api/v1/read", b"/metrics"):
+            self.assertIsNone(key(target), target)
+        self.assertIsNone(key(b"/api/v1/admin/tsdb/snapshot", method=b"POST"))
+        self.assertIsNone(key(b"/api/v1/query", ((b"Content-Type", b"application/json"),), b"POST", b"{}"))
+        self.assertIsNone(key(body=b"ignored"))
+        self.assertIsNone(key(method=b"OPTIONS"))
+        self.assertIsNone(key(b"/api/v1/series?" + b"&".join([b"match[]=x"] * 300)))
+
+
+class FieldTests(SynchronousTestCase):
+    """Requests are told apart by the header fields that may change the response."""
+
+    def assert_counts(self, name: bytes, value: bytes = b"1") -> None:
+        """Check that a field makes another request."""
+        self.assertNotEqual(key(), key(headers=((name, value),)), name)
+
+    def assert_neutral(self, name: bytes, value: bytes = b"1") -> None:
+        """Check that a field makes no difference."""
+        self.assertEqual(key(), key(headers=((name, value),)), name)
+
+    def test_fields_of_grafana_and_of_tracing_are_neutral(self) -> None:
+        """Some of them are new for each query."""
+        for name in (b"X-Query-Group-Id", b"X-Dashboard-Uid", b"X-Panel-Id", b"X-Rule-Uid", b"traceparent", b"X-B3-TraceId"):
+            self.assert_neutral(name)
+        for name in (
+            b"Sec-Fetch-Site",
+            b"CF-Ray",
+            b"X-Forwarded-For",
+            b"User-Agent",
+            b"Referer",
+            b"If-None-Match",
+            b"Connection",
+        ):
+            self.assert_neutral(name)
+
+    def test_who_asks_counts(self) -> None:
+        """Two users never share a response."""
+        for name in (b"Authorization", b"authorization", b"X-Scope-OrgID", b"X-Grafana-User", b"Origin", b"Cookie"):
+            self.assert_counts(name)
+        self.assertNotEqual(key(user=b"ann"), key(user=b"bob"))
+
+    def test_an_unknown_field_counts(self) -> None:
+        """A proxy behind mpp may look at it."""
+        self.assert_counts(b"X-Team")
+
+    def test_the_cookies_of_mpp_are_neutral(self) -> None:
+        """Clients differ in them by their affinity only."""
+        for value in (b"MPP.Route=0123", b"MPP.Route-0123=4567", b" MPP.Route=0123; MPP.Route-9=1"):
+            self.assert_neutral(b"Cookie", value)
+        self.assertEqual(key(headers=((b"Cookie", b"a=1"),)), key(headers=((b"Cookie", b"MPP.Route=0; a=1"),)))
+
+    def test_a_client_that_takes_no_json_is_another_one(self) -> None:
+        """The value of Accept counts only then."""
+        for value in (b"*/*", b"application/json", b"text/html, application/json;q=0.9", b"text/html, */*;q=0.8"):
+            self.assert_neutral(b"Accept", value)
+        for value in (b"text/plain", b"application/openmetrics-text", b"application/jsonp"):
+            self.assert_counts(b"Accept", value)
+
+    def test_gzip_is_the_only_encoding_that_counts(self) -> None:
+        """A client that does not accept it gets another body."""
+        plain = key()
+        for value in (b"gzip", b"br, gzip;q=0.5", b"deflate,gzip"):
+            self.assertEqual(key(headers=((b"Accept-Encoding", value),)), key(headers=((b"Accept-Encoding", b"gzip"),)))
+            self.assertNotEqual(key(headers=((b"Accept-Encoding", value),)), plain)
+        for value in (b"identity", b"gzip;q=0", b"gzip;q=0.0, br", b"br"):
+            self.assertEqual(key(headers=((b"Accept-Encoding", value),)), plain, value)
+
+    def test_the_operator_can_change_what_counts(self) -> None:
+        """Both ways."""
+        counted = CountedFields(vary=[b"user-agent"], neutral=[b"x-team"])
+        self.assertEqual(key(counted=counted), key(headers=((b"X-Team", b"1"),), counted=counted))
+        self.assertNotEqual(key(counted=counted), key(headers=((b"User-Agent", b"1"),), counted=counted))
+
+    def test_spellings_do_not_count_and_take_bounded_memory(self) -> None:
+        """A client may send any number of names."""
+        counted = CountedFields()
+        for number in range(5000):
+            key(headers=((b"X-%d" % number, b"1"),), counted=counted)
+        self.assertEqual(key(headers=((b"X-TEAM", b"1"),), counted=counted), key(headers=((b"x-team", b"1"),), counted=counted))
+        self.assertLessEqual(len(counted._spellings), 1024)
+
+
+class ResponseTests(SynchronousTestCase):
+    """Not every response answers each of the identical requests."""
+
+    def test_results_and_errors_are_for_all(self) -> None:
+        """The query is at fault, or the servers are."""
+        for status in (200, 400, 422, 503):
+            self.assertTrue(is_for_all(status, (), CountedFields()), status)
+
+    def test_what_one_client_may_get_only(self) -> None:
+        """Rejected credentials, redirects, and responses to conditions."""
+        for status in (206, 302, 304, 401, 403, 429):
+            self.assertFalse(is_for_all(status, (), CountedFields()), status)
+        self.assertFalse(is_for_all(200, ((b"Set-Cookie", b"session=1"),), CountedFields()))
+
+    def test_a_response_that_varies_by_a_neutral_field(self) -> None:
+        """The server looks at what mpp takes for neutral."""
+        for value, shared in ((b"Origin", True), (b"Accept-Encoding, Origin", True), (b"User-Agent", False), (b"*", False)):
+            self.assertEqual(is_for_all(200, ((b"Vary", value),), CountedFields()), shared, value)
+        self.assertTrue(is_for_all(200, ((b"Vary", b"User-Agent"),), CountedFields(vary=[b"user-agent"])))
+
+    def test_a_timeout_is_recognized(self) -> None:
+        """As Prometheus says it."""
+        self.assertTrue(is_timeout(503, [b'{"status":"error","errorType":"timeout",', b'"error":"query timed out"}']))
+        self.assertFalse(is_timeout(503, [b'{"status":"error","errorType":"unavailable"}']))
+        self.assertFalse(is_timeout(200, [b'{"errorType":"timeout"}']))
