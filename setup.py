@@ -46,6 +46,8 @@ setup(
         "httptools>=0.6.4",
         "cryptography>=50.0",
         "idna>=3.15",
+        # Where it has wheels; mpp/cache/deflate.py works without it, only slower.
+        "isal>=1.9; platform_machine in 'x86_64 AMD64 aarch64 arm64' and platform_python_implementation == 'CPython'",
         # The first that works with cryptography 50.
         "pyOpenSSL>=26.4",
         "prometheus-client>=0.20",

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = ROOT / "constraints-lowest.txt"
 
-_FLOOR = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?>=(?P<version>[0-9.]+)")
+_FLOOR = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?>=(?P<version>[0-9.]+)(?:; .*)?")
 
 
 def required() -> tuple[list[str], list[str]]:
