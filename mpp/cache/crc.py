@@ -1,7 +1,9 @@
 """
-The CRC-32 of two texts from those of each, where no library has it: the remainder of a polynomial over GF(2). Pure.
+The CRC-32 of two joined texts, computed from the CRC-32 of each, for Pythons without a library that has this function. Pure.
 
-Text after text is multiplication by a power of x, for each bit of the second one. Source: ``crc32_combine_gen`` of zlib 1.2.12.
+A CRC is the remainder of a polynomial over GF(2). To append a text is to multiply by x for each of its bits.
+
+Source: ``crc32_combine_gen`` of zlib 1.2.12.
 """
 
 from __future__ import annotations

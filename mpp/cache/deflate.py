@@ -2,9 +2,9 @@
 Compressed data that is put together from pieces without compressing again. Pure; bytes in, bytes out.
 
 A run is raw deflate data that ends at a byte and refers to nothing before it, so runs can follow one another in any order, with
-texts as stored blocks between them. The CRC-32 of the whole comes from those of the pieces.
+texts as stored blocks between them. The CRC-32 of the whole is computed from the sums of the pieces.
 
-``isal`` compresses about four times as fast as ``zlib``, and is used where its wheels exist; the data is the same kind.
+``isal`` compresses about three times as fast as ``zlib``, and is used where it is installed. Each reads the data of the other.
 
 Source: RFC 1951 (deflate), section 3.2.4 for stored blocks; RFC 1952 (gzip), section 2.3.
 """

@@ -19,7 +19,7 @@ PIECE = 65536
 """Bytes of a piece of the joined response, about."""
 
 HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
-"""The beginning of a joined response; the series follow, then `tail`."""
+"""The beginning of a joined response; its series follow, then `tail`."""
 
 _SEPARATOR = b","
 

@@ -1,0 +1,179 @@
+"""
+Assembles the response to a range query from kept steps and new answers, byte for byte as one server would have given it. Pure.
+
+The work is done in slices, because a large response takes longer than a turn of the reactor may: see `mpp.cache.spans` for costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from attrs import frozen
+
+from mpp.cache.body import Body, GzipBody, PlainBody
+from mpp.cache.cutting import MEMBERS, cut
+from mpp.cache.deflate import Bytes
+from mpp.cache.recent import Row
+from mpp.cache.series import Series, SeriesTable
+from mpp.cache.spans import CUT_US, PIECE_US, SERIES_US, HeldSpan, separated
+from mpp.cache.view import Range, View, subtracted
+from mpp.promql.matrix import HEAD, Matrix, tail
+
+SLICE_US = 1000
+"""The estimated time in microseconds after which a slice of the work ends."""
+
+
+@frozen
+class Fresh:
+    """
+    A new answer of a server.
+
+    :ivar first: its first step.
+    :ivar last: its last step (inclusive).
+    :ivar matrix: the answer to exactly these steps.
+    """
+
+    first: int
+    last: int
+    matrix: Matrix
+
+
+class Assembly:
+    """
+    The response for the steps of a view.
+
+    :param view: the steps, and the pages that held some of them before the servers were asked for the others.
+    :param fresh: answers that have all steps that are not held, in any order. They count more than pages where both have a step,
+        and may go beyond the view.
+    :param gzip: whether the response gets the content coding gzip.
+    :ivar length: bytes of the body; known when the work is finished.
+    :raise ValueError: a step is neither held nor fresh, or two answers have the same step.
+    """
+
+    def __init__(self, view: View, fresh: Sequence[Fresh], *, gzip: bool) -> None:
+        self.length = 0
+        self._body: Body = GzipBody() if gzip else PlainBody()
+        # A function without self, so that an assembly which is never finished is no cycle of references.
+        self._slices = _assembled(view, _held_ranges(view, fresh), fresh, self._body, gzip=gzip)
+
+    def work(self) -> bool:
+        """
+        Do about a millisecond of the work; return whether it is finished.
+
+        :raise NotJoinable: labels or times of an answer are not written as Prometheus writes them.
+        """
+        cost = 0
+        for slice_us in self._slices:
+            cost += slice_us
+            if cost >= SLICE_US:
+                return False
+        self.length = self._body.finish()
+        return True
+
+    def pieces(self) -> Iterator[Bytes]:
+        """Yield the bytes of the body, at most `mpp.cache.body.PIECE` at once; after the work is finished."""
+        return self._body.pieces()
+
+
+def _held_ranges(view: View, fresh: Sequence[Fresh]) -> Sequence[Range]:
+    """
+    Return the steps that are taken from pages: all that are not fresh.
+
+    :raise ValueError: a step is neither held nor fresh, or two answers have the same step.
+    """
+    ranges = sorted((max(each.first, view.first), min(each.last, view.last)) for each in fresh)
+    if any(before[1] >= after[0] for before, after in pairwise(ranges)):
+        raise ValueError(f"answers have the same steps: {ranges}")
+    found = subtracted((view.first, view.last), ranges)
+    held = view.held
+    for first, last in found:
+        if not any(each[0] <= first and last <= each[1] for each in held):
+            raise ValueError(f"some of the steps {first} to {last} are neither held nor fresh")
+    return found
+
+
+class _Portion(Protocol):
+    """A part of the response."""
+
+    @property
+    def first(self) -> int:
+        """The first step."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """The warnings of the answers that it is made of."""
+
+    @property
+    def infos(self) -> Sequence[str]:
+        """The infos of the answers that it is made of."""
+
+    @property
+    def rows(self) -> Mapping[Series, Row]:
+        """The pieces of each series; complete after `fill`."""
+
+    def fill(self) -> Iterator[int]:
+        """Collect the rows; yield the cost of each slice in microseconds."""
+
+
+class _NewPortion:
+    """The part of a new answer that lies within a view."""
+
+    def __init__(self, fresh: Fresh, view: View, table: SeriesTable) -> None:
+        self.first = max(fresh.first, view.first)
+        self.rows: dict[Series, Row] = {}
+        self.warnings = fresh.matrix.warnings
+        self.infos = fresh.matrix.infos
+        self._matrix = fresh.matrix
+        self._table = table
+        self._times = view.grid.time(self.first), view.grid.time(min(fresh.last, view.last))
+        self._is_whole = view.first <= fresh.first and fresh.last <= view.last
+
+    def fill(self) -> Iterator[int]:
+        """Collect the rows; yield the cost of each slice in microseconds."""
+        for metric, *texts in self._matrix.rows():
+            if not self._is_whole:
+                texts = [cut(text, member, *self._times) for member, text in enumerate(texts)]
+            if any(texts):
+                values, histograms = ([text] if text else [] for text in texts)
+                self.rows[self._table.by_metric[metric]] = values, histograms
+            yield SERIES_US if self._is_whole else SERIES_US + CUT_US
+
+
+def _assembled(view: View, held: Sequence[Range], fresh: Sequence[Fresh], body: Body, *, gzip: bool) -> Iterator[int]:
+    """Write the body; yield the cost of each slice in microseconds."""
+    table = view.table.including(metric for each in fresh for metric, *_ in each.matrix.rows())
+    parts: list[_Portion] = [HeldSpan(view, first, last, gzip=gzip) for first, last in held]
+    parts += [_NewPortion(each, view, table) for each in fresh]
+    parts.sort(key=_first)
+    for part in parts:
+        yield from part.fill()
+    body.put(HEAD)
+    separator = b""
+    for series in table.ordered:
+        rows = [row for part in parts if (row := part.rows.get(series))]
+        if rows:
+            body.put(b'%b{"metric":%b' % (separator, series.metric))
+            separator = b","
+            yield SERIES_US + PIECE_US * _put_members(rows, body)
+    body.put(tail([text for part in parts for text in part.warnings], [text for part in parts for text in part.infos]))
+
+
+def _put_members(rows: Sequence[Row], body: Body) -> int:
+    """Write the values, the histograms and the end of a series; return the number of pieces."""
+    count = 0
+    for name, lists in zip(MEMBERS, zip(*rows, strict=True), strict=True):
+        pieces = [piece for each in lists for piece in each]
+        if pieces:
+            body.put(b',"%b":[' % name)
+            for piece in separated(pieces):
+                body.put(piece)
+            body.put(b"]")
+            count += len(pieces)
+    body.put(b"}")
+    return count
+
+
+def _first(part: _Portion) -> int:
+    return part.first

@@ -1,0 +1,99 @@
+"""
+The kept answer to one range query, in pages. Changes only between two turns of the reactor: views and prepared pages are frozen.
+
+Knows neither the query nor the time, nor how much memory all entries may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from sys import getsizeof
+
+from mpp.cache import grid as steps
+from mpp.cache.grid import Grid
+from mpp.cache.page import Extent, KeptPage
+from mpp.cache.preparation import Prepared
+from mpp.cache.recent import RecentSpans
+from mpp.cache.series import Series, SeriesTable
+from mpp.cache.view import View
+
+
+class Entry:
+    """
+    The kept answer to one range query.
+
+    :param grid: the times of the query's steps.
+    :param fields: the header fields to give with an answer.
+    :ivar fields: the parameter.
+    """
+
+    __slots__ = ("_pages", "_pages_size", "_recent", "_table", "fields", "grid")
+
+    def __init__(self, grid: Grid, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.grid = grid
+        self.fields = fields
+        self._pages: dict[int, KeptPage] = {}
+        self._table = SeriesTable()
+        self._recent = RecentSpans()
+        self._pages_size = self._measured()
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory. Changes when pages are added or dropped, and when an assembly is finished."""
+        return self._pages_size + self._recent.size
+
+    def view(self, first: int, last: int) -> View:
+        """Return what is held of some steps now."""
+        found = (self._pages.get(number) for number in steps.pages(first, last))
+        return View(self.grid, first, last, tuple(page for page in found if page is not None), self._table, self._recent)
+
+    def extents(self) -> Iterator[Extent]:
+        """Yield all extents, of one page after the other, in no order of pages."""
+        for page in self._pages.values():
+            yield from page.extents
+
+    def add(self, prepared: Prepared) -> bool:
+        """
+        Add prepared pages; return whether they were added.
+
+        Nothing changes if the entry no longer has the pages or the series that they replace, because another answer was added or
+        pages were dropped since the view.
+        """
+        if prepared.replaces is not self._table:
+            return False
+        if any(self._pages.get(new.number) is not old for old, new in prepared.pages):
+            return False
+        self._table = prepared.table
+        self._pages.update({new.number: new for _, new in prepared.pages})
+        self._changed()
+        return True
+
+    def drop(self, bad: Callable[[Extent], bool]) -> int:
+        """Drop the pages that have a bad extent; return how many these are."""
+        found = [page.number for page in self._pages.values() if any(map(bad, page.extents))]
+        for number in found:
+            del self._pages[number]
+        if found:
+            self._table = self._table.only({series for order in self._orders() for series in order})
+            self._changed()
+        return len(found)
+
+    def expire(self, now: float) -> int:
+        """Drop the pages that have steps which were to be used until now, by the monotonic clock; return how many these are."""
+        return self.drop(lambda extent: extent.kept_until <= now)
+
+    def _orders(self) -> list[tuple[Series, ...]]:
+        """Return the sequences of series of all pages; most pages share one."""
+        found = {id(rows.series): rows.series for page in self._pages.values() for rows in page.rows}
+        return list(found.values())
+
+    def _changed(self) -> None:
+        self._recent = RecentSpans()
+        self._pages_size = self._measured()
+
+    def _measured(self) -> int:
+        """Return the bytes of memory, without the recent spans."""
+        orders = sum(getsizeof(order) for order in self._orders() if order is not self._table.ordered)
+        fields = sum(getsizeof(each) for field in self.fields for each in (field, *field))
+        pages = sum(page.size for page in self._pages.values())
+        return getsizeof(self) + getsizeof(self._pages) + fields + orders + pages + self._table.size

@@ -1,0 +1,115 @@
+"""
+Spans of kept steps: the texts that pages have of consecutive steps. Pure, and done in slices.
+
+Slow work is a generator, which yields the cost of each slice: an estimate in microseconds, so that no clock is needed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from mpp.cache.cutting import MEMBERS, cut
+from mpp.cache.deflate import Deflated, Piece, inflated, text_length
+from mpp.cache.page import KeptPage
+from mpp.cache.recent import Row
+from mpp.cache.series import Series
+from mpp.cache.view import View
+
+MOST_JOINED = 512 * 1024
+"""Bytes of text up to which a span is joined and kept. The texts of larger answers would take too much memory."""
+
+SERIES_US = 3
+PIECE_US = 1
+CUT_US = 8
+"""The time that a series, a piece of it, and a cut take, in microseconds, measured on a slow core."""
+
+_BYTES_INFLATED_PER_US = 100
+_BYTES_COPIED_PER_US = 2000
+
+
+class HeldSpan:
+    """
+    Consecutive steps that are held.
+
+    :param view: has all of the steps.
+    :param gzip: whether the pieces will be sent compressed.
+    :ivar first: the first step.
+    :ivar last: the last step (inclusive).
+    :ivar warnings: the warnings of the answers that the steps are from.
+    :ivar infos: the infos of these answers.
+    :ivar rows: the pieces of each series; complete after `fill`.
+    """
+
+    def __init__(self, view: View, first: int, last: int, *, gzip: bool) -> None:
+        extents = [each for each in view.extents if each.first <= last and each.last >= first]
+        self.first = first
+        self.last = last
+        self.warnings = [text for each in extents for text in each.warnings]
+        self.infos = [text for each in extents for text in each.infos]
+        self.rows: Mapping[Series, Row] = {}
+        self._pages = [page for page in view.pages if page.extents[0].first <= last and page.extents[-1].last >= first]
+        self._times = view.grid.time(first), view.grid.time(last)
+        self._recent = view.recent
+        self._gzip = gzip
+
+    def fill(self) -> Iterator[int]:
+        """Collect the rows; yield the cost of each slice in microseconds."""
+        known = self._recent.get(self.first, self.last, gzip=self._gzip)
+        if known is not None:
+            self.rows = known
+            return
+        rows: defaultdict[Series, tuple[list[Piece], list[Piece]]] = defaultdict(lambda: ([], []))
+        length = 0
+        for page in self._pages:
+            for member in range(len(MEMBERS)):
+                for series, piece, cost in self._pieces(page, member):
+                    rows[series][member].append(piece)
+                    length += text_length(piece)
+                    yield cost
+        self.rows = rows
+        if length <= MOST_JOINED:
+            yield from self._join()
+
+    def _pieces(self, page: KeptPage, member: int) -> Iterator[tuple[Series, Piece, int]]:
+        """Yield each series of a page, its piece within the span, and the cost of that."""
+        if self.first <= page.extents[0].first and page.extents[-1].last <= self.last:
+            for series, piece in page.rows[member].pieces():
+                yield series, piece, PIECE_US
+            return
+        for series, text in page.rows[member].texts():
+            part = cut(text, member, *self._times)
+            if part:
+                yield series, part, CUT_US + len(text) // _BYTES_INFLATED_PER_US
+
+    def _join(self) -> Iterator[int]:
+        """Make one piece of the pieces of each text, and keep the span; yield the cost of each slice."""
+        rows: dict[Series, Row] = {}
+        for series, (values, histograms) in self.rows.items():
+            rows[series] = _joined(values, gzip=self._gzip), _joined(histograms, gzip=self._gzip)
+            yield sum(map(_joining_us, values)) + sum(map(_joining_us, histograms))
+        self.rows = rows
+        self._recent.keep(rows, self.first, self.last, gzip=self._gzip)
+
+
+def _joined(pieces: Sequence[Piece], *, gzip: bool) -> Sequence[Piece]:
+    """Return the pieces of a text as one piece; none if there is none."""
+    if not pieces:
+        return ()
+    joined = Deflated()
+    for piece in separated(pieces):
+        joined.put(piece)
+    run = joined.run()
+    return (run,) if gzip else (inflated(run.data),)
+
+
+def _joining_us(piece: Piece) -> int:
+    return PIECE_US + (len(piece) // _BYTES_COPIED_PER_US if isinstance(piece, bytes) else piece.length // _BYTES_INFLATED_PER_US)
+
+
+def separated(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """Yield the pieces of a text, and what is between them."""
+    for number, piece in enumerate(pieces):
+        if number:
+            yield b","
+        yield piece

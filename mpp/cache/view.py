@@ -1,0 +1,73 @@
+"""The state of an entry at some steps. Pure; frozen, so that pages which the entry drops later are still there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from attrs import frozen
+
+from mpp.cache.grid import Grid
+from mpp.cache.page import Extent, KeptPage
+from mpp.cache.recent import RecentSpans
+from mpp.cache.series import SeriesTable
+
+Range: TypeAlias = tuple[int, int]
+"""The first and the last of consecutive steps, both included."""
+
+
+@frozen(eq=False)
+class View:
+    """
+    The state of an entry at some steps.
+
+    :ivar grid: the times of the steps.
+    :ivar first: the first step.
+    :ivar last: the last step (inclusive).
+    :ivar pages: the pages that have some of the steps, in order.
+    :ivar table: all series of the entry.
+    :ivar recent: the spans that were joined last.
+    """
+
+    grid: Grid
+    first: int
+    last: int
+    pages: tuple[KeptPage, ...]
+    table: SeriesTable
+    recent: RecentSpans
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """The extents that are held, cut to the steps, in order."""
+        every = (extent for page in self.pages for extent in page.extents)
+        return tuple(
+            extent.within(self.first, self.last) for extent in every if extent.first <= self.last and extent.last >= self.first
+        )
+
+    @property
+    def held(self) -> tuple[Range, ...]:
+        """The steps that are held, in order, in as few ranges as possible."""
+        return merged([(extent.first, extent.last) for extent in self.extents])
+
+    @property
+    def missing(self) -> tuple[Range, ...]:
+        """The steps that are not held, in order, in as few ranges as possible."""
+        return subtracted((self.first, self.last), self.held)
+
+
+def merged(ranges: Sequence[Range]) -> tuple[Range, ...]:
+    """Return ordered ranges in as few as possible."""
+    found: list[Range] = []
+    for first, last in ranges:
+        if found and found[-1][1] + 1 == first:
+            found[-1] = found[-1][0], last
+        else:
+            found.append((first, last))
+    return tuple(found)
+
+
+def subtracted(whole: Range, ranges: Sequence[Range]) -> tuple[Range, ...]:
+    """Return a range without ordered ones."""
+    edges = [whole[0] - 1, *(edge for each in ranges for edge in each), whole[1] + 1]
+    gaps = zip(edges[::2], edges[1::2], strict=True)
+    return tuple((before + 1, after - 1) for before, after in gaps if before + 1 <= after - 1)

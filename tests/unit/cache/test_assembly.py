@@ -1,0 +1,169 @@
+"""Responses that are assembled from kept steps and new answers."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import weakref
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.cache import assembly as assembly_module
+from mpp.cache.assembly import Assembly, Fresh
+from mpp.cache.entry import Entry
+from mpp.cache.grid import Grid
+from mpp.promql.matrix import Matrix, NotJoinable
+from tests.unit.cache.answers import LAST, Answers, Line, answers, assembled
+
+ranges = st.tuples(st.integers(-LAST, LAST), st.integers(-LAST, LAST)).map(lambda pair: (min(pair), max(pair)))
+
+
+class AssemblyTests(SynchronousTestCase):
+    """A response from pages and new answers."""
+
+    @given(answers, st.lists(st.tuples(ranges, st.booleans()), max_size=6), ranges)
+    @settings(deadline=None, max_examples=60)
+    def test_is_what_a_server_would_have_given(
+        self, server: Answers, kept: list[tuple[tuple[int, int], bool]], asked: tuple[int, int]
+    ) -> None:
+        """Byte for byte, whichever steps are kept, in whatever order they were asked for, and with both content codings."""
+        entry = Entry(server.grid)
+        for (first, last), is_looked_at in kept:
+            self.assertTrue(server.fill(entry, first, last))
+            if is_looked_at:
+                assembled(entry.view(first, last))
+        view = entry.view(*asked)
+        fresh = [server.fresh(*each) for each in view.missing]
+        expected = server.body(*asked)
+        for _ in range(2):
+            self.assertEqual(assembled(view, *fresh), expected)
+            self.assertEqual(gzip.decompress(assembled(view, *fresh, gzip=True)), expected)
+
+
+GRID = Grid.through(0, 15_000)
+SERVER = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),))
+
+
+class PartsTests(SynchronousTestCase):
+    """The parts of a response."""
+
+    def test_new_answers_replace_what_is_held(self) -> None:
+        """And may go beyond the steps that were asked for."""
+        entry = Entry(GRID)
+        Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"old"')),)).fill(entry, 0, 200)
+        Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),)).fill(entry, 20, 180)
+        fresh = SERVER.fresh(0, 19), SERVER.fresh(181, 300)
+        for first, last in ((0, 250), (10, 180), (10, 250), (0, 300)):
+            self.assertEqual(assembled(entry.view(first, last), *fresh), SERVER.body(first, last))
+
+    def test_missing_steps_are_an_error(self) -> None:
+        """A response with a hole is never made."""
+        entry = Entry(GRID)
+        SERVER.fill(entry, 5, 10)
+        for first, last, *fresh in ((4, 10), (5, 11), (5, 20, (12, 20)), (0, 20, (0, 4), (11, 19))):
+            parts = [SERVER.fresh(*each) for each in fresh]
+            self.assertRaises(ValueError, Assembly, entry.view(first, last), parts, gzip=False)
+
+    def test_steps_of_two_answers_are_an_error(self) -> None:
+        """A step never comes from two servers."""
+        fresh = [SERVER.fresh(0, 5), SERVER.fresh(5, 9)]
+        self.assertRaises(ValueError, Assembly, Entry(GRID).view(0, 9), fresh, gzip=True)
+
+    def test_work_ends_with_an_answer_that_prometheus_does_not_write(self) -> None:
+        """Be it a new answer with times that cannot be cut, or with something else than labels."""
+        body = SERVER.body(0, 9)
+        for bad in (body.replace(b"[15,", b"[1e1,"), body.replace(b'{"a":"x"}', b'{"a":1}')):
+            assembly = Assembly(Entry(GRID).view(0, 1), [Fresh(0, 9, Matrix(bad))], gzip=False)
+            self.assertRaises(NotJoinable, assembly.work)
+
+
+class SliceTests(SynchronousTestCase):
+    """Large responses."""
+
+    def test_work_and_pieces_are_small(self) -> None:
+        """Many series are assembled in many slices, and sent in pieces of a bounded size."""
+        server = Answers(GRID, tuple(Line({"a": f"{n:04}"}, dict.fromkeys(range(400), b'"%d"' % n)) for n in range(400)))
+        entry = Entry(GRID)
+        server.fill(entry, 10, 350)
+        for coded in (False, True):
+            assembly = Assembly(entry.view(15, 360), [server.fresh(351, 360)], gzip=coded)
+            slices = 1
+            while not assembly.work():
+                slices += 1
+            pieces = list(assembly.pieces())
+            self.assertGreater(slices, 3)
+            self.assertLessEqual(max(map(len, pieces)), 65536)
+            body = b"".join(pieces)
+            self.assertEqual(len(body), assembly.length)
+            self.assertEqual(gzip.decompress(body) if coded else body, server.body(15, 360))
+
+    def test_one_long_text(self) -> None:
+        """A series with long histograms is sent in pieces of a bounded size, too."""
+        histogram = b'{"count":"1","sum":"1","buckets":[%b]}' % b",".join([b'[0,"1","2","3"]'] * 500)
+        server = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(200), histogram)),))
+        entry = Entry(GRID)
+        server.fill(entry, 0, 150)
+        for coded in (False, True):
+            body = assembled(entry.view(0, 160), server.fresh(151, 160), gzip=coded)
+            self.assertEqual(gzip.decompress(body) if coded else body, server.body(0, 160))
+
+    def test_assembly_that_is_not_finished_is_no_garbage(self) -> None:
+        """A client that hangs up leaves no cycle of references."""
+        entry = Entry(GRID)
+        SERVER.fill(entry, 0, 350)
+        self.patch(assembly_module, "SLICE_US", 0)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for coded in (False, True):
+            assembly = Assembly(entry.view(0, 350), [], gzip=coded)
+            self.assertFalse(assembly.work())
+            gone = weakref.ref(assembly)
+            del assembly
+            self.assertIsNone(gone())
+        self.assertEqual(gc.collect(), 0)
+
+
+class RecentTests(SynchronousTestCase):
+    """Responses for the same steps, soon after one another."""
+
+    def test_later_response_is_cheaper(self) -> None:
+        """The texts of kept steps are joined once; then the newest steps are all that is new."""
+        self.patch(assembly_module, "SLICE_US", 0)
+        entry = Entry(GRID)
+        SERVER.fill(entry, 0, 900)
+        for coded in (False, True):
+            slices = []
+            for last in (905, 906, 907):
+                assembly = Assembly(entry.view(15, last), [SERVER.fresh(901, last)], gzip=coded)
+                slices.append(1)
+                while not assembly.work():
+                    slices[-1] += 1
+            self.assertGreater(slices[0], slices[1])
+            self.assertEqual(slices[1], slices[2])
+
+    def test_memory_counts(self) -> None:
+        """An entry is larger by what it keeps for the next response, and no more than two of these; changes end them."""
+        entry = Entry(GRID)
+        SERVER.fill(entry, 0, 900)
+        size = entry.size
+        sizes = []
+        for first in (0, 1, 2, 3):
+            assembled(entry.view(first, 900))
+            sizes.append(entry.size)
+        self.assertGreater(sizes[0], size + len(SERVER.body(0, 900)) - 200)
+        self.assertGreater(sizes[1], sizes[0])
+        self.assertLess(sizes[3], sizes[1] + 10)
+        SERVER.fill(entry, 901, 901)
+        self.assertLess(entry.size, size + 200)
+
+    def test_large_texts_are_not_kept(self) -> None:
+        """They would take several times the memory of the pages."""
+        server = Answers(GRID, tuple(Line({"a": str(n)}, dict.fromkeys(range(700), b'"1"')) for n in range(90)))
+        entry = Entry(GRID)
+        server.fill(entry, 0, 600)
+        size = entry.size
+        self.assertEqual(assembled(entry.view(0, 600)), server.body(0, 600))
+        self.assertEqual(entry.size, size)
