@@ -1,0 +1,50 @@
+"""
+Decide from which age on samples count as final, so that the steps that read them can be kept. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from mpp.core.model import Observation
+
+LONG_S = 600.0
+"""A longer freshness makes the cache of little use for dashboards of the last hour, so the status page warns."""
+
+
+@frozen
+class Freshness:
+    """
+    The age from which on samples count as final.
+
+    :ivar seconds: the age.
+    :ivar job: the scrape job of a server that makes it longer than the configured one; empty if none does.
+    :ivar server: the name of that server; empty if none makes it longer.
+    """
+
+    seconds: float
+    job: str = ""
+    server: str = ""
+
+    @property
+    def is_long(self) -> bool:
+        """True if the cache is of little use because of it."""
+        return self.seconds > LONG_S
+
+
+def freshness(configured: float, observations: Iterable[Observation]) -> Freshness:
+    """
+    Return the largest of the configured age and the ages that follow from the configuration of the servers.
+
+    A server that does not respond counts as well with its last known configuration: it may be used again at any time.
+
+    :param configured: ``--cache-freshness``, in seconds.
+    """
+    found = Freshness(configured)
+    for each in observations:
+        state = each.facts
+        if state.settles_s > found.seconds and not each.is_self:
+            found = Freshness(state.settles_s, state.settles_job, each.backend.name)
+    return found
