@@ -1,0 +1,1 @@
+"""What ``bench/dashboards.py`` and the programs beside it share: servers with samples, dashboards, caches of others, viewers."""
