@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -23,22 +23,48 @@ class Lost:
 
     :ivar job: of this job; None for all.
     :ivar targets: so many targets of it, the last ones.
+    :ivar cut_off: it has ``up`` as 0, as a server that does not reach its targets.
     """
 
     start: float
     end: float
     job: str | None = None
     targets: int = 1_000_000
+    cut_off: bool = False
+
+
+@frozen
+class Metric:
+    """
+    A metric that each target has.
+
+    :ivar name: its name; that of a counter without ``_total``.
+    :ivar kind: its type in the OpenMetrics text.
+    :ivar series: returns the suffix of the name, further labels, and the value of each of its series, by the number of the
+        target in its job, and the seconds since the history began.
+    """
+
+    name: str
+    kind: str
+    series: Callable[[int, int], Iterable[tuple[str, str, float]]]
+
+
+METRICS = (
+    Metric("up", "gauge", lambda number, at: [("", "", 1)]),
+    Metric("requests", "counter", lambda number, at: [("_total", "", at * (number + 1) // 7 % 100_003)]),
+)
 
 
 class WithHistory(Scraper):
     """
-    A real Prometheus that scrapes its jobs every 15 s, and has done so before: ``up``, and a counter ``requests_total``.
+    A real Prometheus that scrapes its jobs at an interval, and has done so before.
 
     :param start: when its history begins, seconds since the epoch.
     :param end: when it ends.
     :param lost: what is missing in it.
     :param phase: how many seconds after each full interval it has scraped.
+    :param interval: the scrape interval, in seconds.
+    :param metrics: what each target had.
     """
 
     def __init__(
@@ -51,22 +77,26 @@ class WithHistory(Scraper):
         end: int,
         lost: Sequence[Lost] = (),
         phase: int = 0,
+        interval: int = INTERVAL_S,
+        metrics: Sequence[Metric] = METRICS,
     ) -> None:
-        super().__init__(binary, jobs, name=name, interval=INTERVAL_S)
+        super().__init__(binary, jobs, name=name, interval=interval)
         with tempfile.TemporaryDirectory(prefix="mpp-test-history-") as folder:
             seed = Path(folder, "seed.om")
             with open(seed, "w") as written:
-                for metric, kind in (("up", "gauge"), ("requests", "counter")):
-                    written.write(f"# TYPE {metric} {kind}\n")
+                for metric in metrics:
+                    written.write(f"# TYPE {metric.name} {metric.kind}\n")
                     for job, targets in jobs.items():
                         for number, instance in enumerate(targets):
                             own = [each for each in lost if each.job in (None, job) and number >= len(targets) - each.targets]
-                            name = metric if kind == "gauge" else f"{metric}_total"
-                            labels = f'{name}{{instance="{instance}",job="{job}"}}'
-                            for at in range(start + phase, end, INTERVAL_S):
-                                if not any(each.start <= at < each.end for each in own):
-                                    value = 1 if kind == "gauge" else (at - start) * (number + 1) // 7 % 100_003
-                                    written.write(f"{labels} {value} {at}\n")
+                            labels = f'instance="{instance}",job="{job}"'
+                            for at in range(start + phase, end, interval):
+                                now = [each for each in own if each.start <= at < each.end]
+                                if now and now[0].cut_off and metric.name == "up":
+                                    written.write(f"up{{{labels}}} 0 {at}\n")
+                                elif not now:
+                                    for suffix, more, value in metric.series(number, at - start):
+                                        written.write(f"{metric.name}{suffix}{{{labels}{more}}} {value} {at}\n")
                 written.write("# EOF\n")
             # The whole text is read once for each block, so these are long.
             create = [promtool_of(binary), "tsdb", "create-blocks-from", "--max-block-duration=24h"]
