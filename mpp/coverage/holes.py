@@ -18,7 +18,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 
 from attrs import define, frozen
@@ -269,18 +269,19 @@ def younger(oldest: Mapping[Backend, float | None], tolerance: float = 0.0) -> d
     }
 
 
-def with_drift(missing: Missing, start: float, end: float) -> Missing:
+def with_drift(missing: Missing, start: float, end: float, unconfigured: Collection[str] = ()) -> Missing:
     """
-    Replace the holes that are as old as the look back by drift.
+    Replace the holes that are as old as the look back by drift, and those that the configurations explain.
 
     :param start: the oldest time that was compared.
     :param end: the newest time that was compared.
+    :param unconfigured: the jobs that only other servers have in their configurations.
     """
     looked_at = Intervals.of([(start, end)]) - missing.whole
     drift, jobs = dict(missing.drift), {}
     for job, holes in missing.jobs.items():
         times = Intervals.of((hole.start, hole.end) for hole in holes)
-        if (times & looked_at).measure >= _DRIFT * looked_at.measure > 0:
+        if job in unconfigured or (times & looked_at).measure >= _DRIFT * looked_at.measure > 0:
             drift[job] = max(hole.missing for hole in holes)
         else:
             jobs[job] = holes

@@ -45,12 +45,14 @@ class _KnownServer:
     :ivar live: the holes that go on.
     :ivar younger: the time for which it has no data because its history is shorter than another server's.
     :ivar again: the times that are to be looked at again.
+    :ivar unconfigured: the jobs that only other servers have in their configurations.
     """
 
     history: Missing = NOTHING
     live: Missing = NOTHING
     younger: Missing = NOTHING
     again: Intervals = NEVER
+    unconfigured: frozenset[str] = frozenset()
 
 
 @define
@@ -114,6 +116,16 @@ class Knowledge:
             edge = server.history.times.hull
             if edge is not None and edge[0] < first:
                 server.history = server.history.only(Intervals.of([(first, math.inf)]))
+
+    def configured(self, jobs: Mapping[Backend, Collection[str]]) -> None:
+        """
+        Record the jobs in the configuration of each server, to distinguish drift from holes.
+
+        :param jobs: none of a server whose configuration is not known, or is empty, which is no intended difference.
+        """
+        every = frozenset().union(*jobs.values())
+        for backend, own in jobs.items():
+            self._servers.setdefault(backend, _KnownServer()).unconfigured = every.difference(own) if own else frozenset()
 
     def again(self, backend: Backend) -> Intervals:
         """Return the times of a server that the look back must compare again, and forget them."""
@@ -179,7 +191,7 @@ class Knowledge:
             return NOTHING
         total = server.history | server.live
         if self._looked_at is not None:
-            total = with_drift(total, *self._looked_at)
+            total = with_drift(total, *self._looked_at, server.unconfigured)
         return total | server.younger
 
 

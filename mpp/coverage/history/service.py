@@ -102,6 +102,7 @@ class LookBack:
         for backend in self._observed:
             self._agenda.again(backend, self._knowledge.again(backend))
         self._knowledge.aged({backend: each.facts.oldest for backend, each in self._observed.items()})
+        self._knowledge.configured({backend: [job for job, _ in each.facts.jobs] for backend, each in self._observed.items()})
         if self._running is None and self._knowledge.jobs and self._next() is not None:
             self._running = running = Deferred.fromCoroutine(self._run())
             running.addErrback(self._broken)

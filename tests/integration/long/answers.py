@@ -13,7 +13,7 @@ from tests.integration.long.query_sets import Request
 from tests.integration.processes import fetch
 
 CLOSE = 1e-9
-"""Relative difference of values that count as equal: even one server gives other last digits each time (the order of its maps)."""
+"""Relative difference of values that count as equal: even one server gives other last digits each time, by the order of maps."""
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 Points = Mapping[tuple[Any, ...], str]

@@ -128,6 +128,17 @@ class LookBackTests(SynchronousTestCase):
         self.run_for(30)
         self.assertEqual(self.missing(B), Missing(drift={"web": 4}))
 
+    def test_job_of_one_server(self) -> None:
+        """A job that was added a day ago to the configuration of one server is no hole of the other one."""
+        self.b.holes.append((NOW - 9 * DAY, NOW + DAY, "web", 4))
+        self.a.holes.append((NOW - 9 * DAY, NOW - DAY, "web", 4))
+        for backend, jobs in ((A, ("node", "web")), (B, ("node",))):
+            facts = ServerState(oldest=OLDEST, skew=0.0, jobs=tuple((job, 15.0) for job in jobs))
+            self.look_back.see(Observation(backend, Standing.VIABLE, facts=facts))
+        self.look_back.begin()
+        self.run_for(30)
+        self.assertEqual(self.missing(B), Missing(drift={"web": 4}))
+
     def test_younger(self) -> None:
         """Where only one server has data, nothing is asked."""
         self.b.oldest = NOW - DAY

@@ -121,6 +121,24 @@ class KnowledgeTests(SynchronousTestCase):
         self.knowledge.looked_at(0.0, 9000.0)
         self.assertEqual(self.published(), Missing(jobs=lacking(50.0, 90.0).jobs, drift={"web": 4}))
 
+    def test_not_configured(self) -> None:
+        """A job that was added to one server only is drift, however short the time since then is; what is older is no drift."""
+        self.knowledge.was_away(B, TimeAway(0.0, 0.0, restarted=False), 0.0)
+        self.knowledge.found(B, Intervals.of([(0.0, 9000.0)]), JOBS, lacking(8000.0, 9000.0, 4, "web") | lacking(50.0, 90.0))
+        self.knowledge.looked_at(0.0, 9000.0)
+        self.knowledge.configured({A: ["node", "web"], B: ["node"]})
+        self.assertEqual(self.published(), Missing(jobs=lacking(50.0, 90.0).jobs, drift={"web": 4}))
+        self.knowledge.configured({A: ["node", "web"], B: ["node", "web"]})
+        self.assertEqual(self.published(), lacking(8000.0, 9000.0, 4, "web") | lacking(50.0, 90.0))
+
+    def test_nothing_is_configured(self) -> None:
+        """A server whose configuration is empty lacks the jobs of the others."""
+        self.knowledge.was_away(B, TimeAway(0.0, 0.0, restarted=False), 0.0)
+        self.knowledge.found(B, Intervals.of([(0.0, 9000.0)]), JOBS, lacking(8000.0, 9000.0, 4, "web"))
+        self.knowledge.looked_at(0.0, 9000.0)
+        self.knowledge.configured({A: ["node", "web"], B: []})
+        self.assertEqual(self.published(), lacking(8000.0, 9000.0, 4, "web"))
+
     def test_forgotten(self) -> None:
         """A server that is no longer listed lacks nothing, and no answer about it counts any more."""
         self.knowledge.sees(B, lacking(970.0), 1000.0)
