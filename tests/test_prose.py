@@ -55,7 +55,7 @@ def found(prose: Iterable[Prose]) -> set[tuple[int, str, str]]:
 class ProseTests(SynchronousTestCase):
     """All texts of the project."""
 
-    def test_plain(self) -> None:
+    def test_texts_are_plain_english(self) -> None:
         """Docstrings, comments, log messages, help, pages, alerts and dashboards are in plain technical English."""
         self.assertEqual(all_faults(), [])
 
@@ -89,7 +89,7 @@ class ProseTests(SynchronousTestCase):
 class ReaderTests(SynchronousTestCase):
     """Where texts are found."""
 
-    def test_python(self) -> None:
+    def test_all_texts_of_a_module_are_found(self) -> None:
         """All texts of a module are found with their line; tags and single words are left out."""
         self.assertEqual(
             found(in_python("file.py", MODULE)),
@@ -104,12 +104,12 @@ class ReaderTests(SynchronousTestCase):
             },
         )
 
-    def test_yaml(self) -> None:
+    def test_comments_and_annotations_are_found(self) -> None:
         """Comments and annotations of alerts are found."""
         texts = {(1, "comment", "A comment of the rules."), (1, "text", "A summary"), (1, "text", "A description")}
         self.assertEqual(found(in_yaml("file.yml", RULES_FILE)), texts)
 
-    def test_dashboard(self) -> None:
+    def test_dashboard_texts_are_found(self) -> None:
         """Titles and descriptions are found at any depth."""
         source = json.dumps({"title": "A dashboard", "panels": [{"description": "A panel", "expr": "up"}]})
         self.assertEqual({text for _, _, text in found(in_dashboard("file.json", source))}, {"A dashboard", "A panel"})
@@ -133,12 +133,12 @@ PLANTED = {
 class PlantedTests(SynchronousTestCase):
     """Faults that were put into each kind of text."""
 
-    def test_python(self) -> None:
+    def test_fault_in_a_module_is_found(self) -> None:
         """A fault in any text of a module is found, once."""
         for kind, source in PLANTED.items():
             self.assertEqual(len([fault for each in in_python("file.py", source) for fault in RULES.faults(each)]), 1, kind)
 
-    def test_others(self) -> None:
+    def test_fault_in_other_files_is_found(self) -> None:
         """So is a fault in a comment of a script or rule, in an annotation, and in a text of a dashboard."""
         dashboard = json.dumps({"panels": [{"title": "What runs"}]})
         planted = {
@@ -153,7 +153,7 @@ class PlantedTests(SynchronousTestCase):
 class RulesTests(SynchronousTestCase):
     """What is a fault."""
 
-    def test_words(self) -> None:
+    def test_each_listed_word_is_found(self) -> None:
         """Each word of the list is found, also across lines and at the beginning of a sentence."""
         for text in (
             "Nobody answers.",
@@ -194,13 +194,13 @@ class RulesTests(SynchronousTestCase):
         for text in ("as well as others", "This is well known.", "the whole", "`tell` and ``who`` are names", "What is asked?"):
             self.assertEqual(faults(text), [], text)
 
-    def test_place(self) -> None:
+    def test_fault_names_its_place(self) -> None:
         """A fault names the file, the line, the word, and what to write instead."""
         self.assertEqual(
             faults("It serves\nas nobody else."), ["file.py:2: comment: 'nobody': write no backend, no client, no caller"]
         )
 
-    def test_beginnings(self) -> None:
+    def test_wrong_beginnings_are_found(self) -> None:
         """The docstring of a function begins with a verb and its object, others with a noun; none is shorter than four words."""
         for kind, text in (
             ("function", "Give the backends of a pool."),

@@ -62,7 +62,7 @@ class HistoriesTests(SynchronousTestCase):
         self.assertLessEqual(abs(found[0]["start"] - lost.start), WINDOW)
         self.assertLessEqual(abs(found[-1]["end"] - lost.end), WINDOW)
 
-    def test_found(self) -> None:
+    def test_each_hole_is_found(self) -> None:
         """Two days, one day and nine hours ago; mpp finds each of them, and nothing else."""
         mpp = self.begin()
         for name in self.servers:

@@ -92,7 +92,7 @@ class SplicedTests(SynchronousTestCase):
             yield "/api/v1/series", urlencode({"match[]": "up", **times})
             yield "/api/v1/label/instance/values", urlencode(times)
 
-    def test_answers(self) -> None:
+    def test_answers_equal_a_whole_server(self) -> None:
         """Instant queries, ranges with steps below and above the interval, series; by GET and, where it exists, by POST."""
         asked, different = 0, []
         form = {"Content-Type": "application/x-www-form-urlencoded"}

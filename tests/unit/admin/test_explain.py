@@ -213,7 +213,7 @@ class CoverageTests(SynchronousTestCase):
         why = [reason for reason in told.reasons if reason.startswith("a:9090 lacks")]
         self.assertEqual(why, ["a:9090 lacks 1970-01-01 02:54:30 to 02:55:00 UTC (80 of 80 targets of node); b:9090 has more."])
 
-    def test_parts(self) -> None:
+    def test_each_part_names_its_server_and_times(self) -> None:
         """Of a range, each part is named with its server and times."""
         told = self.explained(RANGE)
         self.assertEqual((told.backends, told.next_backends, told.decided_by), (("b:9090", "a:9090"), (), "coverage"))
@@ -226,7 +226,7 @@ class CoverageTests(SynchronousTestCase):
             any(reason.startswith("It is a read: a part that fails is tried on one other server") for reason in told.reasons)
         )
 
-    def test_chance(self) -> None:
+    def test_random_choice_is_among_servers_with_the_data(self) -> None:
         """Where one server is chosen at random, it is one of those that have the data."""
         told = self.explained(b"/api/v1/query?query=up&time=10500", (A, B, C), ())
         self.assertEqual((told.backends, told.decided_by), (("b:9090", "c:9090"), "chance"))

@@ -101,7 +101,7 @@ class StripTests(SynchronousTestCase):
         start = NOW - 1000 * COLUMNS
         return Strip(**{"start": start, "end": NOW, "oldest": start, "compared": start, "gaps": gaps} | changed)
 
-    def test_whole(self) -> None:
+    def test_history_without_holes_is_one_bar(self) -> None:
         """A history without holes is one bar."""
         self.assertEqual(self.rects(self.strip()), [("has", 0, 2 * COLUMNS, 16)])
 
@@ -150,7 +150,7 @@ class SectionTests(SynchronousTestCase):
         self.assertIn("all 84 targets", html)
         self.assertIn("compared with the other servers", html)
 
-    def test_young(self) -> None:
+    def test_less_than_a_day_has_one_strip(self) -> None:
         """Servers with less than a day of data have one strip."""
         shown = view(*(well(each, facts_oldest=NOW - 7200) for each in (A, B)), looked_back=FINISHED)
         self.assertEqual(section(histories(shown)[B]).count("<svg"), 1)
@@ -170,7 +170,7 @@ class SectionTests(SynchronousTestCase):
         self.assertEqual(html.partition("<details")[0].count("<li>"), MOST_SHOWN)
         self.assertLess(len(html), 60_000)
 
-    def test_progress(self) -> None:
+    def test_shows_how_far_the_comparison_has_come(self) -> None:
         """How far the histories were compared, with the reason why it does not go on."""
         for progress, told in (
             (Progress(), "not compared with the other servers yet"),
@@ -183,7 +183,7 @@ class SectionTests(SynchronousTestCase):
         ):
             self.assertIn(told, self.section(Missing(), looked_back={B: progress}), told)
 
-    def test_drift(self) -> None:
+    def test_drift_is_not_shown_as_a_hole(self) -> None:
         """Targets that a server never had are shown as a difference of the servers, not as a hole; of many jobs a few."""
         html = self.section(Missing.of(NEVER, {}, {f"{FOREIGN}{n}": 3 for n in range(9)}))
         self.assertNotIn("lacks", html)
@@ -226,6 +226,6 @@ class PageTests(SynchronousTestCase):
 class HoleTests(SynchronousTestCase):
     """The value of a hole."""
 
-    def test_length(self) -> None:
+    def test_hole_that_goes_on_lasts_until_now(self) -> None:
         """A hole that goes on is as long as it has been until now."""
         self.assertEqual(HistoryHole(NOW - 60, math.inf, 1, 2, ("a",)).length(NOW), 60)

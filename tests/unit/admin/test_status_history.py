@@ -28,7 +28,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual((first["missing"], first["missing_target_seconds"]), ([], 0))
         return second
 
-    def test_holes(self) -> None:
+    def test_holes_are_listed_oldest_first(self) -> None:
         """Holes of all jobs and of one, oldest first; one that goes on has no end, and counts until now."""
         missing = Missing.of(Intervals.of([(NOW - 900, NOW - 800)]), {"node": [Hole(NOW - 100, math.inf, 20, 80)]}, {"web": 1})
         shown = self.shown(missing)
@@ -42,13 +42,13 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(shown["missing_target_seconds"], 84 * 100 + 20 * 100)
         self.assertEqual(shown["missing_always"], [{"job": "web", "targets": 1}])
 
-    def test_many(self) -> None:
+    def test_the_largest_of_many_holes_are_listed(self) -> None:
         """The largest of many holes are listed."""
         holes = [Hole(NOW - 90000 + 100 * n, NOW - 90000 + 100 * n + 1 + n, 1, 80) for n in range(50)]
         shown = self.shown(Missing.of(NEVER, {"node": holes}))["missing"]
         self.assertEqual([each["start"] for each in shown], [hole.start for hole in holes[-MOST_HOLES:]])
 
-    def test_progress(self) -> None:
+    def test_shows_how_far_the_comparison_has_come(self) -> None:
         """How far the history has been compared, and why it does not go on."""
         progress = {B: Progress(NOW - 86400, finished=False, problem="it does not answer")}
         shown = self.shown(Missing(), looked_back=progress)

@@ -45,7 +45,7 @@ class FindTests(SynchronousTestCase):
 class SnappyTests(SynchronousTestCase):
     """The block format."""
 
-    def test_copies(self) -> None:
+    def test_copies_may_overlap_their_output(self) -> None:
         """Of all three lengths of an offset; a copy may overlap with what it writes."""
         for element, expected in (
             (b"\x01\x02", b"abcd" + b"cdcd"),

@@ -46,7 +46,7 @@ class AgendaTests(SynchronousTestCase):
         self.agenda.done([A], first)
         self.assertEqual(self.next(), Span(first.start, first.end, frozenset((B,))))
 
-    def test_again(self) -> None:
+    def test_restart_is_looked_at_when_settled(self) -> None:
         """A time after a restart is looked at when all of it is settled."""
         while (span := self.next()) is not None:
             self.agenda.done(BOTH, span)
@@ -59,7 +59,7 @@ class AgendaTests(SynchronousTestCase):
         self.agenda.see(A, NOW + 900)
         self.assertEqual(self.agenda.until(A), NOW - SETTLED_S)
 
-    def test_forgotten(self) -> None:
+    def test_removed_server_is_not_looked_at(self) -> None:
         """Nothing is looked at for a server that has gone."""
         self.agenda.keep([A])
         self.assertIsNone(self.agenda.until(B))
@@ -67,7 +67,7 @@ class AgendaTests(SynchronousTestCase):
         span = self.next()
         self.assertEqual(span and span.wanting, frozenset((A,)))
 
-    def test_comparable(self) -> None:
+    def test_comparable_since_the_oldest_samples(self) -> None:
         """Two servers have data since the second of their oldest samples."""
         self.assertEqual(comparable_since({A: 100.0, B: 500.0}, 0.0), 500.0)
         self.assertEqual(comparable_since({A: 100.0, B: None}, 50.0), 100.0)

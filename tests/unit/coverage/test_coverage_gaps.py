@@ -44,7 +44,7 @@ class GapsTests(SynchronousTestCase):
         self.gaps.note(None, 1000.0)
         self.assertEqual(self.gaps.known, ())
 
-    def test_away(self) -> None:
+    def test_absence_is_not_counted_twice(self) -> None:
         """While a server was away it has scraped nothing; what it lacked before and after is not counted twice."""
         self.gaps.note(lack(50), 1000.0)
         self.gaps.missed(1100.0, 1200.0)
@@ -57,7 +57,7 @@ class GapsTests(SynchronousTestCase):
         self.gaps.note(lack(1, of=0), 1000.0)
         self.assertEqual(self.lost(end=1010.0), 10.0)
 
-    def test_many(self) -> None:
+    def test_many_gaps_are_joined(self) -> None:
         """Only so many are kept apart; as much is missing as before."""
         for number in range(MOST_GAPS + 30):
             self.gaps.missed(number * 100.0, number * 100.0 + 10.0)

@@ -93,7 +93,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertLessEqual(abs(hole[1] - start - 600), WINDOW)
         self.assertLessEqual(self.missing(B).times.measure, 600 + 2 * WINDOW)
 
-    def test_short(self) -> None:
+    def test_short_restart_is_found(self) -> None:
         """A restart of 40 s."""
         start = NOW - 5 * 3600
         self.a.holes.append((start, start + 40, None, 99))
@@ -102,7 +102,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertEqual(self.missing(B), NOTHING)
         self.assertTrue(0 < self.missing(A).times.measure < 40 + 2 * WINDOW, self.missing(A))
 
-    def test_partial(self) -> None:
+    def test_hole_of_a_part_of_a_job_is_found(self) -> None:
         """Most of the targets of one job, for two days: the edges are asked for, what is between them is as bad."""
         start, end = NOW - 2.6 * DAY, NOW - 0.6 * DAY
         self.b.holes.append((start, end, "node", 19))
@@ -121,7 +121,7 @@ class LookBackTests(SynchronousTestCase):
         self.assert_near(self.missing(A).jobs["node"], start, start + 7200, 20, 20)
         self.assert_near(self.missing(B).jobs["web"], start + 3600, start + 9000, 4, 4)
 
-    def test_drift(self) -> None:
+    def test_drift_is_no_hole(self) -> None:
         """A job that one server never had is no hole."""
         self.b.jobs = {"node": 20}
         self.see(A, B)
@@ -139,7 +139,7 @@ class LookBackTests(SynchronousTestCase):
         self.run_for(30)
         self.assertEqual(self.missing(B), Missing(drift={"web": 4}))
 
-    def test_younger(self) -> None:
+    def test_nothing_to_compare_is_not_asked(self) -> None:
         """Where only one server has data, nothing is asked."""
         self.b.oldest = NOW - DAY
         self.see(A, B)
@@ -159,7 +159,7 @@ class LookBackTests(SynchronousTestCase):
         self.see(A, B)
         self.assertEqual(len(self.histories.asked), 1)
 
-    def test_pauses(self) -> None:
+    def test_slow_server_has_pauses(self) -> None:
         """A server that takes a second for its answer has a pause of some seconds."""
         self.histories.late = []
         self.see(A, B)
@@ -170,7 +170,7 @@ class LookBackTests(SynchronousTestCase):
         self.clock.advance(0.2)
         self.assertEqual(len(self.histories.asked), 2)
 
-    def test_busy(self) -> None:
+    def test_busy_server_is_not_asked(self) -> None:
         """A busy server is not asked; it goes on as soon as the server is not busy any more."""
         self.see(A, B)
         self.clock.advance(0.1)
@@ -189,7 +189,7 @@ class LookBackTests(SynchronousTestCase):
         self.run_for(20)
         self.assertEqual(self.histories.asked, [])
 
-    def test_refused(self) -> None:
+    def test_refusal_is_asked_ever_less_often(self) -> None:
         """A server that refuses counts as equal, and is asked ever less often."""
         self.b.answer = ProbeResponse(403)
         self.see(A, B)
@@ -200,7 +200,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertLessEqual(sum(backend == B for backend, _ in self.histories.asked), 5)
         self.assertIn("does not answer", self.look_back.progress()[B].problem)
 
-    def test_resumed(self) -> None:
+    def test_resumes_after_an_error(self) -> None:
         """After an error it goes on where it was."""
         start = NOW - 2 * DAY
         self.b.holes.append((start, start + 600, None, 99))
@@ -255,7 +255,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertLessEqual(self.missing(B).times.measure, 40 + 2 * WINDOW)
         self.assertTrue(self.missing(B).times.overlaps(away + 8960, away + 9000))
 
-    def test_unreadable(self) -> None:
+    def test_unreadable_storage_is_a_hole(self) -> None:
         """A server that cannot read a part of its storage lacks this part."""
         start = NOW - DAY
         self.b.damaged = (start, start + 7200)
@@ -265,7 +265,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertTrue(self.missing(B).times.covers(start + 300, start + 6900))
         self.assertLessEqual(self.missing(B).times.measure, 7200 + 600)
 
-    def test_budget(self) -> None:
+    def test_waits_for_cpu_time_to_come_back(self) -> None:
         """A server's CPU time is not used up; the look back goes on when some of it has come back."""
         self.knowledge.surveyed({f"job{number}": Job(5, 2.0) for number in range(40)})
         self.a.jobs = self.b.jobs = {f"job{number}": 2 for number in range(40)}
@@ -308,7 +308,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertLessEqual(abs(hole[0] - start) + abs(hole[1] - start - 600), 2 * WINDOW)
         self.assertEqual(self.missing(B).jobs, {})
 
-    def test_stop(self) -> None:
+    def test_nothing_is_asked_after_the_end(self) -> None:
         """Nothing is asked after the end."""
         self.see(A, B)
         self.look_back.stop()

@@ -41,7 +41,7 @@ def lacking(own: list[int], best: list[int] | None = None, *, all_jobs: bool = F
 class JudgedTests(SynchronousTestCase):
     """What counts as a hole."""
 
-    def test_none(self) -> None:
+    def test_same_sums_are_no_hole(self) -> None:
         """Two servers with the same sums lack nothing."""
         self.assertEqual(judged({A: sums([80]), B: sums([80])}, W, JOBS, all_jobs=True), {})
 
@@ -121,7 +121,7 @@ class JudgedTests(SynchronousTestCase):
 class SuspiciousTests(SynchronousTestCase):
     """Which times are looked at again."""
 
-    def test_restart(self) -> None:
+    def test_short_restart_is_suspicious(self) -> None:
         """A restart of 20 s leaves 91 to 94 % of the samples of five minutes: that window is looked at again."""
         coarse = Windows(T0, 300, 3)
         short = {"node": dict.fromkeys(coarse.ends, 40.0)}
@@ -130,7 +130,7 @@ class SuspiciousTests(SynchronousTestCase):
         expected = {A: {"node": Intervals.of([(T0 + 300, T0 + 600)])}}
         self.assertEqual(suspicious({A: short, B: whole}, coarse, {"node": Job(80, 30.0)}), expected)
 
-    def test_uneven(self) -> None:
+    def test_uneven_interval_is_ignored(self) -> None:
         """A scrape interval that does not divide the window gives one sample of each witness more or less, which is ignored."""
         coarse = Windows(T0, 300, 2)
         less, more = {"node": dict.fromkeys(coarse.ends, 6.0)}, {"node": dict.fromkeys(coarse.ends, 8.0)}
@@ -139,7 +139,7 @@ class SuspiciousTests(SynchronousTestCase):
         found = suspicious({A: less, B: more}, coarse, {"node": Job(80, 180.0)})
         self.assertEqual(found, {A: {"node": Intervals.of([(T0, T0 + 300)])}})
 
-    def test_equal(self) -> None:
+    def test_equal_servers_are_not_suspicious(self) -> None:
         """Nothing is looked at again where the servers have the same, nor by a server alone."""
         self.assertEqual(suspicious({A: sums([80]), B: sums([80])}, W, {}), {})
         self.assertEqual(suspicious({A: sums([80, 0, 80]), B: Unanswered.UNKNOWN}, W, {}), {})
@@ -148,7 +148,7 @@ class SuspiciousTests(SynchronousTestCase):
 class AnswersTests(SynchronousTestCase):
     """What a server says."""
 
-    def test_matrix(self) -> None:
+    def test_sums_are_read_by_job_and_time(self) -> None:
         """The sums are read by job and time."""
         result = [{"metric": {"job": "node"}, "values": [[T0, "12"], [T0 + 300, "11.5"]]}]
         body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
@@ -161,7 +161,7 @@ class AnswersTests(SynchronousTestCase):
         for outcome in (error, ProbeResponse(403), ProbeResponse(200, b"<html>"), garbled, ProbeResponse(503)):
             self.assertIs(read_sums(outcome), Unanswered.UNKNOWN)
 
-    def test_errors(self) -> None:
+    def test_errors_are_different_results(self) -> None:
         """A damaged storage, a query that would read too much, and other errors are different results."""
 
         def error(text: str) -> ProbeResponse:
@@ -176,20 +176,20 @@ class AnswersTests(SynchronousTestCase):
 class HistoryTests(SynchronousTestCase):
     """The whole of what is known."""
 
-    def test_younger(self) -> None:
+    def test_younger_server_lacks_the_time_before(self) -> None:
         """A server that holds less history lacks what another one has before it; what is before both, nobody lacks."""
         found = younger({A: 1000.0, B: 5000.0, C: None})
         self.assertEqual(found, {B: Missing(Intervals.of([(1000.0, 5000.0)]))})
         self.assertEqual(younger({A: 1000.0, B: 1020.0}, tolerance=30.0), {})
 
-    def test_drift(self) -> None:
+    def test_old_difference_is_drift(self) -> None:
         """A difference as old as the look back is drift; a job lost within it is a hole."""
         holes = {"old": [Hole(0.0, 1000.0, 3, 10)], "node": [Hole(500.0, 1000.0, 3, 10)]}
         found = with_drift(Missing.of(Intervals(), holes), 0.0, 1000.0)
         self.assertEqual(found.drift, {"old": 3})
         self.assertEqual(set(found.jobs), {"node"})
 
-    def test_joined(self) -> None:
+    def test_adjoining_holes_are_joined(self) -> None:
         """Findings of adjoining times become one hole; the greater one counts where they overlap."""
         first = {A: Missing.of(Intervals(), {"node": [Hole(0.0, 50.0, 5, 10)]})}
         second = {A: Missing.of(Intervals(), {"node": [Hole(50.0, 90.0, 5, 10), Hole(60.0, 70.0, 8, 10)]})}
@@ -197,12 +197,12 @@ class HistoryTests(SynchronousTestCase):
             joined([first, second])[A].jobs["node"], (Hole(0.0, 60.0, 5, 10), Hole(60.0, 70.0, 8, 10), Hole(70.0, 90.0, 5, 10))
         )
 
-    def test_shifted(self) -> None:
+    def test_clock_ahead_moves_all_holes(self) -> None:
         """A clock that is ahead moves all holes."""
         found = Missing.of(Intervals.of([(0.0, 10.0)]), {"node": [Hole(20.0, 40.0, 5, 10)]}).shift(3.0)
         self.assertEqual(found, Missing.of(Intervals.of([(3.0, 13.0)]), {"node": [Hole(23.0, 43.0, 5, 10)]}))
 
-    def test_shares(self) -> None:
+    def test_holes_are_shares_of_all_targets(self) -> None:
         """As shares of all targets, for the strategies."""
         missing = Missing.of(Intervals.of([(0.0, 10.0)]), {"node": [Hole(20.0, 40.0, 5, 10)]})
         jobs = {"node": Job(10), "web": Job(10)}

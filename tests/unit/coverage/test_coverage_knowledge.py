@@ -40,13 +40,13 @@ class KnowledgeTests(SynchronousTestCase):
         self.knowledge.publish()
         return self.knowledge.coverage.missing.get(B, NOTHING)
 
-    def test_nothing(self) -> None:
+    def test_nothing_lacking_is_not_published(self) -> None:
         """Nothing is published while no server lacks anything."""
         self.knowledge.sees(A, NOTHING, 1000.0)
         self.assertFalse(self.knowledge.publish())
         self.assertIs(self.knowledge.coverage, WHOLE_POOL)
 
-    def test_survey(self) -> None:
+    def test_survey_is_published_and_kept(self) -> None:
         """What the survey sees is published at once, and stays with its end when it has ended."""
         self.knowledge.sees(B, lacking(970.0), 1000.0)
         self.assertEqual(self.published(), lacking(970.0))
@@ -64,7 +64,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.assertFalse(self.knowledge.publish())
         self.assertIs(self.knowledge.coverage, before)
 
-    def test_grows(self) -> None:
+    def test_growing_lack_keeps_its_earlier_number(self) -> None:
         """A lack that grows keeps the number that it had before for the time before."""
         self.knowledge.sees(B, lacking(970.0, missing=20), 1000.0)
         self.knowledge.sees(B, lacking(970.0, missing=60), 1100.0)
@@ -76,14 +76,14 @@ class KnowledgeTests(SynchronousTestCase):
         self.knowledge.sees(B, lacking(965.0, job="web"), 1100.0)
         self.assertEqual(self.published(), whole(970.0, 1100.0) | lacking(1100.0, job="web"))
 
-    def test_restart(self) -> None:
+    def test_restart_lacks_its_absence(self) -> None:
         """A new process has scraped nothing while it was away, by its own clock; the hours before are looked at again."""
         self.knowledge.was_away(B, TimeAway(20000.0, 20020.0, restarted=True), skew=3.0)
         self.assertEqual(self.published(), whole(20003.0, 20023.0))
         self.assertTrue(self.knowledge.again(B).covers(20003.0 - 10000, 20023.0))
         self.assertEqual(self.knowledge.again(B), NEVER)
 
-    def test_unreachable(self) -> None:
+    def test_unreachable_time_is_looked_at_again(self) -> None:
         """A process that was away, but goes on, may have scraped: this is looked at."""
         self.knowledge.was_away(B, TimeAway(20000.0, 20020.0, restarted=False), skew=0.0)
         self.assertEqual(self.published(), NOTHING)
@@ -105,7 +105,7 @@ class KnowledgeTests(SynchronousTestCase):
         expected = lacking(19998.0, 20010.0, 80) | Missing.of(NEVER, {"web": [Hole(20000.0, 20020.0, 4, 4)]})
         self.assertEqual(self.published(), expected)
 
-    def test_younger(self) -> None:
+    def test_younger_server_lacks_the_difference(self) -> None:
         """A server with a shorter history lacks the difference; holes before all histories are forgotten."""
         self.knowledge.found(B, Intervals.of([(0.0, 500.0)]), JOBS, lacking(100.0, 200.0))
         self.knowledge.sees(B, NOTHING, 0.0)
@@ -114,7 +114,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.knowledge.aged({A: 1000.0, B: 1010.0})
         self.assertEqual(self.published(), NOTHING)
 
-    def test_drift(self) -> None:
+    def test_lack_of_all_that_was_looked_at_is_drift(self) -> None:
         """A job that one server lacked for as long as was looked at is drift."""
         self.knowledge.was_away(B, TimeAway(0.0, 0.0, restarted=False), 0.0)
         self.knowledge.found(B, Intervals.of([(0.0, 9000.0)]), JOBS, lacking(0.0, 9000.0, 4, "web") | lacking(50.0, 90.0))
@@ -139,7 +139,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.knowledge.configured({A: ["node", "web"], B: []})
         self.assertEqual(self.published(), lacking(8000.0, 9000.0, 4, "web"))
 
-    def test_forgotten(self) -> None:
+    def test_removed_server_is_forgotten(self) -> None:
         """A server that is no longer listed lacks nothing, and no answer about it counts any more."""
         self.knowledge.sees(B, lacking(970.0), 1000.0)
         self.knowledge.publish()
@@ -149,7 +149,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.assertFalse(self.knowledge.publish())
         self.assertFalse(self.knowledge.coverage)
 
-    def test_bounded(self) -> None:
+    def test_smallest_of_many_holes_are_dropped(self) -> None:
         """The smallest of very many holes are dropped."""
         holes = [Hole(10.0 * n, 10.0 * n + 1 + n / 1000, 1, 80) for n in range(MOST_HOLES + 5)]
         self.knowledge.was_away(B, TimeAway(0.0, 0.0, restarted=False), 0.0)
@@ -166,14 +166,14 @@ class PresenceTests(SynchronousTestCase):
         self.anew = evolve(self.well, facts=ServerState(started_at=1010.0))
         self.presence = Presence(self.well, 1000.0)
 
-    def test_unreachable(self) -> None:
+    def test_same_process_was_unreachable(self) -> None:
         """A server that was down and is the same process."""
         self.assertIsNone(self.presence.observe(self.down, 1005.0))
         self.assertIsNone(self.presence.observe(self.down, 1010.0))
         self.assertEqual(self.presence.observe(self.well, 1020.0), TimeAway(1005.0, 1020.0, restarted=False))
         self.assertEqual(self.presence.back_at, 1020.0)
 
-    def test_restart(self) -> None:
+    def test_new_process_was_restarted(self) -> None:
         """A server that was down and is a new process."""
         self.presence.observe(self.down, 1005.0)
         self.assertEqual(self.presence.observe(self.anew, 1020.0), TimeAway(1005.0, 1020.0, restarted=True))

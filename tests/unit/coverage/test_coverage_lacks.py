@@ -53,12 +53,12 @@ class LacksTests(SynchronousTestCase):
             self.assertNotIn(A, found)
         return found.get(B)
 
-    def test_alike(self) -> None:
+    def test_same_scrapes_lack_nothing(self) -> None:
         """Servers that scrape the same lack nothing."""
         self.assertIsNone(self.survey(has(node=80), has(node=80), 5))
         self.assertFalse(self.lacks.undecided)
 
-    def test_stopped(self) -> None:
+    def test_stopped_scrapes_lack_after_two_surveys(self) -> None:
         """A server that scrapes nothing any more lacks everything after two surveys; the lack began two intervals before."""
         self.survey(has(node=80), has(node=80))
         self.assertIsNone(self.survey(has(node=80), has()))
@@ -137,7 +137,7 @@ class LacksTests(SynchronousTestCase):
         self.assertIsNone(self.survey(has(node=80), has(some, node=60), 5))
         self.assertEqual((self.survey(has(node=80), has(some, node=40), 3) or Lack(0, 0, 0)).missing, 20)
 
-    def test_receiver(self) -> None:
+    def test_receiver_lacks_nothing(self) -> None:
         """A server that never had any targets, and ingests samples, is a receiver and lacks nothing."""
         self.assertIsNone(self.survey(has(node=80), has(ServerState(read_at=NOW, newest=NOW - 2)), 5))
 
@@ -167,7 +167,7 @@ class LacksTests(SynchronousTestCase):
         """What cannot be asked of a server is no lack."""
         self.assertIsNone(self.survey(has(node=80), Surveyed(None, FACTS), 5))
 
-    def test_back(self) -> None:
+    def test_returned_server_lacks_until_scraped(self) -> None:
         """A server that is just back lacks what it has not scraped yet, at once, until it has 95 %."""
         self.survey(has(node=80), has(node=80))
         self.lacks.returned(B)
@@ -196,13 +196,13 @@ class LacksTests(SynchronousTestCase):
         back_at = self.at
         self.assertIsNotNone(self.survey(has(node=80), has(back_at=back_at, node=64), 20))
 
-    def test_three(self) -> None:
+    def test_lacks_of_three_servers_differ(self) -> None:
         """The one that lacks least is told from the one that lacks all."""
         for second in range(4):
             found = self.lacks.update({A: has(node=80), B: has(node=40), C: has(node=(0, 80))}, NOW + 2 * second)
         self.assertEqual({backend: lack.missing for backend, lack in found.items()}, {B: 40, C: 80})
 
-    def test_forgotten(self) -> None:
+    def test_removed_server_is_forgotten(self) -> None:
         """Nothing stays of a server that is not known any more."""
         self.survey(has(node=80), has(node=80))
         self.lacks.forget(B)

@@ -41,7 +41,7 @@ class WitnessesTests(SynchronousTestCase):
         """Up to forty jobs have witnesses every day."""
         self.assertEqual(jobs_of_day(["b", "a"], 19000), ("a", "b"))
 
-    def test_turns(self) -> None:
+    def test_jobs_take_turns_as_witnesses(self) -> None:
         """More jobs take turns, so that each of them has witnesses again and again."""
         jobs = [f"job{number}" for number in range(95)]
         days = [jobs_of_day(jobs, day) for day in range(19000, 19003)]
@@ -59,7 +59,7 @@ class WitnessesTests(SynchronousTestCase):
         expected = (Witness("node", "a"), Witness("node", "b"), Witness("web", "c"))
         self.assertEqual(read_witnesses([holed, whole, ProbeResponse(500), ProbeResponse(200, b"[]")]), expected)
 
-    def test_queries(self) -> None:
+    def test_odd_names_are_quoted(self) -> None:
         """The queries name jobs and targets as they are, whatever characters they have."""
         path = witnesses_path("up", ["a.b", "c"], 1.5)
         self.assertEqual(parameters(path), {"query": 'topk by (job) (2, up{job=~"a\\\\.b|c"})', "time": "1.500"})
@@ -72,7 +72,7 @@ class PiecesTests(SynchronousTestCase):
     """How much is asked for at once."""
 
     @given(st.integers(1, 5000), st.integers(0, 3000), st.floats(0, 5000))
-    def test_bounded(self, count: int, series: int, samples_per_s: float) -> None:
+    def test_pieces_are_bounded_and_complete(self, count: int, series: int, samples_per_s: float) -> None:
         """The pieces are all windows, each once, and no larger than allowed unless they are a single window."""
         windows = Windows(1000, 300, count)
         found = list(pieces(windows, series, samples_per_s))
@@ -89,7 +89,7 @@ class PiecesTests(SynchronousTestCase):
         self.assertEqual(len(list(pieces(day, 25, 50 / 15))), 1)
         self.assertEqual(len(list(pieces(day, 25, 1000 / 15))), 9)
 
-    def test_halves(self) -> None:
+    def test_too_much_is_halved(self) -> None:
         """What is too much is asked for in halves, until it is a single window."""
         self.assertEqual(halves(Windows(0, 300, 5)), (Windows(600, 300, 3), Windows(0, 300, 2)))
         self.assertEqual(halves(Windows(0, 300, 1)), ())
@@ -98,7 +98,7 @@ class PiecesTests(SynchronousTestCase):
 class RefinementsTests(SynchronousTestCase):
     """What is asked for again."""
 
-    def test_short(self) -> None:
+    def test_short_hole_is_asked_with_its_neighbours(self) -> None:
         """A suspicious window is asked for again with its neighbours, jobs of one interval together."""
         times = Intervals.of([(3000, 3300)])
         jobs = {"a": Job(5, 30.0), "b": Job(5, 30.0), "c": Job(5, 10.0)}
@@ -108,7 +108,7 @@ class RefinementsTests(SynchronousTestCase):
             [(("a", "b"), Windows(2610, 30, 36)), (("c",), Windows(2670, 10, 96))],
         )
 
-    def test_long(self) -> None:
+    def test_only_the_ends_of_a_long_hole_are_asked(self) -> None:
         """Of a long time only both ends are asked for again, the newer one first."""
         found = refinements({"a": [Intervals.of([(3000, 90000)])]}, {"a": Job(5, 30.0)}, 150.0)
         self.assertEqual([(each.windows.start, each.windows.end) for each in found], [(89610, 90390), (2610, 3390)])

@@ -13,7 +13,7 @@ FORM = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 class NewestNeededTests(SynchronousTestCase):
     """`newest_needed`."""
 
-    def test_times(self) -> None:
+    def test_both_time_formats_are_read(self) -> None:
         """Unix time and RFC 3339, in the query string or a form."""
         for target, needed in (
             (b"/api/v1/query?query=up&time=1700000000.5", 1700000000.5),
@@ -25,7 +25,7 @@ class NewestNeededTests(SynchronousTestCase):
         posted = RequestInfo(b"POST", b"/api/v1/query", FORM, b"query=up&time=1700000000")
         self.assertEqual(newest_needed(posted), 1700000000.0)
 
-    def test_now(self) -> None:
+    def test_unreadable_time_is_now(self) -> None:
         """Without a time that is understood it is now."""
         for target in (
             b"/api/v1/query?query=up",

@@ -181,7 +181,7 @@ class WholeTests(SynchronousTestCase):
         fixed = Reads(T0 + 150.0, T0 + 150.0, newest=True, fixed=True)
         self.assertEqual(shown(asked({A: whole((100, 200))}, steps(5000, 5600, 10), fixed)), [("b", 0, 60)])
 
-    def test_drift(self) -> None:
+    def test_drift_of_a_named_job_is_not_warned_about(self) -> None:
         """Drift counts for a query that names the job, and is never warned about."""
         drifted = Missing(drift={"node": 5})
         node = Reads(0.0, 0.0, newest=True, jobs=Named("node"))
@@ -226,7 +226,7 @@ class DividedTests(SynchronousTestCase):
         self.assertEqual(found.parts[0].backend, B)
         self.assertIn("and 5 more times", found.warning)
 
-    def test_materiality(self) -> None:
+    def test_only_a_restart_in_a_short_range_warns(self) -> None:
         """A restart within the range of a long rate is no reason to warn; the same restart within a short one is."""
         missing = {A: whole((100, 120)), B: whole((160, 180))}
         self.assertEqual(asked(missing, steps(5000, 5000, 1), rate(86400)).warning, "")
@@ -237,7 +237,7 @@ class DividedTests(SynchronousTestCase):
         missing = {A: whole((100, 120)), B: whole((115, 140))}
         self.assertEqual(asked(missing, steps(0, 300, 1)).warning, "")
 
-    def test_hedge(self) -> None:
+    def test_hedge_lacks_no_more(self) -> None:
         """Only a server that lacks no more of the steps may answer in place of another one."""
         lacks = lacks_of([INSTANT], covered({A: whole((100, 200)), B: whole((150, 160))}))
         at = steps(0, 300, 10)
@@ -246,7 +246,7 @@ class DividedTests(SynchronousTestCase):
         self.assertTrue(lacks_no_more(lacks, at, 0, 9, A, B))
         self.assertTrue(lacks_no_more(lacks, at, 0, 30, C, B))
 
-    def test_ranked(self) -> None:
+    def test_servers_are_ranked_by_what_they_lack(self) -> None:
         """The servers are ranked by what they lack of all steps, in their own order where that is equal."""
         lacks = lacks_of([INSTANT], covered({A: whole((100, 200)), B: whole((140, 160))}))
         self.assertEqual(ranked(lacks, steps(0, 300, 10), (A, B, C)), [C, B, A])
@@ -306,7 +306,9 @@ class TotalTests(SynchronousTestCase):
         st.integers(0, 12),
         st.integers(0, 12),
     )
-    def test_total(self, bends: list[tuple[int, int]], base: int, step: int, first: int, count: int) -> None:
+    def test_total_is_the_sum_over_steps(
+        self, bends: list[tuple[int, int]], base: int, step: int, first: int, count: int
+    ) -> None:
         """The sum over some steps is that of the values at each of them."""
         line, at = Polyline.of(bends, base), Steps(0, step, first + count + 1)
         expected = sum(line.at(at.time(number)) for number in range(first, first + count + 1))
@@ -324,7 +326,7 @@ class PropertyTests(SynchronousTestCase):
         st.integers(1, 7),
         st.sampled_from((A, B, C)),
     )
-    def test_plan(
+    def test_each_step_has_nearly_the_best_server(
         self, missing: tuple[Missing, ...], selectors: list[Reads], start: int, count: int, step: int, own: Backend
     ) -> None:
         """Each step has one server, which lacks at most a window more than the best; the parts are the fewest."""
@@ -361,7 +363,7 @@ class PropertyTests(SynchronousTestCase):
         self.assertEqual(bool(found.warning), material)
 
     @given(st.tuples(HOLES, HOLES, HOLES), st.integers(1, 40), st.integers(1, 7), st.sampled_from((A, B, C)))
-    def test_fewest(self, missing: tuple[Missing, ...], count: int, step: int, own: Backend) -> None:
+    def test_range_selector_has_the_fewest_parts(self, missing: tuple[Missing, ...], count: int, step: int, own: Backend) -> None:
         """Of a range selector, which looks back on nothing, the parts are the fewest; the own server has all it can."""
         of = dict(zip((A, B, C), missing, strict=True))
         selectors = [rate(15)]

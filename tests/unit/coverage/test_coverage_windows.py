@@ -53,7 +53,7 @@ class WindowsTests(SynchronousTestCase):
         """What means something in a regular expression or a string stands for itself."""
         self.assertIn('{job=~"a\\\\.b\\"c"}', query(Window(10.0, ('a.b"c',))))
 
-    def test_selector(self) -> None:
+    def test_another_metric_keeps_its_matchers(self) -> None:
         """Another metric may be asked for, with matchers of its own."""
         self.assertIn('alive{x="y",job=~"a"}[10000ms]', query(Window(10.0, ("a",)), 'alive{x="y"}'))
         self.assertIn('alive{job=~"a"}[10000ms]', query(Window(10.0, ("a",)), "alive{}"))
@@ -62,12 +62,12 @@ class WindowsTests(SynchronousTestCase):
 class ReadTests(SynchronousTestCase):
     """The responses."""
 
-    def test_counts(self) -> None:
+    def test_targets_are_counted_by_job(self) -> None:
         """Targets that are up and those that are not are counted by job."""
         found = read(answer(({"job": "a", "mpp_up": "1"}, "18"), ({"job": "a", "mpp_up": "0"}, "2"), ({"mpp_up": "1"}, "3")))
         self.assertEqual(found, {"a": TargetCounts(18, 20), "": TargetCounts(3, 3)})
 
-    def test_nothing(self) -> None:
+    def test_no_samples_are_no_targets(self) -> None:
         """A server without samples has nothing."""
         self.assertEqual(read(answer()), {})
 
@@ -85,7 +85,7 @@ class ReadTests(SynchronousTestCase):
         ):
             self.assertIsNone(read(outcome), outcome)
 
-    def test_numbers(self) -> None:
+    def test_unfit_numbers_say_nothing(self) -> None:
         """A response with numbers that do not fit into a float says nothing, and is no error of mpp."""
         for number in ("9" * 400, "-" + "9" * 400, json.dumps("9" * 400), "1e999", "true", "null", "[]", "{}"):
             for up, value in ((number, "1"), ("1", number), (number, number)):
@@ -96,7 +96,7 @@ class ReadTests(SynchronousTestCase):
 class JobLinesTests(SynchronousTestCase):
     """The intervals in a configuration."""
 
-    def test_jobs(self) -> None:
+    def test_each_job_has_its_interval(self) -> None:
         """Each job has the interval that the server writes out; what makes no sense is left out."""
         lines = JobLines()
         for line in (

@@ -55,7 +55,7 @@ class DriftTests(SynchronousTestCase):
         ]:
             self.assertEqual(kinds(evolve(FACTS, **changed)), kind)
 
-    def test_flags(self) -> None:
+    def test_different_flags_are_named_with_values(self) -> None:
         """Flags that differ are named with their values, those that decide what a query returns first."""
         mine = (("enable-feature", ""), ("log.level", "info"), ("query.lookback-delta", "5m"), ("storage.tsdb.x", "1"))
         theirs = (("enable-feature", "a"), ("log.level", "debug"), ("query.lookback-delta", "1s"), ("storage.tsdb.x", "2"))
@@ -146,7 +146,7 @@ class DriftTests(SynchronousTestCase):
         self.assertEqual(targets, Difference("targets", text, (("a:9090", "100"), ("b:9090", "99"))))
         self.assertEqual(retention.values, (("a:9090", "15d"), ("b:9090", "1d 12h")))
 
-    def test_age(self) -> None:
+    def test_newest_sample_is_as_old_as_its_server_says(self) -> None:
         """The age of the newest sample is told by the server's own clock."""
         self.assertAlmostEqual(age(FACTS) or 0, 3.1, places=5)
         self.assertIsNone(age(ServerState()))

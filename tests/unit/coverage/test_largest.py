@@ -12,7 +12,7 @@ from mpp.coverage.largest import Largest
 class LargestTests(SynchronousTestCase):
     """Numbers of few keys, against what `max` says."""
 
-    def test_beside(self) -> None:
+    def test_is_the_maximum_of_the_others(self) -> None:
         """It is what `max` finds among the others, however they change."""
         chance, largest, known = random.Random(1), Largest[str](), dict[str, int]()
         for _ in range(2000):

@@ -153,7 +153,7 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual(self.lost(), lost)
         self.assertEqual(self.lost(oldest=NOW + 900), 0)
 
-    def test_away(self) -> None:
+    def test_only_a_new_process_missed_its_absence(self) -> None:
         """A server that was away and comes back as a new process has missed that time; the same process may not have."""
         for started_at, expected in ((FACTS.started_at, 0), (NOW + 95, 100)):
             self.setUp()
@@ -168,7 +168,7 @@ class SurveyTests(SynchronousTestCase):
         self.assertTrue(lack and lack.stopped)
         self.assertEqual([kind for kind, _ in self.noted], ["lack"])
 
-    def test_back(self) -> None:
+    def test_returned_server_is_asked_every_second(self) -> None:
         """A server that comes back lacks everything until it was asked, every second for a minute."""
         self.both()
         self.clock.advance(0)
@@ -214,14 +214,14 @@ class SurveyTests(SynchronousTestCase):
         shown = self.see(Observation(A, Standing.DOWN), Observation(B, Standing.VIABLE, facts=FACTS))
         self.assertEqual(shown, {A: None, B: None})
 
-    def test_gone(self) -> None:
+    def test_removed_server_is_not_asked(self) -> None:
         """A server that is not listed any more is not asked."""
         self.both()
         self.survey.keep([A])
         self.clock.advance(0)
         self.assertNotIn(B, self.world.asked)
 
-    def test_stop(self) -> None:
+    def test_nothing_is_left_after_the_end(self) -> None:
         """Nothing is left behind at the end."""
         self.both()
         self.survey.stop()

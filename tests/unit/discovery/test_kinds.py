@@ -55,7 +55,7 @@ class SettingsTests(SynchronousTestCase):
         settings = DiscoverySettings(DNSSettings(("a:1",)))
         self.assertEqual((settings[DNSSettings].names, settings[EndpointSettings].urls), (("a:1",), ()))
 
-    def test_equal(self) -> None:
+    def test_order_and_explicit_defaults_are_equal(self) -> None:
         """Neither the order nor explicit defaults make a difference, so that a reload sees none."""
         settings = DiscoverySettings(EndpointSettings(("a:1",)), DNSSettings(("a:1",)), KubeSettings())
         self.assertEqual(settings, DiscoverySettings(DNSSettings(("a:1",)), EndpointSettings(("a:1",))))

@@ -22,7 +22,9 @@ class ExpressionTests(SynchronousTestCase):
     """Regular expressions."""
 
     @given(st.lists(st.tuples(LITERAL, ENDING), min_size=1, max_size=4), VALUES, st.booleans())
-    def test_understood(self, alternatives: list[tuple[str, str]], values: frozenset[str], negative: bool) -> None:
+    def test_understood_expression_matches_like_re(
+        self, alternatives: list[tuple[str, str]], values: frozenset[str], negative: bool
+    ) -> None:
         """What is understood matches what a regular expression matches."""
         expression = "|".join(literal + ending for literal, ending in alternatives)
         condition = matching(expression, negative=negative)
@@ -62,14 +64,14 @@ class ExpressionTests(SynchronousTestCase):
             self.assertIsNone(matching(expression, negative=False), expression)
         self.assertIsNone(matching("|".join(f"a{number}.*" for number in range(21)), negative=False))
 
-    def test_time(self) -> None:
+    def test_hostile_expression_takes_no_time(self) -> None:
         """An expression that Python's re needs years for takes no time."""
         began = time.thread_time()
         for expression in ("(a+)+$" * 1000, "(" * 30000, "a|" * 30000 + "(", "\\" * 60000, ".*" * 30000):
             matching(expression, negative=True)
         self.assertLess(time.thread_time() - began, 0.5)
 
-    def test_equal(self) -> None:
+    def test_equality_selects_one_value(self) -> None:
         """An equality lets one value through, an inequality all others."""
         self.assertEqual(equal("a", negative=False).select(frozenset("abc")), {"a"})
         self.assertEqual(equal("a", negative=True).select(frozenset("abc")), {"b", "c"})
@@ -80,18 +82,18 @@ class LiteralTests(SynchronousTestCase):
     """String literals."""
 
     @given(st.text(st.characters(codec="utf-8")))
-    def test_decoded(self, text: str) -> None:
+    def test_literal_is_decoded_like_go(self, text: str) -> None:
         """A literal that Go reads is read as Go reads it."""
         written = json.dumps(text, ensure_ascii=False).replace("\\u00", "\\U000000")
         self.assertEqual(decoded(written), text)
 
-    def test_invalid(self) -> None:
+    def test_invalid_literal_is_not_decoded(self) -> None:
         """What is not valid, or has bytes instead of characters, is not decoded."""
         for literal in (r'"\q"', r'"\x41"', r'"\101"', r'"\U00110000"', r'"\ud800"', r'"\u12"'):
             self.assertIsNone(decoded(literal), literal)
         self.assertEqual(decoded(r"`\q`"), r"\q")
 
-    def test_bare(self) -> None:
+    def test_literals_and_comments_are_taken_out(self) -> None:
         """Literals and comments are taken out; what has no end is noticed."""
         without = bare('a{b="c#",d=~\'e\\\'"\',f!~ `g\n`} # "h\ni')
         assert without is not None

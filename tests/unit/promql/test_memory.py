@@ -17,7 +17,7 @@ QUERY = 'sum by (job) (rate(x{job=~"a|é"}[5m])) + 1'
 class MemoryTests(SynchronousTestCase):
     """A memory of queries."""
 
-    def test_encoded(self) -> None:
+    def test_any_encoding_reads_the_same(self) -> None:
         """However a query is encoded, what it reads is right, and the same object the next time."""
         memory = QueryMemory()
         for encoded in (quote(QUERY), quote_plus(QUERY), quote(QUERY, safe="(){}")):
@@ -25,7 +25,7 @@ class MemoryTests(SynchronousTestCase):
             self.assertEqual(first, read(QUERY))
             self.assertIs(memory.read(encoded.encode()), first)
 
-    def test_bounded(self) -> None:
+    def test_least_recently_used_are_forgotten(self) -> None:
         """The least recently used queries are forgotten when there is no more room."""
         memory = QueryMemory(most_bytes=100_000)
         first = memory.read(b"x")
@@ -37,7 +37,7 @@ class MemoryTests(SynchronousTestCase):
         old = memory.read(b"y0")
         self.assertEqual(old, read("y0"))
 
-    def test_large(self) -> None:
+    def test_large_query_is_read_each_time(self) -> None:
         """A single query that would take much of the room is read each time."""
         memory = QueryMemory(most_bytes=100_000)
         memory.read(b"x")
@@ -48,12 +48,12 @@ class MemoryTests(SynchronousTestCase):
         """A query that is too long is not even decoded."""
         self.assertNotEqual(QueryMemory().read(b"%61" * LONGEST_ENCODED).refused, "")
 
-    def test_invalid(self) -> None:
+    def test_invalid_bytes_are_no_error(self) -> None:
         """Bytes that are no text, and percent signs without digits, are no error."""
         for encoded in (b"%ff%fe", b"%", b"%zz", b"x%00", b"\xff", b""):
             self.assertIsInstance(QueryMemory().read(encoded), QueryReads)
 
-    def test_forget(self) -> None:
+    def test_other_rules_read_a_query_again(self) -> None:
         """With other rules, a query is read again."""
         memory = QueryMemory()
         self.assertEqual(len(memory.read(b"r").selectors), 1)

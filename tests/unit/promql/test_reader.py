@@ -117,7 +117,7 @@ def rows(parts: tuple[SelectorReads, ...]) -> list[Row]:
 class TimesTests(SynchronousTestCase):
     """Which times an evaluation reads."""
 
-    def test_table(self) -> None:
+    def test_modifiers_give_the_times_that_are_read(self) -> None:
         """Offsets, ranges, subqueries and @ give the times that Prometheus reads."""
         for query, expected in TABLE:
             with self.subTest(query=query):
@@ -146,7 +146,7 @@ class TimesTests(SynchronousTestCase):
         )
         self.assertEqual(placed.within(1.0, 2.0), placed)
 
-    def test_reach(self) -> None:
+    def test_reach_contains_what_each_step_reads(self) -> None:
         """The reach of a range contains what each step looks at."""
         reads = read("x + y offset 1h + z offset -1m + w @ 500")
         self.assertEqual(reads.reach(10_000.0, 20_000.0, 300.0), (200.0, 20_060.0))
@@ -185,7 +185,7 @@ class WholeTests(SynchronousTestCase):
 class MatchersTests(SynchronousTestCase):
     """What the matchers of a selector say."""
 
-    def test_jobs(self) -> None:
+    def test_matchers_select_the_jobs(self) -> None:
         """The jobs are those that the matchers let through; an expression that is not a list of literals lets all through."""
         jobs = frozenset(("api", "api-2", "db", "a.b"))
         for matchers, expected in (
@@ -226,7 +226,7 @@ class MatchersTests(SynchronousTestCase):
                 self.assertEqual(reads.refused, "")
                 self.assertEqual(reads.selectors[0].jobs.select(jobs), expected)
 
-    def test_names(self) -> None:
+    def test_only_positive_matchers_name_a_job(self) -> None:
         """A job is named by = or an alternative, not by what excludes others or takes all."""
         for matchers, expected in (
             ('job="api"', {"api"}),
@@ -240,7 +240,7 @@ class MatchersTests(SynchronousTestCase):
             jobs = read(f"x{{{matchers}}}").selectors[0].jobs
             self.assertEqual({job for job in ("api", "api-2", "db") if jobs.names(job)}, expected, matchers)
 
-    def test_metric(self) -> None:
+    def test_metric_name_is_found_anywhere(self) -> None:
         """The metric's name is known from wherever it stands, if it is one."""
         for query, expected in (
             ("up", "up"),
@@ -253,7 +253,7 @@ class MatchersTests(SynchronousTestCase):
         ):
             self.assertEqual([part.metric for part in read(query).selectors], [expected], query)
 
-    def test_info(self) -> None:
+    def test_info_reads_target_info_too(self) -> None:
         """``info`` also reads ``target_info``."""
         parts = read('info(x{job="a"})').selectors
         self.assertTrue(any(not part.jobs.conditions for part in parts))
@@ -284,7 +284,7 @@ class PropertyTests(SynchronousTestCase):
     """What holds for all queries."""
 
     @given(st.composite(nested)())
-    def test_nesting(self, case: tuple[str, float, float, bool]) -> None:
+    def test_nested_offsets_add_up_to_the_first_at(self, case: tuple[str, float, float, bool]) -> None:
         """What subqueries, offsets and @ add is added up from the inside to the first @."""
         query, start, end, fixed = case
         (part,) = read(query).selectors
@@ -304,7 +304,7 @@ class PropertyTests(SynchronousTestCase):
             self.assertGreaterEqual(estimate.end, part.end, query)
 
     @given(st.text())
-    def test_literals(self, text: str) -> None:
+    def test_unrelated_literals_make_no_difference(self, text: str) -> None:
         """What stands in a literal of a label that says nothing of jobs makes no difference."""
         inner = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         for query in (f'rate(x{{a="{inner}",job="b"}}[5m])', f'rate(x{{a=~"{inner}",job="b"}}[5m])'):
@@ -314,7 +314,7 @@ class PropertyTests(SynchronousTestCase):
 class GuardTests(SynchronousTestCase):
     """Queries that never reach the parser."""
 
-    def test_limits(self) -> None:
+    def test_one_more_than_the_limit_is_refused(self) -> None:
         """A query within the limits passes; one more operator, bracket or word, and it does not."""
         for least, most, made in (
             (1, 50, lambda n: "+".join(["x"] * (n + 1))),
@@ -350,7 +350,7 @@ class GuardTests(SynchronousTestCase):
         ):
             self.assertEqual(objection(query), "", query)
 
-    def test_times(self) -> None:
+    def test_dangerous_times_are_refused(self) -> None:
         """Lengths and times that panic the parser, or that it reads wrongly, do not pass."""
         for query in (
             "x[1e300]",
@@ -374,7 +374,7 @@ class GuardTests(SynchronousTestCase):
 class HostileTests(SynchronousTestCase):
     """Queries that are meant to harm."""
 
-    def test_random(self) -> None:
+    def test_random_queries_never_crash_or_block(self) -> None:
         """Of 3,000 random queries none crashes or blocks the process, takes 10 ms, or writes to standard error."""
         run = in_process(0, 3_000, 300.0)
         self.assertEqual((run.returncode, run.stderr), (0, ""))
@@ -405,7 +405,7 @@ class HostileTests(SynchronousTestCase):
 class MissingParserTests(SynchronousTestCase):
     """mpp without promql-parser."""
 
-    def test_missing(self) -> None:
+    def test_every_query_is_estimated_without_the_parser(self) -> None:
         """Every query is estimated, and the reason can be logged."""
         self.assertEqual(parser_problem(), "")
         code = (

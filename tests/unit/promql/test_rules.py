@@ -46,7 +46,7 @@ A, B, ALL = frozenset("a"), frozenset("b"), JOBS
 class RecordingTests(SynchronousTestCase):
     """Metrics of recording rules."""
 
-    def test_table(self) -> None:
+    def test_query_reads_what_the_rule_reads(self) -> None:
         """A query reads what the rule reads, from one evaluation interval back, of the jobs that the rule reads."""
         for query, expected in (
             ("x", {("x", 0, 0, ALL)}),
@@ -70,7 +70,7 @@ class RecordingTests(SynchronousTestCase):
             with self.subTest(query=query):
                 self.assertEqual(rows(read(query, RULES.recorded)), expected)
 
-    def test_circles(self) -> None:
+    def test_circular_rules_read_what_they_read_directly(self) -> None:
         """Rules that read from themselves, or from each other, read what they read directly."""
         self.assertEqual(
             rows(read("itself", RULES.recorded)), {("itself", 0, 0, ALL), ("itself", -120, -60, ALL), ("y", -60, 0, ALL)}
@@ -78,13 +78,13 @@ class RecordingTests(SynchronousTestCase):
         self.assertIn(("y", -120, 0, ALL), rows(read("ping", RULES.recorded)))
         self.assertIn(("y", -60, 0, ALL), rows(read("pong", RULES.recorded)))
 
-    def test_fixed(self) -> None:
+    def test_fixed_time_of_a_rule_stays_fixed(self) -> None:
         """What a rule reads at a fixed time is read there, wherever the query reads the rule's metric."""
         for query in ("fixed", "fixed offset 1h", "fixed @ start()", "fixed @ 5"):
             parts = read(query, RULES.recorded).selectors
             self.assertIn(("y", 1000.0, 1000.0, True), [(part.metric, part.start, part.end, part.fixed) for part in parts], query)
 
-    def test_pinned(self) -> None:
+    def test_pinned_query_needs_the_time_before(self) -> None:
         """Behind @ what the rule read before that time is needed."""
         (own, inner) = read("job:rate @ 9000", RULES.recorded).selectors
         self.assertEqual((own.start, own.end, own.fixed), (9000, 9000, True))
@@ -106,12 +106,12 @@ class RecordingTests(SynchronousTestCase):
 class AlertTests(SynchronousTestCase):
     """``ALERTS``."""
 
-    def test_alert(self) -> None:
+    def test_alert_reads_from_before_it_is_pending(self) -> None:
         """An alert reads what its rule reads, from as long before as it is pending."""
         self.assertEqual(rows(read('ALERTS{alertname="Down"}', RULES.recorded)), {("ALERTS", 0, 0, B), ("up", -360, 0, B)})
         self.assertIn(("x", -390, 0, A), rows(read('ALERTS_FOR_STATE{alertname=~"Slow|Other"}', RULES.recorded)))
 
-    def test_all(self) -> None:
+    def test_no_alert_name_reads_all_alerts(self) -> None:
         """Without a condition on the alert's name, what all alerts read."""
         found = rows(read("ALERTS", RULES.recorded))
         self.assertIn(("ALERTS", 0, 0, A), found)
@@ -122,13 +122,13 @@ class AlertTests(SynchronousTestCase):
 class UnnamedTests(SynchronousTestCase):
     """Selectors without a metric's name."""
 
-    def test_any(self) -> None:
+    def test_unnamed_selector_may_read_any_rule(self) -> None:
         """A selector without a name may read what any rule makes."""
         reach = read('{instance="i"}', RULES.recorded).reach(0.0, 0.0, 0.0)
         assert reach is not None
         self.assertLessEqual(reach[0], -3990)
 
-    def test_bounded(self) -> None:
+    def test_many_rules_give_few_parts(self) -> None:
         """With many rules, a query has few parts all the same, and these cover what each rule reads."""
         rules = book(*(RuleDefinition(f"r{n}", f'x{n}{{job="j{n}"}} offset {n + 1}m', 60.0) for n in range(100)))
         for query in ('{job="j1"}', " + ".join(f"r{number}" for number in range(40))):
@@ -142,7 +142,7 @@ class UnnamedTests(SynchronousTestCase):
 class MergedTests(SynchronousTestCase):
     """Parts that are joined because there are too many."""
 
-    def test_merged(self) -> None:
+    def test_parts_are_merged_from_metric_to_jobs(self) -> None:
         """Parts that differ in the metric are joined first, then in the times, then in the jobs; a fixed time stays apart."""
         parts = [SelectorReads(-number, 0, newest=True, metric=f"m{number}") for number in range(10)]
         self.assertEqual(merged([*parts, *parts], 10), tuple(parts))

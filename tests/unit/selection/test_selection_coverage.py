@@ -106,7 +106,7 @@ class CoverageTests(SynchronousTestCase):
         for _ in range(round(seconds / 0.05)):
             self.clock.advance(0.05)
 
-    def test_published(self) -> None:
+    def test_findings_are_published(self) -> None:
         """The findings of the look back and of the survey are published, and the callback of `watch` is called."""
         service = self.begin("up")
         found = service.coverage.missing[B]
@@ -120,7 +120,7 @@ class CoverageTests(SynchronousTestCase):
         (hole,) = service.coverage.missing[A].jobs["node"]
         self.assertEqual((hole.missing, hole.of, hole.end), (10, 20, float("inf")))
 
-    def test_removed(self) -> None:
+    def test_removed_server_lacks_nothing(self) -> None:
         """A server that is no longer listed lacks nothing."""
         service = self.begin("up")
         self.world.listed = [A]
