@@ -100,8 +100,8 @@ class WorkerSupervisor(Service):
 
     @property
     def workers(self) -> int:
-        """The number of running workers."""
-        return len(self._processes)
+        """The number of running workers; while mpp stops, that of all workers, because none of them is missing."""
+        return len(self._delays) if self._draining else len(self._processes)
 
     def drain(self) -> Deferred[None]:
         """

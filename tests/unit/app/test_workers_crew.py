@@ -280,6 +280,17 @@ class CrewTests(SynchronousTestCase):
         self.stage.advance(0.1)
         self.assertEqual(len(self.stage.played), 4)
 
+    def test_ended_worker_is_not_missing_while_mpp_stops(self) -> None:
+        """A worker that dies is missing until another one has started; one that has ended because mpp stops is not missing."""
+        self.first.die()
+        self.assertEqual(self.crew.workers, 1)
+        self.stage.advance(0.1)
+        self.assertEqual(self.crew.workers, 2)
+        drained = self.crew.drain()
+        self.second.die()
+        self.assertEqual(self.crew.workers, 2)
+        self.assertNoResult(drained)
+
     def test_how_a_worker_ended_is_said(self) -> None:
         """The log names the signal or the exit status, and the process."""
         lines = logged(self, lambda event: formatEvent(event) if "ended" in event else "")  # type: ignore[arg-type]
