@@ -30,7 +30,7 @@ from tests.integration.patience import within
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 START_DEADLINE = 30.0
-"""Seconds that a server may take to start; two cores may be shared with other loads."""
+"""Seconds that a server may take to start on an idle machine, see `within`."""
 _PR_SET_PDEATHSIG = 1
 # Not seeded: several runs at a time must not try the same ports in the same order.
 _random = random.SystemRandom()
@@ -162,7 +162,7 @@ class Process:
 
     def wait_ready(self) -> None:
         """Wait until it serves; fails with its last output."""
-        end = time.monotonic() + START_DEADLINE
+        end = time.monotonic() + within(START_DEADLINE)
         while not self._answers():
             if self.process is None or self.process.poll() is not None or time.monotonic() > end:
                 raise NotStarted(f"{self.name}: {self.log()[-2000:]}")

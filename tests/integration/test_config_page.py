@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.processes import Mpp, fetch, free_port
+from tests.integration.workers import one_process
 
 SECRET = "hunter2"
 
@@ -44,6 +45,7 @@ class Configured(Mpp):
         return {each["name"]: each for each in json.loads(self.page("?format=json"))["values"]}
 
 
+@one_process("the environment would win over the number of workers in the file")
 class ConfigPageTests(SynchronousTestCase):
     """What the page says, who may see it, and that it follows reloads."""
 

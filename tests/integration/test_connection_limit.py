@@ -13,11 +13,13 @@ from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.servers import Prometheus, require_binary
 from tests.integration.test_slots import all_at_once, timed
+from tests.integration.workers import one_process
 
 LIMIT = 4
 AT_ONCE = 32
 
 
+@one_process("each worker has its own connections to a server, and learns of its limit by itself")
 class LimitCase(SynchronousTestCase):
     """One server behind mpp, and many requests at once."""
 

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.patience import within
 from tests.integration.processes import Mpp, fetch, wait_until
+from tests.integration.workers import one_process
 
 SUCCESS = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.7e9,"1"]}]}}'
 
@@ -140,6 +141,7 @@ class HostileServersTests(SynchronousTestCase):
             fetch(mpp.port, "/api/v1/labels")
         self.assertEqual(set(self.server.authorizations), {None})
 
+    @one_process("each worker counts the repeats of its own lines")
     def test_flood_of_one_warning(self) -> None:
         """A warning that each request causes is written once, and at the end with how often it came."""
         # More than is held back for another attempt.

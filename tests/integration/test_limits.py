@@ -12,6 +12,7 @@ from mpp.wire.upstream.pool import MAX_IDLE
 from tests.integration.clients import Load, SlowReader, hang_up, raw
 from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
+from tests.integration.workers import one_process
 
 MB = 1_000_000
 KEPT = MAX_IDLE + 8
@@ -95,6 +96,7 @@ class FewFiles(Mpp):
         return ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.files), *super().command()]
 
 
+@one_process("the limits of files and connections are those of each process")
 class CrowdTests(SynchronousTestCase):
     """More clients than there is room for."""
 

@@ -16,6 +16,7 @@ from tests.integration.clients import Load
 from tests.integration.processes import fetch, wait_until
 from tests.integration.servers import Prometheus, require_binary
 from tests.integration.test_reload import Configured
+from tests.integration.workers import one_process
 
 # bcrypt of "test", from Prometheus' own guide to basic auth.
 _HASH = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"
@@ -97,6 +98,7 @@ class SecuredTests(SynchronousTestCase):
         url = "https://127.0.0.1:*"
         return {"endpoint": [s.url for s in self.servers], "backends": [{"url": url, "http_config": http_config}]}
 
+    @one_process("the environment would win over the number of workers in the file")
     def test_changed_certificates_fail_no_request(self) -> None:
         """Requests of clients without any credentials, and with wrong ones, are answered, while certificates change."""
         mpp = Configured(**self.keys())

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.servers import pair, require_binary
+from tests.integration.workers import one_process
 
 HEAVY_QUERY = "/api/v1/query_range?query=quantile_over_time(0.5,vector(time())[2h:1s])&start=0&end=10000&step=1&timeout=8s"
 """Takes a query slot until its timeout: 10,000 times 7,200 values are sorted."""
@@ -41,6 +42,7 @@ def all_at_once(asks: Sequence[Callable[[], tuple[int, float]]]) -> list[tuple[i
     return results
 
 
+@one_process("the slots of a server are divided among the workers")
 class SlotCase(SynchronousTestCase):
     """mpp in front of a simulated pair; the first server is selected."""
 
@@ -124,6 +126,7 @@ class QueueTests(SlotCase):
         self.assertEqual(json.loads(fetch(self.mpp.port, QUERY)[2])["status"], "success")
 
 
+@one_process("the slots of a server are divided among the workers")
 class QuerySlotTests(SynchronousTestCase):
     """Real servers that run one query at a time."""
 

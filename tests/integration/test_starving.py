@@ -17,6 +17,7 @@ from mpp.app.program import BUFFER_MEMORY
 from mpp.core.model import MIB
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.test_web_config import basic, hashed
+from tests.integration.workers import one_process
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 LARGEST = 10 * MIB
@@ -78,6 +79,7 @@ class StarvingCase(SynchronousTestCase):
         return [self.send(unfinished, source) for _ in range(BUFFER_MEMORY // LARGEST + 1)]
 
 
+@one_process("each worker has memory for requests of its own")
 class BodiesTests(StarvingCase):
     """Bodies that do not become complete."""
 
@@ -132,6 +134,7 @@ class BodiesTests(StarvingCase):
         wait_until(lambda: self.mpp.metric("mpp_held_bytes") == 0, "no byte is held", 10)
 
 
+@one_process("each worker has memory for requests of its own")
 class ProxiedTests(StarvingCase):
     """Clients behind a proxy that is trusted."""
 
@@ -181,6 +184,7 @@ class UnknownTests(StarvingCase):
         self.assertEqual(self.query(9_000_000, **basic("admin", "right")), 200)
 
 
+@one_process("each worker has memory for requests of its own")
 class HeadsTests(StarvingCase):
     """Heads that do not become complete."""
 

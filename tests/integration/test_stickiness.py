@@ -8,6 +8,7 @@ from http.cookies import SimpleCookie
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
+from tests.integration.workers import one_process
 
 
 class _Sticky(SynchronousTestCase):
@@ -136,6 +137,7 @@ class SourceAddressTests(_Sticky):
         self.assertGreater(len(seen), 1)
         self.assertNotIn("set-cookie", fetch(first.port, "/api/v1/labels")[1])
 
+    @one_process("sourceip remembers no clients with workers, see docs/guides/sizing.rst")
     def test_kept_when_servers_come_back(self) -> None:
         """A client that had to move stays where it went."""
         mpp = self.start("--affinity-options", "sourceip")

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.clients import Ask, Load
 from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
+from tests.integration.workers import one_process
 
 QUERY = "/api/v1/query?query=up"
 
@@ -44,6 +45,7 @@ class SlowServersTests(SynchronousTestCase):
             self.assertEqual(len(tally.served_by), 1, tally)
             mpp.close()
 
+    @one_process("a worker that has just started has no connection that shows how long the server takes")
     def test_one_of_them_stops(self) -> None:
         """A slow server that stops is still found out, after four times as long as it usually takes, and nothing is lost."""
         servers = [Simulated("--version", "3.5.0", "--history", name, name=name) for name in ("30d", "10d")]

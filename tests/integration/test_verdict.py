@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.processes import Simulated, fetch, free_port, wait_until
 from tests.integration.test_reload import Configured
+from tests.integration.workers import one_process
 
 REQUESTS = 24
 WAIT_S = 20.0
@@ -56,6 +57,7 @@ class VerdictTests(SynchronousTestCase):
         """The same holds for clients of worker processes."""
         self.both_down(2)
 
+    @one_process("the environment would win over the number of workers in the file")
     def test_refused_reload(self) -> None:
         """A refused configuration turns the page amber until one is accepted; so does one that needs a restart."""
         servers = [Simulated("--version", "3.5.0", name=name) for name in ("a", "b")]
