@@ -128,7 +128,7 @@ class LookBackTests(SynchronousTestCase):
         self.run_for(30)
         self.assertEqual(self.missing(B), Missing(drift={"web": 4}))
 
-    def test_job_of_one_server(self) -> None:
+    def test_a_job_of_one_configuration_is_no_gap(self) -> None:
         """A job that was added a day ago to the configuration of one server is no hole of the other one."""
         self.b.holes.append((NOW - 9 * DAY, NOW + DAY, "web", 4))
         self.a.holes.append((NOW - 9 * DAY, NOW - DAY, "web", 4))

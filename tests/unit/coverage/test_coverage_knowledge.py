@@ -121,7 +121,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.knowledge.looked_at(0.0, 9000.0)
         self.assertEqual(self.published(), Missing(jobs=lacking(50.0, 90.0).jobs, drift={"web": 4}))
 
-    def test_not_configured(self) -> None:
+    def test_a_job_of_one_configuration_is_drift(self) -> None:
         """A job that was added to one server only is drift, however short the time since then is; what is older is no drift."""
         self.knowledge.was_away(B, TimeAway(0.0, 0.0, restarted=False), 0.0)
         self.knowledge.found(B, Intervals.of([(0.0, 9000.0)]), JOBS, lacking(8000.0, 9000.0, 4, "web") | lacking(50.0, 90.0))
