@@ -12,12 +12,12 @@ from typing import Protocol
 
 from attrs import frozen
 
-from mpp.cache.body import Body, GzipBody, PlainBody
-from mpp.cache.cutting import MEMBERS, cut
-from mpp.cache.deflate import Bytes
 from mpp.cache.recent import Row
 from mpp.cache.series import Series, SeriesTable
 from mpp.cache.spans import CUT_US, PIECE_US, SERIES_US, HeldSpan, separated
+from mpp.cache.texts.body import Body, GzipBody, PlainBody
+from mpp.cache.texts.cutting import MEMBERS, cut
+from mpp.cache.texts.deflate import Bytes
 from mpp.cache.view import Range, View, subtracted
 from mpp.promql.matrix import HEAD, Matrix, tail
 
@@ -73,7 +73,7 @@ class Assembly:
         return True
 
     def pieces(self) -> Iterator[Bytes]:
-        """Yield the bytes of the body, at most `mpp.cache.body.PIECE` at once; after the work is finished."""
+        """Yield the bytes of the body, at most `mpp.cache.texts.body.PIECE` at once; after the work is finished."""
         return self._body.pieces()
 
 
@@ -143,7 +143,7 @@ class _NewPortion:
 
 def _assembled(view: View, held: Sequence[Range], fresh: Sequence[Fresh], body: Body, *, gzip: bool) -> Iterator[int]:
     """Write the body; yield the cost of each slice in microseconds."""
-    table = view.table.including(metric for each in fresh for metric, *_ in each.matrix.rows())
+    table = view.table.including(metric for each in fresh for metric in each.matrix.metrics())
     parts: list[_Portion] = [HeldSpan(view, first, last, gzip=gzip) for first, last in held]
     parts += [_NewPortion(each, view, table) for each in fresh]
     parts.sort(key=_first)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from sys import getsizeof
 
 from mpp.cache import grid as steps
+from mpp.cache.extents import Extent
 from mpp.cache.grid import Grid
-from mpp.cache.page import Extent, KeptPage
+from mpp.cache.page import KeptPage
 from mpp.cache.preparation import Prepared
 from mpp.cache.recent import RecentSpans
 from mpp.cache.series import Series, SeriesTable

@@ -12,10 +12,12 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from mpp.cache.cutting import EARLIEST_MS, LATEST_MS, MEMBERS, cut, offset
+from mpp.cache.extents import Extent, replaced
 from mpp.cache.grid import Grid, pages, steps_of
-from mpp.cache.page import Extent, KeptPage, Rows, Runs, Texts, replaced
+from mpp.cache.page import KeptPage
+from mpp.cache.rows import Rows, Runs, Texts
 from mpp.cache.series import Series, SeriesTable, by_key
+from mpp.cache.texts.cutting import EARLIEST_MS, LATEST_MS, MEMBERS, cut, offset
 from mpp.cache.view import View
 from mpp.promql.matrix import Matrix
 
@@ -49,7 +51,7 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, kept_until: float) 
     :param kept_until: until when the steps may be used, by the monotonic clock, in seconds.
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """
-    table = view.table.including(bytes(each.metric) for each in matrix.series)
+    table = view.table.including(matrix.metrics())
     answer = Extent(view.first, view.last, source, kept_until, tuple(matrix.warnings), tuple(matrix.infos))
     new = _by_page(view, matrix, table)
     held = {page.number: page for page in view.pages}

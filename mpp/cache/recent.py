@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from sys import getsizeof
 from typing import TypeAlias
 
-from mpp.cache.deflate import Piece, Run
 from mpp.cache.series import Series
+from mpp.cache.texts.deflate import Piece, Run
 
 Row: TypeAlias = tuple[Sequence[Piece], Sequence[Piece]]
 """The pieces of the values and of the histograms of one series."""
@@ -24,11 +23,16 @@ class RecentSpans:
     Users of one dashboard ask for the same steps within a short time, and only the newest ones, which are not kept, differ.
     """
 
-    __slots__ = ("_found", "size")
+    __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self._found: OrderedDict[tuple[int, int, bool], tuple[Mapping[Series, Row], int]] = OrderedDict()
-        self.size = 0
+        self._found: dict[tuple[int, int, bool], tuple[Mapping[Series, Row], int]] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, without the series."""
+        own = getsizeof(self) + getsizeof(self._found)
+        return own + sum(getsizeof(key) + getsizeof(found) + found[1] for key, found in self._found.items())
 
     def get(self, first: int, last: int, *, gzip: bool) -> Mapping[Series, Row] | None:
         """Return the rows of a span, or None if it is not there."""
@@ -37,21 +41,17 @@ class RecentSpans:
 
     def keep(self, rows: Mapping[Series, Row], first: int, last: int, *, gzip: bool) -> None:
         """Keep a span instead of the oldest one."""
-        size = _size(rows)
-        self._found[first, last, gzip] = rows, size
-        self.size += size
-        while len(self._found) > MOST:
-            self.size -= self._found.popitem(last=False)[1][1]
+        self._found[first, last, gzip] = rows, _size(rows)
+        if len(self._found) > MOST:
+            del self._found[next(iter(self._found))]
 
 
 def _size(rows: Mapping[Series, Row]) -> int:
+    """Return the bytes of memory of rows."""
     found = getsizeof(rows)
     for row in rows.values():
-        found += getsizeof(row)
+        found += getsizeof(row) + sum(map(getsizeof, row))
         for pieces in row:
-            found += getsizeof(pieces)
             for piece in pieces:
-                found += getsizeof(piece)
-                if isinstance(piece, Run):
-                    found += sum(map(getsizeof, piece))
+                found += getsizeof(piece) + (sum(map(getsizeof, piece)) if isinstance(piece, Run) else 0)
     return found

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from mpp.cache.cutting import MEMBERS, cut
-from mpp.cache.deflate import Deflated, Piece, inflated, text_length
 from mpp.cache.page import KeptPage
 from mpp.cache.recent import Row
 from mpp.cache.series import Series
+from mpp.cache.texts.cutting import MEMBERS, cut
+from mpp.cache.texts.deflate import Deflated, Piece, inflated, text_length
 from mpp.cache.view import View
 
 MOST_JOINED = 512 * 1024

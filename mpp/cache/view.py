@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
+from mpp.cache.extents import Extent
 from mpp.cache.grid import Grid
-from mpp.cache.page import Extent, KeptPage
+from mpp.cache.page import KeptPage
 from mpp.cache.recent import RecentSpans
 from mpp.cache.series import SeriesTable
 
@@ -27,6 +28,8 @@ class View:
     :ivar pages: the pages that have some of the steps, in order.
     :ivar table: all series of the entry.
     :ivar recent: the spans that were joined last.
+    :ivar extents: the extents that are held, cut to the steps, in order.
+    :ivar held: the steps that are held, in order, in as few ranges as possible.
     """
 
     grid: Grid
@@ -35,18 +38,17 @@ class View:
     pages: tuple[KeptPage, ...]
     table: SeriesTable
     recent: RecentSpans
+    extents: tuple[Extent, ...] = field(init=False)
+    held: tuple[Range, ...] = field(init=False)
 
-    @property
-    def extents(self) -> tuple[Extent, ...]:
-        """The extents that are held, cut to the steps, in order."""
-        every = (extent for page in self.pages for extent in page.extents)
-        return tuple(
-            extent.within(self.first, self.last) for extent in every if extent.first <= self.last and extent.last >= self.first
-        )
+    @extents.default
+    def _extents(self) -> tuple[Extent, ...]:
+        first, last = self.first, self.last
+        every = [extent for page in self.pages for extent in page.extents if extent.first <= last and extent.last >= first]
+        return tuple([extent.within(first, last) for extent in every])
 
-    @property
-    def held(self) -> tuple[Range, ...]:
-        """The steps that are held, in order, in as few ranges as possible."""
+    @held.default
+    def _held(self) -> tuple[Range, ...]:
         return merged([(extent.first, extent.last) for extent in self.extents])
 
     @property

@@ -74,6 +74,10 @@ class Matrix:
         self.warnings = found.warnings
         self.infos = found.infos
 
+    def metrics(self) -> Iterator[bytes]:
+        """Yield the metric of each series."""
+        return (bytes(each.metric) for each in self.series)
+
     def rows(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Yield the metric of each series, and the texts of its values and of its histograms, each without the brackets."""
         for each in self.series:

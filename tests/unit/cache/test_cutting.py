@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.cache.cutting import EARLIEST_MS, HISTOGRAMS, LATEST_MS, VALUES, cut, milliseconds, offset
+from mpp.cache.texts.cutting import EARLIEST_MS, HISTOGRAMS, LATEST_MS, VALUES, cut, milliseconds, offset
 from mpp.promql.matrix import NotJoinable
 from tests.unit.cache.answers import seconds
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.cache import crc, deflate
-from mpp.cache.deflate import Deflated, Piece, compressed, inflated, text_length
+from mpp.cache.texts import crc, deflate
+from mpp.cache.texts.deflate import Deflated, Piece, compressed, inflated, text_length
 
 texts = st.one_of(
     st.binary(max_size=100),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.cache.entry import Entry
+from mpp.cache.extents import Extent
 from mpp.cache.grid import PAGE, Grid
-from mpp.cache.page import Extent
 from mpp.cache.preparation import prepare
 from mpp.promql.matrix import Matrix, NotJoinable
 from tests.unit.cache.answers import Answers, Line, assembled

@@ -21,7 +21,7 @@ try:
 except ImportError:  # pragma: no cover
     import zlib as codec  # type: ignore[no-redef]
 
-    from mpp.cache.crc import combined as crc32_combine
+    from mpp.cache.texts.crc import combined as crc32_combine
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -108,16 +108,16 @@ class Deflated:
         if self._texts:
             text = b"".join(self._texts)
             self._texts.clear()
-            self._pieces.extend(_stored(text))
             self._length += len(text)
             self._crc = codec.crc32(text, self._crc)
+            if len(text) <= _MOST_STORED:
+                self._pieces.append(_STORED.pack(0, len(text), len(text) ^ 0xFFFF) + text)
+            else:
+                self._pieces.extend(_blocks(text))
 
 
-def _stored(text: bytes) -> Iterator[Bytes]:
-    """Yield stored blocks, none of which is the last block of the data."""
-    if len(text) <= _MOST_STORED:
-        yield _STORED.pack(0, len(text), len(text) ^ 0xFFFF) + text
-        return
+def _blocks(text: bytes) -> Iterator[Bytes]:
+    """Yield a long text as stored blocks, none of which is the last block of the data."""
     view = memoryview(text)
     for at in range(0, len(text), _MOST_STORED):
         block = view[at : at + _MOST_STORED]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from mpp.cache.deflate import Bytes, Deflated, Piece, inflated, text_length
+from mpp.cache.texts.deflate import Bytes, Deflated, Piece, inflated, text_length
 
 PIECE = 65536
 """Most bytes of what is sent at once."""
@@ -34,14 +34,16 @@ class PlainBody:
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
+        self._length = 0
 
     def put(self, piece: Piece, /) -> None:
         """Add a piece of text."""
         self._pieces.append(piece)
+        self._length += text_length(piece)
 
     def finish(self) -> int:
         """Return the bytes of the body."""
-        return sum(map(text_length, self._pieces))
+        return self._length
 
     def pieces(self) -> Iterator[Bytes]:
         """Yield the bytes of the body, at most `PIECE` at once. Takes about 10 µs for each KiB that is inflated."""

@@ -1,0 +1,70 @@
+"""The steps that servers have answered, and all that is needed to judge the answers later. Pure; frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from sys import getsizeof
+
+from attrs import evolve, frozen
+
+
+@frozen
+class Extent:
+    """
+    Consecutive steps that one server answered.
+
+    :ivar first: the first step.
+    :ivar last: the last step (inclusive).
+    :ivar source: the server that answered, and all that is needed to judge the answer later.
+    :ivar kept_until: until when the answer may be used, by the monotonic clock, in seconds.
+    :ivar warnings: the warnings of the answer.
+    :ivar infos: the infos of the answer.
+    """
+
+    first: int
+    last: int
+    source: Hashable
+    kept_until: float
+    warnings: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
+
+    def within(self, first: int, last: int) -> Extent:
+        """Return the part within some steps, of which it has at least one."""
+        if first <= self.first and self.last <= last:
+            return self
+        return evolve(self, first=max(self.first, first), last=min(self.last, last))
+
+    def joins(self, after: Extent) -> bool:
+        """Return whether this and the one after it can be one extent."""
+        same = (self.source, self.warnings, self.infos) == (after.source, after.warnings, after.infos)
+        return same and self.last + 1 == after.first
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, the source aside, of which there is one for many extents."""
+        texts = (self.warnings, self.infos)
+        numbers = (self.first, self.last, self.kept_until)
+        return sum(map(getsizeof, (self, *numbers, *(text for each in texts for text in (each, *each)))))
+
+
+def without(extents: Sequence[Extent], first: int, last: int) -> list[Extent]:
+    """Return extents without some steps."""
+    before = [each.within(each.first, first - 1) for each in extents if each.first < first]
+    after = [each.within(last + 1, each.last) for each in extents if each.last > last]
+    return before + after
+
+
+def replaced(extents: Sequence[Extent], new: Extent) -> tuple[Extent, ...]:
+    """Return extents in order, of which a new one replaces the steps that it has. Extents that can be one are one."""
+    found: list[Extent] = []
+    for each in sorted([*without(extents, new.first, new.last), new], key=_first):
+        if found and found[-1].joins(each):
+            until = min(found[-1].kept_until, each.kept_until)
+            found[-1] = evolve(found[-1], last=each.last, kept_until=until)
+        else:
+            found.append(each)
+    return tuple(found)
+
+
+def _first(extent: Extent) -> int:
+    return extent.first
