@@ -1,6 +1,6 @@
 """
-mpp's own pages below ``/mpp``: health, ready, metrics, status, explain, config and reload. Twisted resources; only reload changes
-anything.
+mpp's own pages below ``/mpp``: health, ready, metrics, status, explain, config, reload and cache/flush. Twisted resources; only
+the last two change anything.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
+from txaio.tx import make_logger
 
 from mpp.admin import explain_page as explained
 from mpp.admin.base_page import (
@@ -27,15 +27,16 @@ from mpp.admin.base_page import (
     Pages,
     RenderedPages,
     SameOriginOnly,
-    answer,
     reject_method,
 )
+from mpp.admin.lifecycle_page import Action, LifecyclePage
 from mpp.admin.status import effective
 from mpp.admin.status import html_page as page
 from mpp.admin.status import json_document as document
 from mpp.admin.status import query_string as question
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.identity import Identity
+from mpp.cache.store import Flushed
 from mpp.config.configured import EffectiveConfig
 from mpp.core.http import heads
 from mpp.core.metrics.registry import CONTENT_TYPE, Metrics
@@ -45,43 +46,7 @@ from mpp.proxy.decisions import cross_site
 from mpp.proxy.decisions.explain import Explanation
 from mpp.proxy.site.request import ProxyRequest
 
-
-class _ReloadPage(Resource):
-    """
-    The page that reloads the configuration.
-
-    :param reload: reads the configuration again; its Deferred fires with the changed options and the errors.
-    :param enabled: returns whether clients may reload the configuration.
-    """
-
-    isLeaf = True
-
-    def __init__(self, reload: Callable[[], Deferred[Reloaded]], enabled: Callable[[], bool]) -> None:
-        Resource.__init__(self)
-        self._reload = reload
-        self._enabled = enabled
-
-    def render(self, request: Any) -> bytes | int:
-        """Answer POST (and PUT, as Prometheus does) when the reload has finished."""
-        if request.method not in (b"POST", b"PUT"):
-            return reject_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
-        if not self._enabled():
-            off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
-            return answer(request, 403, JSON, heads.error_body("forbidden", off))
-        gone: list[Failure] = []
-        request.notifyFinish().addErrback(gone.append)
-        self._reload().addCallback(self._finish, request, gone)
-        return NOT_DONE_YET
-
-    def _finish(self, reloaded: Reloaded, request: Any, gone: list[Failure]) -> None:
-        if gone:
-            return
-        if reloaded.errors:
-            code, body = 500, heads.error_body("internal", "; ".join(reloaded.errors))
-        else:
-            code, body = 200, json.dumps({"status": "success", "data": {"changed": reloaded.changed}}).encode()
-        request.write(answer(request, code, JSON, body))
-        request.finish()
+_log = make_logger()
 
 
 class AdminPages(Pages):
@@ -95,7 +60,8 @@ class AdminPages(Pages):
     :param config: returns the active configuration.
     :param identity: returns the identity of this mpp.
     :param reload: reads the configuration again.
-    :param lifecycle: returns whether clients may reload the configuration.
+    :param flush: removes all entries of the range cache, in all processes that have one; never fails.
+    :param lifecycle: returns whether clients may reload the configuration and flush the cache.
     :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is trusted, or None.
     :param seconds: the monotonic clock.
     :param page: returns a page about all processes of mpp from another process, by its name: ``metrics``, ``status`` with the
@@ -113,6 +79,7 @@ class AdminPages(Pages):
         config: Callable[[], EffectiveConfig],
         identity: Callable[[], Identity],
         reload: Callable[[], Deferred[Reloaded]],
+        flush: Callable[[], Deferred[Flushed]],
         lifecycle: Callable[[], bool],
         trusted_proxies: Callable[[], Sequence[str] | None],
         seconds: Callable[[], float],
@@ -137,7 +104,8 @@ class AdminPages(Pages):
         self.children[b""] = self.children[b"status"]
         self.putChild(b"explain", Page(self._explained))
         self.putChild(b"config", Page(self._config_page))
-        self.putChild(b"reload", self._changing(_ReloadPage(reload, lifecycle)))
+        self.putChild(b"reload", self._changing(LifecyclePage(_reloading(reload), lifecycle)))
+        self.putChild(b"cache/flush", self._changing(LifecyclePage(_flushing(flush), lifecycle)))
 
     def _changing(self, page: Resource) -> Resource:
         """Return a page that changes something, wrapped so that it rejects cross-site requests."""
@@ -230,6 +198,30 @@ class AdminPages(Pages):
         if wanted == "html":
             return 200, HTML, explained.as_page(explanation, self._identity())
         return 200, *_EXPLAINED[wanted](explanation)
+
+
+def _reloading(reload: Callable[[], Deferred[Reloaded]]) -> Action:
+    def page(reloaded: Reloaded) -> PageResponse:
+        if reloaded.errors:
+            return 500, JSON, heads.error_body("internal", "; ".join(reloaded.errors))
+        return 200, JSON, json.dumps({"status": "success", "data": {"changed": reloaded.changed}}).encode()
+
+    off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
+    return Action(lambda: reload().addCallback(page), "the configuration is reloaded by POST", off)
+
+
+def _flushing(flush: Callable[[], Deferred[Flushed]]) -> Action:
+    def page(flushed: Flushed) -> PageResponse:
+        if flushed.problem:
+            _log.error(
+                "the cache was flushed: {entries} entries removed; {problem}", entries=flushed.entries, problem=flushed.problem
+            )
+            return 500, JSON, heads.error_body("internal", flushed.problem)
+        _log.info("the cache was flushed: {entries} entries removed", entries=flushed.entries)
+        return 200, JSON, json.dumps({"status": "success", "data": {"entries": flushed.entries}}).encode()
+
+    off = "flushing the cache by HTTP is off; start mpp with --enable-lifecycle"
+    return Action(lambda: flush().addCallback(page), "the cache is flushed by POST", off)
 
 
 _EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {

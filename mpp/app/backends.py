@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from mpp.app.client_side import Role
 from mpp.app.components import Components
 from mpp.app.upkeep import SeriesExpiry
+from mpp.cache.store import RangeCache
 from mpp.core.interfaces import ILocator, ISelections
 from mpp.core.metrics.registry import LOCAL, Metrics
 from mpp.core.model import Backend, Standing
@@ -67,7 +68,7 @@ class Backends:
         self._each_round = each_round
         self._book = AddressBook(reactor.nameResolver, reactor, self._moved)
         self.addresses = self._book.addresses if parent is None else parent.addresses
-        self.credentials = ActiveCredentials(components.credentials, self._replace_connections, reactor)
+        self.credentials = ActiveCredentials(components.credentials, self._replace_connections, self._flush_cache, reactor)
         self.pool = self._build_pool(budget)
         self.locator = self._merged([locator for _, locator in components.locators])
         self.rounds: SelectionService | None = None
@@ -78,6 +79,8 @@ class Backends:
             self.selections = parent.follow(self._forget, self.credentials.set_sources, self.pool.leave)
         self.event_log = EventLog(time.time) if self.rounds is None else self.rounds.event_log
         self._problems = Problems(self.event_log.record, "discovery")
+        self._serves = role.client_side is None
+        self._cache: RangeCache[Any, Any] | None = None
         self.forwarder = self._build_forwarder()
         self._upkeep = SeriesExpiry(
             metrics, self._counted_names, lambda: self._components.settings.selection_interval, reactor.seconds
@@ -125,8 +128,23 @@ class Backends:
                 random.Random(),
                 self._instance,
                 credentials=self.credentials,
+                cache=self._cache_for(components.settings),
             )
         )
+
+    def _cache_for(self, settings: Settings) -> RangeCache[Any, Any] | None:
+        """Return the range cache with the limits of the settings; None if they have none, or other processes serve clients."""
+        if self._cache is not None:
+            self._cache.reconfigure(settings.cache_memory, settings.cache_max_age)
+        elif settings.cache_memory and self._serves:
+            memory, max_age = settings.cache_memory, settings.cache_max_age
+            self._cache = RangeCache(memory, max_age, self._reactor, random.Random(), self._metrics)
+        return self._cache if settings.cache_memory else None
+
+    @property
+    def cache(self) -> RangeCache[Any, Any] | None:
+        """The range cache of this process; None while it is off."""
+        return self.forwarder.context.cache
 
     def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
         return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.inc(name))
@@ -159,7 +177,8 @@ class Backends:
         self._components = components
         settings = components.settings
         self.credentials.replace(components.credentials)
-        self.forwarder.reconfigure(components.upstreams(self.pool), components.affinity, settings)
+        cache = self._cache_for(settings)
+        self.forwarder.reconfigure(components.upstreams(self.pool), components.affinity, settings, cache)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in components.locators])
         if self.rounds is not None:
@@ -202,6 +221,11 @@ class Backends:
         # The address book of a worker remains empty.
         if self.rounds is not None:
             self.rounds.moved(host)
+
+    def _flush_cache(self) -> None:
+        """Remove all entries of the range cache, because servers may give other responses to other credentials."""
+        if self._cache is not None:
+            self._cache.flush()
 
     def _replace_connections(self) -> None:
         """Discard the TLS connections whose server was verified with the former credentials."""

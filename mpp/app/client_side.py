@@ -12,6 +12,7 @@ from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, succeed
 
 from mpp.admin.base_page import PageResponse
+from mpp.cache.store import Flushed, RangeCache
 from mpp.core.http.instance import Instance
 from mpp.core.http_config import DiscoverySources
 from mpp.core.interfaces import ISelections
@@ -62,6 +63,13 @@ class ClientSide(Protocol):
     def refresh_credentials(self) -> None:
         """Read changed credential files again; called in each selection round."""
 
+    def flush_cache(self) -> Deferred[Flushed]:
+        """
+        Remove all entries of the range cache.
+
+        :return Deferred(Flushed): fires when they are removed in all processes, or after one second; never fails.
+        """
+
     def reload_certificates(self) -> None:
         """Read the certificates of ``ssl:`` endpoints again."""
 
@@ -79,14 +87,21 @@ class ClientSide(Protocol):
 
 
 class InProcess:
-    """The client side of a program without workers. Changes reach it through the Program, so that most methods do nothing."""
+    """
+    The client side of a program without workers. Changes reach it through the Program, so that most methods do nothing.
+
+    :param cache: returns the range cache; None while it is off.
+    """
 
     workers = 1
 
-    def __init__(self, channels: Channels, pool: Pool, metrics: Metrics) -> None:
+    def __init__(
+        self, channels: Channels, pool: Pool, metrics: Metrics, cache: Callable[[], RangeCache[Any, Any] | None]
+    ) -> None:
         self._channels = channels
         self._pool = pool
         self._metrics = metrics
+        self._cache = cache
 
     def __len__(self) -> int:
         """See `ClientSide`."""
@@ -109,6 +124,11 @@ class InProcess:
 
     def refresh_credentials(self) -> None:
         """Do nothing, see `InProcess`."""
+
+    def flush_cache(self) -> Deferred[Flushed]:
+        """See `ClientSide`."""
+        cache = self._cache()
+        return succeed(Flushed(0 if cache is None else cache.flush()))
 
     def reload_certificates(self) -> None:
         """Do nothing, see `InProcess`."""
@@ -160,12 +180,14 @@ class ParentLink:
     :ivar follow: returns the Selection that the parent publishes.
     :ivar addresses: returns the IP addresses of a backend.
     :ivar page: returns an admin page about all processes, see `mpp.admin.resource.AdminPages`.
+    :ivar flush: removes all entries of the range caches of all processes; never fails.
     :ivar handover: the web configuration that the parent has read; None without one.
     """
 
     follow: Follow
     addresses: Callable[[Backend], tuple[str, ...]]
     page: Callable[..., Deferred[PageResponse]]
+    flush: Callable[[], Deferred[Flushed]]
     handover: Handover | None
 
 

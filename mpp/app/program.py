@@ -142,7 +142,7 @@ class Program(MultiService):
     def _build_client_side(self) -> ClientSide:
         rounds = self.backends.rounds
         if self.role.client_side is None or rounds is None:
-            return InProcess(self.channels, self.backends.pool, self.metrics)
+            return InProcess(self.channels, self.backends.pool, self.metrics, lambda: self.backends.cache)
         return self.role.client_side(self, rounds)
 
     def _build_web_config(self) -> WebConfigService | None:
@@ -164,6 +164,7 @@ class Program(MultiService):
             config=lambda: self.effective,
             identity=lambda: self.identity,
             reload=self.reload,
+            flush=(lambda: self.client_side.flush_cache()) if self.role.parent is None else self.role.parent.flush,
             lifecycle=lambda: self.settings.enable_lifecycle,
             trusted_proxies=lambda: self.settings.trusted_proxies,
             seconds=self._reactor.seconds,

@@ -14,9 +14,11 @@ from mpp.admin.status.identity import Identity
 from mpp.app.backends import Backends
 from mpp.app.client_side import ClientSide
 from mpp.app.status_log import StatusLog
+from mpp.cache.store import EMPTY
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Selection
 from mpp.core.settings import Settings
+from mpp.coverage.freshness import Freshness, freshness
 from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.security.web_config.service import WebConfigService
@@ -69,6 +71,7 @@ class StatusSource:
             locators=sources,
             states=judge(self.situation()).states,
             missing=self._missing(),
+            cache_freshness=self._freshness().seconds,
         )
 
     def load(self) -> Snapshot:
@@ -84,6 +87,7 @@ class StatusSource:
             len(program.client_side),
             program.gate.limit,
             program.budget.limit,
+            cache=EMPTY if program.backends.cache is None else program.backends.cache.state,
         )
 
     def situation(self) -> Situation:
@@ -118,6 +122,10 @@ class StatusSource:
             program.backends.selections.coverage,
             self._looked_back(),
         )
+
+    def _freshness(self) -> Freshness:
+        program = self._program
+        return freshness(program.settings.cache_freshness, program.backends.selections.current.observations)
 
     def _looked_back(self) -> dict[Backend, Progress]:
         rounds = self._program.backends.rounds

@@ -84,6 +84,19 @@ EMPTY = CacheState()
 """The state of a cache that does not exist."""
 
 
+@frozen
+class Flushed:
+    """
+    The result of a flush.
+
+    :ivar entries: how many entries were removed.
+    :ivar problem: why there may be entries left; empty if there are none.
+    """
+
+    entries: int = 0
+    problem: str = ""
+
+
 @define
 class _Slot(Generic[E]):
     entry: E
@@ -198,7 +211,12 @@ class RangeCache(Generic[K, E]):
         return self._max_age * (1 + LIFETIME_SPREAD * (2 * self._rng.random() - 1))
 
     def flush(self) -> int:
-        """Remove all entries, and return their number."""
+        """
+        Remove all entries, and return their number.
+
+        An entry to which a response is being added is removed as well, so that this response, which may be older than the cause
+        of the flush, is not used again.
+        """
         count = len(self._probation) + len(self._protected)
         for table in (self._probation, self._protected, self._alike, self._large):
             table.clear()

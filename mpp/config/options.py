@@ -298,7 +298,7 @@ OPTIONS: tuple[Option, ...] = (
         "--trusted-proxies",
         LISTENING,
         "A comma-separated list of the networks or addresses of trusted proxies in front of mpp, or 'none'. Their X-Forwarded-For"
-        " is used for the access log, /mpp/explain and 'sourceip', and their X-Forwarded-Host for POST /mpp/reload by a browser;"
+        " is used for the access log, /mpp/explain and 'sourceip', and their X-Forwarded-Host for POST to mpp's own pages;"
         " their X-Forwarded-Proto, -Host and -Port are passed on to the servers. By default only 'sourceip' trusts proxies, in"
         " loopback, link-local and private networks",
         parse_networks,
@@ -316,7 +316,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--enable-lifecycle",
         LISTENING,
-        "Reload the configuration on POST /mpp/reload, as on SIGHUP",
+        "Reload the configuration on POST /mpp/reload, as on SIGHUP, and flush the cache on POST /mpp/cache/flush",
         parse_boolean,
         chapter="Changing it while mpp runs",
     ),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
+from mpp.cache.store import RangeCache
 from mpp.core.http.instance import Instance
 from mpp.core.interfaces import ISelections, IUpstreams
 from mpp.core.metrics.registry import Metrics
@@ -59,6 +60,7 @@ class ForwardContext:
     :ivar liveness: finds out whether a silent server still responds.
     :ivar unreadable: the queries that servers could not read from their storage.
     :ivar planner: finds the server that lacks least of what a request reads.
+    :ivar cache: the entries of the range cache; None while ``--cache-memory`` is 0.
     :ivar wall: returns the time of day, in seconds since the epoch.
     :ivar client_address: returns the address of the client that sent a request.
     :ivar sticky_address: returns the client's address that decides its server for federation and remote read.
@@ -82,6 +84,7 @@ class ForwardContext:
     liveness: LivenessChecks = field()
     unreadable: UnreadableQueries = field()
     planner: Planner = field(factory=lambda: Planner(QueryMemory()))
+    cache: RangeCache[Any, Any] | None = None
     wall: Callable[[], float] = time.time
     client_address: Callable[[RequestInfo], str] = field(init=False)
     sticky_address: Callable[[RequestInfo], str] = field(init=False)

@@ -1,4 +1,4 @@
-"""The JSON of mpp's own pages (``status``, ``explain``, ``config``, ``reload``, errors): keys, types, fixed values."""
+"""The JSON of mpp's own pages (``status``, ``explain``, ``config``, ``reload``, flushes, errors): keys, types, fixed values."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def lines() -> set[str]:
         *_keys("error", [json.loads(heads.error_body("", ""))]),
         *_words("error.errorType", _error_types()),
         *(f"reload.{key}" for key in source.keys_of("dumps", "changed")),
+        *(f"flush.{key}" for key in source.keys_of("dumps", "entries")),
     }
 
 

@@ -1,10 +1,12 @@
 """
-The metrics of all workers: requested from each one, and added up with the counters of the workers that have ended.
+The metrics of all workers: requested from each one, and added up with the counters of the workers that have ended. In the same
+way, their range caches are flushed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, DeferredList
@@ -12,11 +14,30 @@ from twisted.internet.defer import Deferred, DeferredList
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess
+from mpp.cache.store import Flushed
 from mpp.core.metrics.local_errors import CODES
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend
 
 _LOAD = "mpp_backend_requests"
+
+
+def flush_caches(processes: Iterable[WorkerProcess], timeout: float) -> Deferred[Flushed]:
+    """
+    Let all workers remove the entries of their range caches.
+
+    :param timeout: seconds.
+    :return Deferred(Flushed): fires with the sum. Never fails.
+    """
+    asked = [process.channel.request("flush", timeout=timeout) for process in processes]
+
+    def added(results: list[tuple[bool, Any]]) -> Flushed:
+        entries = [count for responded, count in results if responded]
+        silent = len(results) - len(entries)
+        problem = f"{silent} of {len(results)} workers did not respond, and may have entries left" if silent else ""
+        return Flushed(sum(entries), problem)
+
+    return DeferredList(asked, consumeErrors=True).addCallback(added)
 
 
 class MetricsGatherer:

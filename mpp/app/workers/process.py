@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
@@ -151,3 +152,8 @@ def how_it_ended(number: int | None, status: int | None) -> str:
 def encoded(value: object) -> str:
     """Return a value as compact JSON."""
     return json.dumps(value, separators=(",", ":"))
+
+
+def log_of_worker(level: str, component: str, record: dict[str, Any]) -> None:
+    """Log an event that a worker has sent."""
+    Logger(namespace=component).emit(LogLevel.lookupByName(level), "{text}", text=record["msg"], log_told=record)

@@ -15,16 +15,16 @@ from prometheus_client.core import Metric
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger, LogLevel
 from txaio.tx import make_logger
 
 from mpp.app.workers.accept_rotation import NONE, ConnectionCounts
-from mpp.app.workers.aggregate import MetricsGatherer
+from mpp.app.workers.aggregate import MetricsGatherer, flush_caches
 from mpp.app.workers.broadcast import Broadcast
 from mpp.app.workers.codec import backend_in, familiar_in, packed
 from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.ipc import NotificationHandlers, RequestHandlers
-from mpp.app.workers.process import WorkerProcess
+from mpp.app.workers.process import WorkerProcess, log_of_worker
+from mpp.cache.store import Flushed
 from mpp.core.metrics.registry import CONTENT_TYPE
 from mpp.core.model import Backend, Standing
 from mpp.core.scheduling.periodic import PeriodicCheck
@@ -147,7 +147,7 @@ class WorkerSupervisor(Service):
             "familiar": functools.partial(self._familiar, number),
             "storage": self._storage_failed,
             "kube_probe": self._kube_probes.report_once,
-            "log": _log_of_worker,
+            "log": log_of_worker,
         }
         questions: RequestHandlers = {
             "reselect": self._reselect,
@@ -155,6 +155,7 @@ class WorkerSupervisor(Service):
             "status": self._status_page,
             "config": lambda form: succeed(_page(*self._program.config(form))),
             "reload": self._reload,
+            "flush": lambda: self.flush_cache().addCallback(lambda flushed: [flushed.entries, flushed.problem]),
         }
         process = WorkerProcess(number, words, questions, self._reactor, self._ended)
         self._processes[number] = process
@@ -215,6 +216,10 @@ class WorkerSupervisor(Service):
         """Ask the workers to read changed credential files again; without a change this costs a ``stat`` per file."""
         for process in self._processes.values():
             process.channel.notify("renew")
+
+    def flush_cache(self) -> Deferred[Flushed]:
+        """See `mpp.app.client_side.ClientSide`."""
+        return flush_caches(self._processes.values(), ANSWER_S)
 
     def reload_certificates(self) -> None:
         """Ask the workers to read the certificates of ``ssl:`` endpoints again."""
@@ -289,8 +294,3 @@ class WorkerSupervisor(Service):
 
 def _page(code: int, content_type: bytes, body: bytes) -> list[Any]:
     return [code, content_type.decode(), body.decode()]
-
-
-def _log_of_worker(level: str, component: str, record: dict[str, Any]) -> None:
-    """Log an event that a worker has sent."""
-    Logger(namespace=component).emit(LogLevel.lookupByName(level), "{text}", text=record["msg"], log_told=record)

@@ -33,6 +33,7 @@ from mpp.app.workers.metrics_sum import Families, added_up, families
 from mpp.app.workers.process import COUNTS_DESCRIPTOR, FIRST_SOCKET, LINE_DESCRIPTOR
 from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.app.workers.shared_sockets import SocketAdopter
+from mpp.cache.store import Flushed
 from mpp.core.errors import ConfigError
 from mpp.core.http.instance import Instance
 from mpp.core.settings import Reloaded, Settings
@@ -78,7 +79,9 @@ class Worker:
             "drain": self._drain,
             "cut": self._cut,
         }
-        self.channel = IPCChannel(words, {"samples": self._samples}, reactor, _exit, self._adopter.descriptors.append)
+        self.channel = IPCChannel(
+            words, {"samples": self._samples, "flush": self._flush_cache}, reactor, _exit, self._adopter.descriptors.append
+        )
         self._remote.channel = self.channel
 
     def begin(self) -> None:
@@ -105,7 +108,7 @@ class Worker:
 
     def _start(self, settings: Settings, instance: Instance, handover: Handover | None) -> None:
         raise_file_limit()
-        parent = ParentLink(self._remote.bound_to, self._remote.addresses, self._fetch, handover)
+        parent = ParentLink(self._remote.bound_to, self._remote.addresses, self._fetch, self._request_flush, handover)
         role: Role[Program] = Role(instance, self._adopter, reload=lambda _: self._request_reload, parent=parent)
         program = self._program = Program(settings, self._reactor, role)
         if program.web_config is not None:
@@ -183,6 +186,10 @@ class Worker:
     def _samples(self) -> Deferred[Families]:
         return succeed([] if self._program is None else added_up(families(self._program.metrics.registry.collect())))
 
+    def _flush_cache(self) -> Deferred[int]:
+        cache = None if self._program is None else self._program.backends.cache
+        return succeed(0 if cache is None else cache.flush())
+
     def _fetch(self, page: str, *how: object) -> Deferred[PageResponse]:
         return self.channel.request(page, *how, timeout=_PAGE_S).addCallback(_page)
 
@@ -190,6 +197,11 @@ class Worker:
         asked = self.channel.request("reload")
         asked.addErrback(lambda _: [(), ("the process that reads the configuration does not respond",)])
         return asked.addCallback(lambda result: Reloaded(*map(tuple, result)))
+
+    def _request_flush(self) -> Deferred[Flushed]:
+        asked = self.channel.request("flush")
+        asked.addErrback(lambda _: [0, "the process that supervises the workers does not respond"])
+        return asked.addCallback(lambda result: Flushed(*result))
 
 
 def _page(response: list[Any]) -> PageResponse:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 
+from mpp.cache.store import RangeCache
 from mpp.core.interfaces import IDownstream, IUpstreams
 from mpp.core.model import Backend
 from mpp.core.settings import Settings
@@ -31,9 +34,15 @@ class Forwarder:
         exchange.start()
         return exchange
 
-    def reconfigure(self, upstreams: IUpstreams, affinity: AffinityChain, settings: Settings) -> None:
+    def reconfigure(
+        self,
+        upstreams: IUpstreams,
+        affinity: AffinityChain,
+        settings: Settings,
+        cache: RangeCache[Any, Any] | None = None,
+    ) -> None:
         """Apply new settings to the requests that follow. The retry budget keeps its tokens, and liveness checks go on."""
-        context = self.context = evolve(self.context, upstreams=upstreams, affinity=affinity, settings=settings)
+        context = self.context = evolve(self.context, upstreams=upstreams, affinity=affinity, settings=settings, cache=cache)
         context.budget.share = settings.retry_budget
         context.ticker.reconfigure(settings.suspect_after / TICKS)
         context.liveness.upstreams = upstreams

@@ -21,7 +21,7 @@ MAX_PARAMETERS = 64
 
 _EXPLAIN = b"/mpp/explain"
 # The pages that accept POST. Their arguments are in the query string.
-_POSTED = frozenset((b"/mpp/reload",))
+_POSTED = frozenset((b"/mpp/reload", b"/mpp/cache/flush"))
 
 
 def max_target(path: bytes) -> int:

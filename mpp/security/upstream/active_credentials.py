@@ -23,12 +23,20 @@ class ActiveCredentials:
 
     :param credentials: the first credentials.
     :param changed: called when the TLS policy of a backend has changed, so that its connections must be replaced.
+    :param renewed: called when the credentials of any backend may be others than before.
     :param clock: the monotonic clock with which requests are timed.
     """
 
-    def __init__(self, credentials: BackendCredentials, changed: Callable[[], None], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        credentials: BackendCredentials,
+        changed: Callable[[], None],
+        renewed: Callable[[], None],
+        clock: IReactorTime,
+    ) -> None:
         self._credentials = credentials
         self._changed = changed
+        self._renewed = renewed
         self._clock = clock
         self._looked_at = float("-inf")
 
@@ -53,8 +61,12 @@ class ActiveCredentials:
     def refresh(self) -> None:
         """Read the credential files that have changed again."""
         self._looked_at = now = self._clock.seconds()
-        if self._credentials.refresh(now):
+        before = self._credentials.last_refreshed
+        changed = self._credentials.refresh(now)
+        if changed:
             self._changed()
+        if changed or self._credentials.last_refreshed != before:
+            self._renewed()
 
     def refresh_soon(self) -> None:
         """Call `refresh`, unless the last call was within the last second."""
@@ -76,3 +88,4 @@ class ActiveCredentials:
             credentials.take_over(self._credentials)
             self._credentials = credentials
             self._changed()
+            self._renewed()

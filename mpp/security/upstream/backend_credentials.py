@@ -78,6 +78,11 @@ class BackendCredentials:
         """Return the time, on the clock of `refresh`, when a change of the header fields for a backend was found on disk."""
         return self._for(backend).refreshed_at
 
+    @property
+    def last_refreshed(self) -> float:
+        """The time, on the clock of `refresh`, when the last change of any header fields was found on disk."""
+        return max((held.refreshed_at for held in self._all), default=float("-inf"))
+
     def refresh(self, now: float) -> bool:
         """
         Read changed files again; return whether the TLS policy of any backend has changed.

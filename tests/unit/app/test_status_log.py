@@ -111,7 +111,7 @@ class StatusLogTests(SynchronousTestCase):
     def test_a_worker_leaves_the_status_log_to_its_parent(self) -> None:
         """The status is logged once, by the process that knows all workers."""
         remote = RemoteSelections(self.clock.seconds)
-        link = ParentLink(remote.bound_to, remote.addresses, lambda *how: Deferred(), None)
+        link = ParentLink(remote.bound_to, remote.addresses, lambda *how: Deferred(), Deferred, None)
         for role, logs in ((Role[Program](), True), (Role[Program](parent=link), False)):
             program = Program(Settings(discovery=DiscoverySettings(EndpointSettings(("a:1",)))), MemoryReactorClock(), role)
             self.assertEqual(program.status_log in list(program), logs)

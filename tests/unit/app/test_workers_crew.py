@@ -22,6 +22,7 @@ from mpp.app.workers.codec import coverage_in, familiar_out, unpacked
 from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess, how_it_ended
 from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, WorkerSupervisor
+from mpp.cache.store import Flushed
 from mpp.core.coverage import WHOLE_POOL, Coverage, Job, Missing
 from mpp.core.http_config import DiscoverySource
 from mpp.core.intervals import Intervals
@@ -220,6 +221,27 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual((told[0], told[1][0]), (["settings", "retries 7"], "?"))
         self.stage.advance(ANSWER_S)
         self.successResultOf(following)
+
+    def flushed(self, played: Played, entries: int) -> None:
+        """Let a worker answer that it has removed entries."""
+        ((word, number, question),) = played.heard()
+        self.assertEqual((word, question), ("?", "flush"))
+        played.say("!", number, entries)
+
+    def test_flush(self) -> None:
+        """A flush, whichever worker is asked for it, is over when all have removed their entries."""
+        self.first.say("?", 7, "flush")
+        self.flushed(self.first, 3)
+        self.assertEqual(self.first.heard(), [])
+        self.flushed(self.second, 4)
+        self.assertEqual(self.first.heard(), [["!", 7, [7, ""]]])
+
+    def test_flush_with_a_busy_worker(self) -> None:
+        """A flush says how many workers did not respond, and waits no longer than a second for them."""
+        flushing = self.crew.flush_cache()
+        self.flushed(self.second, 4)
+        self.stage.advance(ANSWER_S)
+        self.assertEqual(self.successResultOf(flushing), Flushed(4, "1 of 2 workers did not respond, and may have entries left"))
 
     def poll(self, *answering: Played) -> None:
         """Have one more poll, which only these answer."""

@@ -24,6 +24,8 @@ class PageLimitsTests(SynchronousTestCase):
             (b"/mpp/reload", MAX_BODY),
             (b"/mpp/reload?x=1", MAX_BODY),
             (b"/mpp/reload/x", 0),
+            (b"/mpp/cache/flush", MAX_BODY),
+            (b"/mpp/cache/flush/", 0),
             (b"/mppx", 1000),
             (b"/api/v1/query", 1000),
             (b"/api/v1/query?/mpp/", 1000),

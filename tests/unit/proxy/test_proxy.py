@@ -22,6 +22,7 @@ from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.admin.resource import AdminPages
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.identity import Identity
+from mpp.cache.store import Flushed
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IBodyConsumer
@@ -90,6 +91,7 @@ class ProxyCase(SynchronousTestCase):
         self.lifecycle = True
         self.guards = ListenerSecurity()
         self.reloaded: Deferred[Reloaded] = Deferred()
+        self.flushed: Deferred[Flushed] = Deferred()
         own = AdminPages(
             metrics=self.world.metrics,
             selection=lambda: self.world.selections.current,
@@ -101,6 +103,7 @@ class ProxyCase(SynchronousTestCase):
             config=lambda: EffectiveConfig((ConfiguredValue("port", 9090, "9090", "default"),)),
             identity=lambda: Identity("gateway-1", 77, ("[::]:9090",)),
             reload=lambda: self.reloaded,
+            flush=lambda: self.flushed,
             lifecycle=lambda: self.lifecycle,
             trusted_proxies=lambda: self.world.forwarder.context.settings.trusted_proxies,
             seconds=self.world.clock.seconds,
@@ -562,7 +565,7 @@ class OwnPagesTests(ProxyCase):
     def test_each_page_is_documented(self) -> None:
         """The documentation's list of pages names each of them, and no other."""
         text = (Path(__file__).parents[3] / "docs/reference/pages.rst").read_text(encoding="utf-8")
-        documented = set(re.findall(r"(?m)^``/mpp/(\w+)\S*``$", text))
+        documented = set(re.findall(r"(?m)^``/mpp/([\w/]+)\S*``$", text))
         self.assertEqual(documented, {name.decode() for name in self.own.children if name})
 
     def test_health_is_ok_while_the_process_responds(self) -> None:
@@ -824,6 +827,40 @@ class ReloadTests(ProxyCase):
         received = self.client.received()
         self.assertTrue(received.startswith(b"HTTP/1.1 405 "))
         self.assertIn(b"Allow: POST, PUT\r\n", received)
+
+    def test_flush_returns_how_much_was_removed(self) -> None:
+        """The cache can be flushed; the client waits until it is done in all processes."""
+        self.client.get(b"/mpp/cache/flush", method=b"POST", fields=b"Content-Length: 0\r\n")
+        self.assertEqual(self.client.received(), b"")
+        lines = logged(self, lambda event: formatEvent(event) if "flush" in formatEvent(event) else "")
+        self.flushed.callback(Flushed(17))
+        self.assertEqual(self.body(), (200, {"status": "success", "data": {"entries": 17}}))
+        self.assertEqual(lines, ["the cache was flushed: 17 entries removed"])
+
+    def test_flush_that_is_not_complete(self) -> None:
+        """A process that does not respond may have entries left: that is an error."""
+        lines = logged(self, lambda event: formatEvent(event) if "flush" in formatEvent(event) else "")
+        self.flushed.callback(Flushed(17, "1 of 2 workers did not respond"))
+        self.client.get(b"/mpp/cache/flush", method=b"PUT", fields=b"Content-Length: 0\r\n")
+        self.assertEqual(
+            self.body(), (500, {"status": "error", "errorType": "internal", "error": "1 of 2 workers did not respond"})
+        )
+        self.assertEqual(lines, ["the cache was flushed: 17 entries removed; 1 of 2 workers did not respond"])
+
+    def test_flush_follows_the_rules_of_a_reload(self) -> None:
+        """A flush needs POST or PUT, a page of mpp's own or no browser, and the lifecycle switch."""
+        post, none = b"POST", b"Content-Length: 0\r\n"
+        for method, fields, lifecycle, code in (
+            (b"GET", b"", True, 405),
+            (post, none + b"Sec-Fetch-Site: cross-site\r\n", True, 403),
+            (post, none, False, 403),
+            (post, b"Content-Length: 4097\r\n", True, 413),
+        ):
+            self.build()
+            self.lifecycle = lifecycle
+            self.client.get(b"/mpp/cache/flush", method=method, fields=fields)
+            self.assertEqual(self.body()[0], code, (method, fields))
+            self.assertFalse(self.flushed.called or self.flushed.callbacks, (method, fields))
 
     def test_rejected_path_is_forwarded_once_allowed(self) -> None:
         """What was refused is forwarded when it is allowed."""

@@ -29,9 +29,13 @@ class RenewalTests(SynchronousTestCase):
         own = HTTPConfig(credentials_file=str(self.token))
         other = HTTPConfig(headers=(ConfiguredHeader("X-Tenant", ("one",)),))
         self.clock = Clock()
+        self.renewals: list[float] = []
         self.clock.advance(100)
         self.keyring = ActiveCredentials(
-            BackendCredentials(HTTPConfigs(own, ((URLPattern(host="prom-b"), other),))), lambda: None, self.clock
+            BackendCredentials(HTTPConfigs(own, ((URLPattern(host="prom-b"), other),))),
+            lambda: None,
+            lambda: self.renewals.append(self.clock.seconds()),
+            self.clock,
         )
 
     def write(self, text: str) -> None:
@@ -53,6 +57,19 @@ class RenewalTests(SynchronousTestCase):
         self.assertTrue(self.keyring.refreshed_since(A, 100.9), "it was refused beside the first one")
         self.assertFalse(self.keyring.refreshed_since(A, 101.5), "it was sent the new ones")
         self.assertFalse(self.keyring.refreshed_since(B, 100.5))
+
+    def test_renewals_are_reported(self) -> None:
+        """Each change of the credentials is reported once, and also that others replace them after a reload."""
+        self.keyring.refresh()
+        self.assertEqual(self.renewals, [])
+        self.write("two")
+        self.clock.advance(1)
+        self.keyring.refresh()
+        self.keyring.refresh()
+        self.assertEqual(self.renewals, [101.0])
+        self.clock.advance(1)
+        self.keyring.replace(BackendCredentials(HTTPConfigs()))
+        self.assertEqual(self.renewals, [101.0, 102.0])
 
     def test_the_files_are_looked_at_once_a_second(self) -> None:
         """However many requests are refused."""
