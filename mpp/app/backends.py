@@ -21,7 +21,9 @@ from mpp.core.metrics.registry import LOCAL, Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
 from mpp.core.settings import Settings
+from mpp.coverage.rules.composing import RuleComposer
 from mpp.discovery.merged import MergedLocator
+from mpp.promql.rules import RuleDefinition
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.exchanges.forwarder import Forwarder
 from mpp.security.upstream.active_credentials import ActiveCredentials
@@ -76,12 +78,16 @@ class Backends:
             self.rounds = self._select()
             self.selections: ISelections = self.rounds
         else:
-            self.selections = parent.follow(self._forget, self.credentials.set_sources, self.pool.leave)
+            self.selections = parent.follow(self._forget, self.credentials.set_sources, self.pool.leave, self._ruled)
         self.event_log = EventLog(time.time) if self.rounds is None else self.rounds.event_log
         self._problems = Problems(self.event_log.record, "discovery")
         self._serves = role.client_side is None
         self._cache: RangeCache[Any, Any] | None = None
         self.forwarder = self._build_forwarder()
+        self._rules = RuleComposer(self.forwarder.context.planner.forget, reactor)
+        if self.rounds is not None:
+            survey = self.rounds.rules
+            survey.changed.append(lambda: self._ruled(survey.definitions))
         self._upkeep = SeriesExpiry(
             metrics, self._counted_names, lambda: self._components.settings.selection_interval, reactor.seconds
         )
@@ -209,11 +215,16 @@ class Backends:
         :return Deferred(None): fires when the last connection is closed.
         """
         self.forwarder.stop()
+        self._rules.stop()
         return self.pool.close()
 
     def _forget(self, backend: Backend) -> None:
         self.forwarder.forget(backend)
         self.pool.remove(backend)
+
+    def _ruled(self, definitions: Sequence[RuleDefinition]) -> None:
+        """Apply other rules of the backends to the queries that follow."""
+        self._rules.compose(definitions)
 
     def _moved(self, host: str, addresses: tuple[str, ...]) -> None:
         """Stop using the addresses that a host name no longer has, here and in the workers."""

@@ -19,6 +19,7 @@ from mpp.core.interfaces import ISelections
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend
 from mpp.core.settings import Reloaded, Settings
+from mpp.promql.rules import RuleDefinition
 from mpp.security.web_config.service import Handover
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.service import SelectionService
@@ -162,6 +163,7 @@ class Follow(Protocol):
         forget: Callable[[Backend], None],
         located: Callable[[DiscoverySources], None],
         moved: Callable[[str, tuple[str, ...]], None],
+        ruled: Callable[[Sequence[RuleDefinition]], None],
     ) -> ISelections:
         """
         Return the Selection that the parent publishes.
@@ -169,6 +171,7 @@ class Follow(Protocol):
         :param forget: called with each backend that no discovery source lists any longer.
         :param located: called with the discovery sources of the backends, before the backends are in the Selection.
         :param moved: called when a host name has lost addresses, see `mpp.wire.address_book.AddressBook`.
+        :param ruled: called with the rules of all backends when they have changed.
         """
 
 

@@ -7,8 +7,9 @@ its group; the result is stored under the rule's name, that of an alert under ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from operator import attrgetter
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -28,11 +29,12 @@ MOST_COMPARED = 200
 DEEPEST = 20
 """The longest chain of rules that read each other; further rules are left out."""
 
+_BATCH = 64
 
-@frozen
-class RuleDefinition:
+
+class RuleDefinition(NamedTuple):
     """
-    One rule in a server's configuration.
+    One rule in a server's configuration. A tuple, because the rules of all servers are compared, and there may be thousands.
 
     :ivar name: the metric that a recording rule writes, or the alert's name.
     :ivar query: the rule's expression.
@@ -106,7 +108,7 @@ NO_RULES = RuleBook()
 
 class RuleReading:
     """
-    The composition of a `RuleBook`, in steps that take some milliseconds each.
+    The composition of a `RuleBook`, in steps of which each reads one query once, so that none takes more than some milliseconds.
 
     :param definitions: all rules; the rules of one name count together.
     """
@@ -121,43 +123,56 @@ class RuleReading:
         self._any_alert: tuple[RecordedReads, ...] = ()
         self._any_rule: tuple[RecordedReads, ...] = ()
         self._unfinished: list[str] = []
+        self._wanted = ""
 
     def steps(self) -> Iterator[None]:
-        """Read one rule after the other, each with the rules that it reads from; yield after each."""
+        """Read one rule after the other, after the rules that it reads from; yield after each step."""
         for name, definitions in self._alerting.items():
-            self._alerts[name] = self._read(definitions)
+            self._alerts[name] = yield from self._read(definitions)
             self._any_alert = _together(*self._any_alert, self._alerts[name])
-            yield
         for name in self._recording:
-            self._any_rule = _together(*self._any_rule, self._metric(name))
-            yield
+            self._any_rule = _together(*self._any_rule, (yield from self._metric(name)))
         self._any_rule = _together(*self._any_rule, *self._any_alert)
 
     def book(self) -> RuleBook:
         """Return the book, which is complete after all steps."""
         return RuleBook(self._metrics, self._alerts, self._any_rule, self._any_alert)
 
-    def _metric(self, name: str) -> RecordedReads:
-        found = self._metrics.get(name)
-        if found is None:
+    def _metric(self, name: str) -> Generator[None, None, RecordedReads]:
+        if name not in self._metrics:
             self._unfinished.append(name)
-            found = self._metrics[name] = self._read(self._recording[name])
+            self._metrics[name] = yield from self._read(self._recording[name])
             self._unfinished.pop()
-        return found
+        return self._metrics[name]
 
-    def _read(self, definitions: list[RuleDefinition]) -> RecordedReads:
-        parts = [part for each in definitions for part in _of_evaluation(read(each.query, self._read_from))]
+    def _read(self, definitions: list[RuleDefinition]) -> Generator[None, None, RecordedReads]:
+        parts: list[SelectorReads] = []
+        for each in definitions:
+            while True:
+                self._wanted = ""
+                reads = read(each.query, self._read_from)
+                yield
+                if not self._wanted:
+                    break
+                yield from self._metric(self._wanted)
+            parts += _of_evaluation(reads)
+            if len(parts) > _BATCH:
+                parts = list(merged(parts, MOST_PARTS))
         return RecordedReads(merged(parts, MOST_PARTS), max(each.interval_s + each.pending_s for each in definitions))
 
     def _read_from(self, selection: MetricSelection) -> Iterable[RecordedReads]:
+        """Return what a rule reads whose result is read; for one that was not read yet, ask for it by ``_wanted``."""
         # A rule may read its own result, directly or through other rules: the chain ends where a rule occurs again. A selector
         # without a name would begin such a circle in nearly each rule, so the rules behind it are left out.
         name = selection.metric
         if name in ALERT_METRICS:
             return self._any_alert
-        if name not in self._recording or name in self._unfinished or len(self._unfinished) >= DEEPEST:
-            return ()
-        return (self._metric(name),)
+        found = self._metrics.get(name)
+        if found is not None:
+            return (found,)
+        if name in self._recording and name not in self._unfinished and len(self._unfinished) < DEEPEST:
+            self._wanted = name
+        return ()
 
 
 def _selected(names: frozenset[str], conditions: Iterable[LabelCondition]) -> frozenset[str]:

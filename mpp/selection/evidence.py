@@ -1,7 +1,7 @@
 """
-The evidence on each known server: requests (`mpp.selection.membership`, `mpp.selection.damage`), probes, locators, and what the
-servers lack of the newest data (`mpp.coverage.survey`) and of their history (`mpp.coverage.history`). Knows neither when a server
-is probed nor how the evidence is published.
+The evidence on each known server: requests (`mpp.selection.membership`, `mpp.selection.damage`), probes, locators, what the
+servers lack of the newest data (`mpp.coverage.survey`) and of their history (`mpp.coverage.history`), and what rules they have.
+Knows neither when a server is probed nor how the evidence is published.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, DiscoveredBackend, Observation, Standing
 from mpp.coverage.history.service import LookBack
 from mpp.coverage.knowledge import Knowledge
+from mpp.coverage.rules.survey import RuleSurvey
 from mpp.coverage.survey import Survey
 from mpp.selection.damage import StorageErrors
 from mpp.selection.event_log import EventLog
@@ -54,6 +55,7 @@ class Evidence:
     :ivar knowledge: what each backend lacks of its history.
     :ivar survey: what each backend lacks of the newest data.
     :ivar look_back: the comparison of the backends' histories.
+    :ivar rules: the rules of all backends.
     :ivar discovered: the backends that the locators list.
     """
 
@@ -93,6 +95,7 @@ class Evidence:
             selector=coverage_query,
             note=event_log.record,
         )
+        self.rules = RuleSurvey(prober, clock, enabled=bool(coverage_query))
         self.discovered: dict[Backend, DiscoveredBackend] = {}
 
     def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
@@ -127,22 +130,26 @@ class Evidence:
             shown = _as_discovered(shown, self.discovered.get(backend))
         shown = self.survey.shown(shown)
         self.look_back.see(shown)
+        self.rules.see(shown)
         return shown
 
     def compare(self) -> None:
-        """Go on with the comparisons of the newest data and of the histories, after the last call of `shown`."""
+        """Go on with the comparisons of the newest data and of the histories and with the rules, after the last `shown`."""
         self.survey.begin()
         self.look_back.begin()
+        self.rules.begin()
 
     def reconfigure(self, prober: BackendProber, coverage_query: str) -> None:
-        """Replace the sender and the metric of both comparisons; a new metric discards their findings."""
+        """Replace the sender and the metric of both comparisons; a new metric discards their findings, none also the rules."""
         self.survey.reconfigure(prober, coverage_query)
         self.look_back.reconfigure(prober, coverage_query)
+        self.rules.reconfigure(prober, enabled=bool(coverage_query))
 
     def stop(self) -> None:
-        """Stop the survey and the look back."""
+        """Stop the surveys and the look back."""
         self.survey.stop()
         self.look_back.stop()
+        self.rules.stop()
 
     def _learned(self) -> None:
         if self.knowledge.publish():
@@ -155,6 +162,7 @@ class Evidence:
             self.damage.forget(backend)
         self.survey.keep(self.discovered)
         self.look_back.keep(self.discovered)
+        self.rules.keep(self.discovered)
 
 
 def _as_discovered(observation: Observation, located: DiscoveredBackend | None) -> Observation:

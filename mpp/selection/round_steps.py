@@ -49,6 +49,9 @@ class BackendProber(Protocol):
     def ask_history(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
         """See `Prober`."""
 
+    def ask_rules(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
+        """See `Prober`."""
+
     def keep(self, backends: Collection[Backend], /) -> None:
         """See `Prober`."""
 

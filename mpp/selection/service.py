@@ -56,6 +56,7 @@ class SelectionService(Service):
     :param forget: called with each backend that no locator lists any longer.
     :ivar event_log: the latest events of the selection.
     :ivar look_back: the comparison of the backends' histories.
+    :ivar rules: the rules of all backends.
     :ivar coverage: see `ISelections`, as for ``suspects``.
     :ivar took: duration of the last round in seconds; None before the first one has finished.
     """
@@ -90,7 +91,7 @@ class SelectionService(Service):
         self.event_log = EventLog(wall)
         self._published = Publication(strategy, wall, metrics, self.event_log)
         self._evidence = self._begin_evidence(wall, coverage_query)
-        self._membership, self.look_back = self._evidence.roster, self._evidence.look_back
+        self._membership, self.look_back, self.rules = self._evidence.roster, self._evidence.look_back, self._evidence.rules
         self._updates = Updates(self._published, clock, self._evidence.survey.begin)
         self._follow_ups = ProbeSchedule(
             self._follow_up, self._membership.due, clock, _FOLLOW_UP_SPACING_S, most=_FOLLOW_UPS, latest=self._membership.latest

@@ -1,6 +1,7 @@
 """
 Publication of the parent's state to the workers: the Selection, the addresses and discovery sources of its backends, the
-failing backends, and what the backends lack of their history. Each worker gets only what has changed (`mpp.app.workers.process`).
+failing backends, what the backends lack of their history, and their rules. Each worker gets only what has changed
+(`mpp.app.workers.process`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from mpp.app.workers.codec import backend_out, coverage_out, selection_out
+from mpp.app.workers.codec import backend_out, coverage_out, rules_out, selection_out
 from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.known import SentBackends
 from mpp.app.workers.process import WorkerProcess, encoded
@@ -48,8 +49,11 @@ class Broadcast:
         world = functools.cache(functools.partial(self._describe, selection))
         coverage = selections.coverage
         covered = functools.cache(lambda: encoded(["coverage", coverage_out(coverage)]))
+        rules = selections.rules.definitions
+        ruled = functools.cache(lambda: [encoded(["rules", *values]) for values in rules_out(rules)])
         for process in self._processes():
             process.publish_coverage(coverage, covered)
+            process.publish_rules(rules, ruled)
             process.publish(selection, failing, world)
 
     def _describe(self, selection: Selection) -> tuple[list[str], str]:

@@ -24,6 +24,7 @@ from mpp.app.workers.metrics_sum import Families
 from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.model import Selection
 from mpp.core.text.child_environ import isolated
+from mpp.promql.rules import RuleDefinition
 
 _log = make_logger()
 
@@ -65,6 +66,7 @@ class WorkerProcess(ProcessProtocol):
         self._ended = gone
         self._published: tuple[Selection | None, str, int] = (None, "", 0)
         self._coverage = WHOLE_POOL
+        self._rules: Sequence[RuleDefinition] = ()
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.number}>"
@@ -115,6 +117,17 @@ class WorkerProcess(ProcessProtocol):
         if coverage is not self._coverage:
             self._coverage = coverage
             self.channel.notify_encoded(message())
+
+    def publish_rules(self, rules: Sequence[RuleDefinition], messages: Callable[[], list[str]]) -> None:
+        """
+        Send the worker the rules of the backends, if they are not what was sent last.
+
+        :param messages: returns the encoded messages.
+        """
+        if rules is not self._rules:
+            self._rules = rules
+            for message in messages():
+                self.channel.notify_encoded(message)
 
     def signal(self, name: str) -> None:
         """Send a signal to the process, if it is running."""

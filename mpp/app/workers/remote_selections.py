@@ -18,7 +18,7 @@ until the set of failing backends changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -27,13 +27,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mpp.app.workers.codec import backend_in, backend_out, coverage_in, selection_in
+from mpp.app.workers.codec import backend_in, backend_out, coverage_in, rules_in, selection_in
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import ReceivedBackends
 from mpp.core.coverage import WHOLE_POOL
 from mpp.core.http_config import DiscoverySources
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Backend, Selection, Standing
+from mpp.promql.rules import RuleDefinition
 from mpp.selection.outliers.demotion import demoted
 from mpp.selection.query_of_death import SuspectQueries
 from mpp.selection.rounds import StartWaiters
@@ -61,6 +62,8 @@ class RemoteSelections(Service):
         self._forget: Callable[[Backend], None] = lambda _: None
         self._located: Callable[[DiscoverySources], None] = lambda _: None
         self._moved: Callable[[str, tuple[str, ...]], None] = lambda host, addresses: None
+        self._ruled: Callable[[Sequence[RuleDefinition]], None] = lambda _: None
+        self._rules: list[RuleDefinition] = []
         self._published = Selection()
         self.known = ReceivedBackends()
         self._addresses: Mapping[str, tuple[str, ...]] = {}
@@ -75,11 +78,13 @@ class RemoteSelections(Service):
         forget: Callable[[Backend], None],
         located: Callable[[DiscoverySources], None],
         moved: Callable[[str, tuple[str, ...]], None],
+        ruled: Callable[[Sequence[RuleDefinition]], None],
     ) -> RemoteSelections:
         """Set the functions that are called after changes, and return this object, see `mpp.app.client_side.Follow`."""
         self._forget = forget
         self._located = located
         self._moved = moved
+        self._ruled = ruled
         return self
 
     # Notifications from the parent
@@ -116,6 +121,13 @@ class RemoteSelections(Service):
     def covered(self, coverage: Any) -> None:
         """Decode what the backends lack of their history."""
         self.coverage = coverage_in(coverage)
+
+    def ruled(self, part: Any, is_last: bool) -> None:
+        """Decode a part of the rules of the backends, which come in several messages."""
+        self._rules += rules_in(part)
+        if is_last:
+            rules, self._rules = self._rules, []
+            self._ruled(rules)
 
     # Calls of this worker
 

@@ -75,6 +75,7 @@ class Worker:
             "selection": self._remote.published,
             "heard": self._remote.heard,
             "coverage": self._remote.covered,
+            "rules": self._remote.ruled,
             "suspect": self._remote.suspects.add,
             "drain": self._drain,
             "cut": self._cut,

@@ -28,6 +28,7 @@ from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reads import QueryReads, SelectorReads
+from mpp.promql.recorded import Rules
 
 MOST_KEPT = 256
 """Queries for which it is remembered what the servers lack; with many holes that takes some 10 KiB for each."""
@@ -126,6 +127,11 @@ class Planner:
         self._memory = memory
         self._coverage: Coverage = WHOLE_POOL
         self._kept: OrderedDict[tuple[bytes, float], QueryLacks] = OrderedDict()
+
+    def forget(self, rules: Rules) -> None:
+        """Forget all queries, since the servers have other rules; see `QueryMemory.forget`."""
+        self._memory.forget(rules)
+        self._kept.clear()
 
     def plan(
         self, request: DataRequest, coverage: Coverage, candidates: Sequence[Backend], own: Backend, *, splice: bool

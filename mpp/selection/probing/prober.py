@@ -22,6 +22,7 @@ from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IUpstreams
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, RuntimeInfo, is_same_start, read_replay, read_runtime
+from mpp.coverage.rules.survey import MOST_BYTES
 from mpp.selection.probing.background import BackgroundReads
 from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_refusal, is_turned_away, is_unproven, judge, was_not_asked
 from mpp.selection.probing.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path, with_params
@@ -36,6 +37,9 @@ FACTS_MIN_AGE_S = 5.0
 HISTORY_TIMEOUT_S = 10.0
 # Of its response, see `mpp.coverage.history.look_back`.
 HISTORY_BYTES = 1024 * 1024
+
+# The rules of a server, which it has in its memory.
+RULES_TIMEOUT_S = 10.0
 
 # Number of response times of a server's /-/ready that are kept: half of them make a new median.
 _READY_KEPT = 20
@@ -103,6 +107,15 @@ class Prober:
         path = with_params(path, f"timeout={HISTORY_TIMEOUT_S:g}s")
         sent = self._requests.ask(backend, path, timeout=HISTORY_TIMEOUT_S, most=HISTORY_BYTES, urgent=False)
         return Deferred.fromCoroutine(sent)
+
+    def ask_rules(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
+        """
+        Send one request for the rules of a server, which waits behind the requests of clients.
+
+        :return Deferred(ProbeOutcome): as for `ask`, but the body may have `mpp.coverage.rules.survey.MOST_BYTES`, and the time
+            limit is `RULES_TIMEOUT_S`.
+        """
+        return Deferred.fromCoroutine(self._requests.ask(backend, path, timeout=RULES_TIMEOUT_S, most=MOST_BYTES, urgent=False))
 
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers except the given ones, and cancel their background reads."""

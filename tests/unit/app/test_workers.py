@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,7 @@ from mpp.admin.gauges import BackendLoad, PresentLoad, Snapshot
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers import parent
 from mpp.app.workers.accept_rotation import NONE, PATIENCE_S, AcceptRotation, ConnectionCounts
-from mpp.app.workers.codec import backend_in, backend_out, coverage_out, selection_in, selection_out
+from mpp.app.workers.codec import backend_in, backend_out, coverage_out, rules_out, selection_in, selection_out
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import AT_ONCE, ReceivedBackends, SentBackends
 from mpp.app.workers.remote_selections import RemoteSelections, without
@@ -35,6 +35,7 @@ from mpp.core.intervals import Intervals
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.settings import NO_DISCOVERY, Settings
+from mpp.promql.rules import RuleDefinition
 from mpp.selection.query_of_death import REMEMBERED_S
 from tests.configured import configured
 
@@ -302,10 +303,21 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.remote.covered(sent(coverage_out(coverage)))
         self.assertEqual(self.remote.coverage, coverage)
 
+    def test_rules_arrive_unchanged(self) -> None:
+        """The rules of the servers arrive as they were, together when the last part of them has come."""
+        arrived: list[Sequence[RuleDefinition]] = []
+        self.remote.bound_to(lambda _: None, lambda _: None, lambda *_: None, arrived.append)
+        rules = [RuleDefinition(f"r{n}", "rate(x[5m])", 30.0, alerting=n % 2 > 0, pending_s=n / 10) for n in range(500)]
+        for value in (rules, [], rules[:1]):
+            for values in sent(rules_out(value)):
+                self.assertEqual(arrived, [])
+                self.remote.ruled(*values)
+            self.assertEqual(arrived.pop(), value)
+
     def test_moved_host(self) -> None:
         """A worker hears which addresses a host name has left, once; what the name has gained, or unknown ones, are no move."""
         moves: list[Any] = []
-        self.remote.bound_to(lambda _: None, lambda _: None, lambda *move: moves.append(move))
+        self.remote.bound_to(lambda _: None, lambda _: None, lambda *move: moves.append(move), lambda _: None)
         for number, addresses in enumerate(
             (("10.0.0.1",), ("10.0.0.1", "10.0.0.2"), (), ("10.0.0.1",), ("10.0.0.3",), ("10.0.0.3",))
         ):
@@ -324,7 +336,9 @@ class RemoteSelectionsTests(SynchronousTestCase):
     def test_locator_of_a_backend_is_known_before_requests(self) -> None:
         """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
         told: list[Any] = []
-        self.remote.bound_to(lambda _: None, lambda origins: told.append((self.remote.current, origins)), lambda *_: None)
+        self.remote.bound_to(
+            lambda _: None, lambda origins: told.append((self.remote.current, origins)), lambda *_: None, lambda _: None
+        )
         found = {A: [DiscoverySource("dns", "a:1"), DiscoverySource("kubernetes")], C: []}
         self.publish(selection(A), found=found)
         self.assertEqual(told, [(Selection(), {backend: tuple(origins) for backend, origins in found.items()})])
@@ -332,7 +346,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
     def test_unpublished_backend_is_forgotten(self) -> None:
         """Who is not published any more is forgotten."""
         forgotten: list[Backend] = []
-        self.assertIs(self.remote.bound_to(forgotten.append, lambda _: None, lambda *_: None), self.remote)
+        self.assertIs(self.remote.bound_to(forgotten.append, lambda _: None, lambda *_: None, lambda _: None), self.remote)
         self.publish(selection(A))
         self.publish(Selection(2, Choice((A,)), (seen(A),)))
         self.assertEqual(forgotten, [B, C])

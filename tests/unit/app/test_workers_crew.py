@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.base_page import PageResponse
-from mpp.app.workers.codec import coverage_in, familiar_out, unpacked
+from mpp.app.workers.codec import coverage_in, familiar_out, rules_in, unpacked
 from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess, how_it_ended
 from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, WorkerSupervisor
@@ -28,6 +28,7 @@ from mpp.core.http_config import DiscoverySource
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Selection, Standing
 from mpp.core.settings import Reloaded, Settings
+from mpp.promql.rules import RuleDefinition
 from mpp.security.web_config.passwords import VerifiedCredentials
 from mpp.security.web_config.service import Handover
 from mpp.security.web_config.values import WebConfig
@@ -110,6 +111,8 @@ class NobodyKnown:
         self.noted: list[tuple[str, str]] = []
         self.suspects = SuspectQueries(lambda: 0.0)
         self.coverage = WHOLE_POOL
+        self.rules = self
+        self.definitions: tuple[RuleDefinition, ...] = ()
         self.changed: Callable[[], None] = list
 
     def suspect(self, key: str, why: str) -> None:
@@ -210,6 +213,28 @@ class CrewTests(SynchronousTestCase):
         self.first.die()
         self.stage.advance(PATIENCE_S)
         self.assertIn(told, self.stage.played[-1].heard())
+
+    def test_rules_are_sent_to_each_worker(self) -> None:
+        """The rules of the servers are sent to each worker when they have changed, in parts, and to one that starts later."""
+        self.world.definitions = tuple(RuleDefinition(f"r{number}", "x", 60.0) for number in range(401))
+        self.world.changed()
+        self.stage.advance(0)
+        told = self.first.heard()
+        sizes = [(word, len(part), is_last) for word, part, is_last in told]
+        self.assertEqual(sizes, [("rules", 200, False), ("rules", 200, False), ("rules", 1, True)])
+        self.assertEqual([rule for _, part, _ in told for rule in rules_in(part)], list(self.world.definitions))
+        self.assertEqual(self.second.heard(), told)
+        self.world.changed()
+        self.stage.advance(0)
+        self.assertEqual(self.first.heard(), [])
+        self.first.die()
+        self.stage.advance(PATIENCE_S)
+        self.assertIn(told[-1], self.stage.played[-1].heard())
+        self.second.heard()
+        self.world.definitions = ()
+        self.world.changed()
+        self.stage.advance(0)
+        self.assertEqual(self.second.heard(), [["rules", [], True]])
 
     def test_in_step(self) -> None:
         """Other settings are in force when each worker has answered what it was asked after it was told them."""

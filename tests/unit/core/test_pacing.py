@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.scheduling.pacing import AT_ONCE, STEPS_AT_ONCE, of_each, with_breaks
+from mpp.core.scheduling.pacing import AT_ONCE, PAUSE_S, SLICE_S, STEPS_AT_ONCE, in_slices, of_each, with_breaks
 
 
 class OfEachTests(SynchronousTestCase):
@@ -80,3 +81,35 @@ class WithBreaksTests(SynchronousTestCase):
         clock.advance(0)
         self.successResultOf(over)
         self.assertEqual(done, list(range(2 * STEPS_AT_ONCE)))
+
+
+class InSlicesTests(SynchronousTestCase):
+    """A long calculation."""
+
+    def test_slices(self) -> None:
+        """After each slice there is a pause; a step is not interrupted, and the end comes with the last step."""
+        clock, done = Clock(), []
+
+        def steps() -> Iterator[None]:
+            for number in range(9):
+                clock.rightNow += SLICE_S / 2
+                done.append(number)
+                yield
+
+        running = Deferred.fromCoroutine(in_slices(steps(), clock))
+        for expected in (2, 4, 6, 8):
+            self.assertEqual(len(done), expected)
+            clock.advance(PAUSE_S / 2)
+            self.assertEqual(len(done), expected)
+            clock.advance(PAUSE_S)
+        self.assertIsNone(self.successResultOf(running))
+        self.assertEqual(len(done), 9)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_cancelled(self) -> None:
+        """A calculation can be cancelled in a pause."""
+        clock = Clock()
+        running = Deferred.fromCoroutine(in_slices(iter(lambda: setattr(clock, "rightNow", clock.rightNow + 1), 7), clock))
+        running.cancel()
+        self.failureResultOf(running, CancelledError)
+        self.assertEqual(clock.getDelayedCalls(), [])

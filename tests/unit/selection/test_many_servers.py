@@ -103,6 +103,10 @@ class World:
         """Refuse to say anything of the history."""
         return succeed(ProbeResponse(403))
 
+    def ask_rules(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
+        """Report no rules."""
+        return succeed(ProbeResponse(200, b'{"data":{"groups":[]}}'))
+
 
 class Scenario:
     """The first round, and ten seconds of probes between the rounds."""

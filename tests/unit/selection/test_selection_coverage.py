@@ -68,6 +68,10 @@ class World:
         """Answer a query of the look back."""
         return self.histories.ask_history(backend, path)
 
+    def ask_rules(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
+        """Report no rules."""
+        return succeed(ProbeResponse(200, b'{"data":{"groups":[]}}'))
+
 
 class CoverageTests(SynchronousTestCase):
     """A service over two servers, of which one has a hole."""

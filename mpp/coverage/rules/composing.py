@@ -1,0 +1,54 @@
+"""
+The composition of what the rules read, beside the requests of clients: in short slices, each time other rules are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.core.scheduling.pacing import in_slices
+from mpp.promql.recorded import Rules
+from mpp.promql.rules import RuleDefinition, RuleReading
+
+_log = make_logger()
+
+
+class RuleComposer:
+    """
+    The composer of the rules of one process.
+
+    :param composed: called with the function that returns what the rules behind a metric read.
+    :param clock: a monotonic clock.
+    """
+
+    def __init__(self, composed: Callable[[Rules], None], clock: IReactorTime) -> None:
+        self._composed = composed
+        self._clock = clock
+        self._running: Deferred[None] | None = None
+
+    def compose(self, definitions: Sequence[RuleDefinition]) -> None:
+        """Begin to work out what some rules read; until that is known, the former rules apply."""
+        self.stop()
+        running = Deferred.fromCoroutine(self._compose(definitions))
+        running.addErrback(self._broken)
+        self._running = running
+
+    def stop(self) -> None:
+        """Stop a composition that is running."""
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
+
+    async def _compose(self, definitions: Sequence[RuleDefinition]) -> None:
+        reading = RuleReading(definitions)
+        await in_slices(reading.steps(), self._clock)
+        self._composed(reading.book().recorded)
+
+    def _broken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("bug: what the rules read could not be worked out", failure)
