@@ -244,7 +244,8 @@ class Program(MultiService):
         context = self.backends.forwarder.context
         selections, now = self.backends.selections, context.clock.seconds()
         plan = functools.partial(planned, context, info)
-        return explain(info, selections.current, context.affinity, self.settings, now, selections.suspects, plan)
+        unfit = context.unreadable.backends(info)
+        return explain(info, selections.current, context.affinity, self.settings, now, selections.suspects, plan, unfit)
 
     # Start and stop
 

@@ -6,7 +6,7 @@ sends nothing and records nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from attrs import evolve, frozen
 
@@ -15,14 +15,14 @@ from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standin
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
 from mpp.core.settings import Settings
-from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing
 from mpp.coverage.planning.planner import RequestPlan
+from mpp.proxy.decisions import explained_sentences as sentences
 from mpp.proxy.decisions import rerouting
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.affinity import AffinityChain
 from mpp.proxy.decisions.client_address import client_address_of, routing_proxies
-from mpp.proxy.decisions.placement import STICKY, for_time, sticky_choice
+from mpp.proxy.decisions.placement import for_time, sticky_choice
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.selection.query_of_death import healthy, key_of
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, VerdictState, judge_servers
@@ -97,11 +97,13 @@ def explain(
     now: float,
     suspects: ISuspectQueries,
     plan: PlanFor,
+    unfit: Collection[Backend] = (),
 ) -> Explanation:
     """
     Explain what mpp would do with a request.
 
     :param suspects: the reads that servers may have died of lately.
+    :param unfit: the backends that could not read the data of the query lately.
     :param now: the current time by the monotonic clock.
     """
     path, client = paths.path_of(info.target), client_address_of(settings.trusted_proxies)(info)
@@ -121,7 +123,7 @@ def explain(
     if deadline.read and suspects.until and key_of(info) in suspects and healthy(selection, ()) < 2:
         why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
         return _local(info, client, "refused", why)
-    return _forwarded(info, client, selection, affinity, settings, deadline, plan)
+    return _forwarded(info, client, selection, affinity, settings, deadline, plan, unfit)
 
 
 _LEVELS = {"own": GOOD, "refused": WARN, "unavailable": BAD}
@@ -140,22 +142,22 @@ def _forwarded(
     settings: Settings,
     deadline: RequestDeadline,
     plan_for: PlanFor,
+    unfit: Collection[Backend],
 ) -> Explanation:
     selection = for_time(selection, info)
     preferred, name = _preferred(info, selection, affinity, settings, deadline)
-    first = _destination(selection, preferred, plan_for)
+    first = _destination(selection, preferred, plan_for, unfit)
     after = _after(selection, first, settings.retries) if deadline.read and len(first.backends) == 1 else ()
-    ends_at = deadline.ends_at - deadline.began
     asked = [o for o in selection.observations if o.backend in first.backends]
     servers = judge_servers(selection)
     reasons = (
-        _by_affinity(preferred, name, settings),
-        _by_strategy(selection, settings),
+        sentences.by_affinity(preferred, name, settings),
+        sentences.by_strategy(selection, settings),
         *dict.fromkeys(sentence for plan in first.plans for sentence in plan.sentences()),
-        *_standings(asked),
-        *(f"{o.backend.name} {o.lack}, and is tried last for newest data." for o in selection.observations if o.lack is not None),
-        _repeats(deadline, min(settings.retries, len(selection.ranked) - 1), after, in_parts=first.in_parts),
-        _deadline(deadline, ends_at),
+        *sentences.by_standing(asked),
+        *sentences.by_data(selection, unfit),
+        sentences.retries(deadline, min(settings.retries, len(selection.ranked) - 1), after, in_parts=first.in_parts),
+        sentences.deadline_of(deadline),
     )
     return Explanation(
         info.method.decode("latin-1"),
@@ -166,9 +168,9 @@ def _forwarded(
         tuple(backend.name for backend in first.backends),
         tuple(backend.name for backend in after),
         first.decided_by,
-        "" if first.decided_by == "coverage" else name,
+        name if first.decided_by == "affinity" else "",
         deadline.read,
-        ends_at,
+        deadline.ends_at - deadline.began,
         _level(servers, asked),
         servers.text if servers.level == BAD else "",
     )
@@ -210,11 +212,9 @@ class _Destination:
         return any(plan.is_divided for plan in self.plans)
 
 
-def _destination(selection: Selection, preferred: Backend | None, plan_for: PlanFor) -> _Destination:
+def _destination(selection: Selection, preferred: Backend | None, plan_for: PlanFor, unfit: Collection[Backend]) -> _Destination:
     """Return where the request would be sent first."""
-    first = policy.choose(selection, preferred, (), random.Random())
-    assert first is not None, "at least one server is known"
-    own = (first,) if preferred is not None or len(selection.selected) < 2 else selection.selected
+    own = _own(selection, preferred, unfit)
     plans = tuple(plan for each in own if (plan := plan_for(selection, each)) is not None)
     divided = next((plan for plan in plans if plan.is_divided), None)
     if divided is not None:
@@ -224,13 +224,24 @@ def _destination(selection: Selection, preferred: Backend | None, plan_for: Plan
     return _Destination(found, _decided_by(preferred, own, found), plans)
 
 
+def _own(selection: Selection, preferred: Backend | None, unfit: Collection[Backend]) -> tuple[Backend, ...]:
+    """Return where the request would be sent if no backend lacked anything: several backends if chance decides."""
+    first = policy.choose(selection, preferred, (), random.Random())
+    assert first is not None, "at least one server is known"
+    own = (first,) if preferred is not None or len(selection.selected) < 2 else selection.selected
+    if not any(each in unfit for each in own):
+        return own
+    fit = tuple(each for each in selection.selected if each not in unfit)
+    return fit or (policy.spare(selection, own[0], unfit, random.Random()) or own[0],)
+
+
 def _decided_by(preferred: Backend | None, own: tuple[Backend, ...], found: tuple[Backend, ...]) -> str:
     """Return what decides to which of some backends a request is sent that is not divided."""
     if len(found) == 1 and found != own:
         return "coverage"
     if len(own) > 1:
         return "chance"
-    return "strategy" if preferred is None else "affinity"
+    return "affinity" if preferred in own else "strategy"
 
 
 def _after(selection: Selection, first: _Destination, most: int) -> tuple[Backend, ...]:
@@ -247,46 +258,3 @@ def _after(selection: Selection, first: _Destination, most: int) -> tuple[Backen
         tried.append(backend)
         after.append(backend)
     return tuple(after)
-
-
-def _by_affinity(preferred: Backend | None, name: str, settings: Settings) -> str:
-    if name == STICKY and preferred is not None:
-        return f"Federation and remote read keep this client on {preferred.name} as long as it is in service."
-    if preferred is not None:
-        return f"The affinity {name} keeps this client on {preferred.name}."
-    if not settings.affinity_options:
-        return "There is no affinity."
-    return f"The affinity ({', '.join(settings.affinity_options)}) knows no server for this client."
-
-
-def _by_strategy(selection: Selection, settings: Settings) -> str:
-    names = [backend.name for backend in selection.selected]
-    choice = f"selects {listing(names)}" if names else "selects no server, so the best standby is tried"
-    degraded = f" ({selection.choice.degraded})" if selection.choice.degraded else ""
-    return f"The routing strategy {settings.routing_strategy} {choice}{degraded}."
-
-
-def _standings(observations: Sequence[Observation]) -> list[str]:
-    """Return sentences about the standing of backends: one for all viable backends, and one for each other backend."""
-    viable = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
-    others = [o for o in observations if o.standing is not Standing.VIABLE]
-    sentences = [f"{listing(viable)} {'is' if len(viable) == 1 else 'are'} viable."] if viable else []
-    return sentences + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in others]
-
-
-def _repeats(deadline: RequestDeadline, most: int, after: tuple[Backend, ...], *, in_parts: bool) -> str:
-    """Return a sentence about the retries if the request fails: on how many other servers, `most` at most, and in which order."""
-    if not deadline.read:
-        return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
-    if not most:
-        return "It is a read, but no other server is tried if this one fails."
-    others = "one other server" if most == 1 else f"up to {most} other servers"
-    if in_parts:
-        return f"It is a read: a part that fails is tried on {others}, first on the one that lacks least of its steps."
-    order = f"next on {after[0].name}" if after else "first on another selected one, at random"
-    return f"It is a read: if it fails it is tried on {others}, {order}."
-
-
-def _deadline(deadline: RequestDeadline, ends_at: float) -> str:
-    own = "" if deadline.asked is None else f" (the query has a timeout of {duration(deadline.asked)})"
-    return f"The response must begin within {duration(ends_at)}{own}."

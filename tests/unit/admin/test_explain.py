@@ -172,6 +172,51 @@ class ExplainTests(SynchronousTestCase):
             self.assertEqual(tuple(backend.name for backend in world.upstreams.backends), told.backends)
 
 
+class UnreadableTests(SynchronousTestCase):
+    """A query whose data a server could not read lately: what is explained is what forwarding does."""
+
+    def explained(self, unfit: tuple[Backend, ...], selection: Selection = ONE, headers: Headers = ()) -> Explanation:
+        """Explain a query that some servers could not read, then forward it many times."""
+        world = World()
+        world.selections.current = selection
+        context, info = world.forwarder.context, RequestInfo(b"GET", b"/api/v1/query?query=up", headers, b"", "203.0.113.9")
+        for backend in unfit:
+            context.unreadable.record(backend, info)
+        context = evolve(context, affinity=AffinityChain((CookieAffinity(),)))
+        world.forwarder.context = context
+        unread, now = context.unreadable.backends(info), world.clock.seconds()
+        told = explain(info, selection, context.affinity, context.settings, now, world.selections.suspects, unplanned, unread)
+        for _ in range(30):
+            world.request(target=info.target, headers=headers)
+        self.assertEqual({backend.name for backend in world.upstreams.backends}, set(told.backends))
+        return told
+
+    def test_another_one_answers(self) -> None:
+        """The server that could not read the data is not named, and the reason is."""
+        told = self.explained((A,))
+        self.assertEqual((told.backends, told.next_backends[0], told.decided_by), (("b:9090",), "a:9090", "strategy"))
+        self.assertIn("a:9090 could not read the data of this query, and is tried last for it.", told.reasons)
+
+    def test_several_are_selected(self) -> None:
+        """Of several selected servers, chance decides among the others."""
+        self.assertEqual(self.explained((A,), TWO).backends, ("b:9090",))
+        three = Selection(1, Choice((A, B, C)), WELL)
+        told = self.explained((B,), three)
+        self.assertEqual((told.backends, told.decided_by), (("a:9090", "c:9090"), "chance"))
+        self.assertEqual(self.explained((A, B), TWO).backends, ("c:9090",))
+
+    def test_affinity(self) -> None:
+        """A client leaves the server of its affinity for such a query."""
+        told = self.explained((B,), TWO, COOKIE)
+        self.assertEqual((told.backends, told.decided_by, told.affinity), (("a:9090",), "strategy", ""))
+        self.assertEqual(self.explained((A,), TWO, COOKIE).affinity, "cookies")
+
+    def test_no_other_one(self) -> None:
+        """While no other server is usable, it is asked."""
+        down = (WELL[0], *(evolve(each, standing=Standing.DOWN) for each in WELL[1:]))
+        self.assertEqual(self.explained((A,), evolve(ONE, observations=down)).backends, ("a:9090",))
+
+
 HOLED = Coverage(
     {"node": Job(80, 30.0)},
     {A: Missing.of(Intervals.of([(10_000, 11_000)]), {}), B: Missing.of(Intervals.of([(20_000, 21_000)]), {})},
