@@ -20,6 +20,7 @@ from mpp.core.interfaces import ILocator, ISelections
 from mpp.core.metrics.registry import LOCAL, Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
+from mpp.core.scheduling.background_thread import BackgroundThread
 from mpp.core.settings import Settings
 from mpp.coverage.rules.composing import RuleComposer
 from mpp.discovery.merged import MergedLocator
@@ -83,6 +84,7 @@ class Backends:
         self._problems = Problems(self.event_log.record, "discovery")
         self._serves = role.client_side is None
         self._cache: RangeCache[Any, Any] | None = None
+        self._thread = BackgroundThread(reactor)
         self.forwarder = self._build_forwarder()
         self._rules = RuleComposer(self.forwarder.context.planner.forget, reactor)
         if self.rounds is not None:
@@ -135,7 +137,8 @@ class Backends:
                 self._instance,
                 credentials=self.credentials,
                 cache=self._cache_for(components.settings),
-            )
+            ),
+            self._thread,
         )
 
     def _cache_for(self, settings: Settings) -> RangeCache[Any, Any] | None:
@@ -215,6 +218,7 @@ class Backends:
         :return Deferred(None): fires when the last connection is closed.
         """
         self.forwarder.stop()
+        self._thread.stop()
         self._rules.stop()
         return self.pool.close()
 

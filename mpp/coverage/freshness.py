@@ -45,6 +45,8 @@ def freshness(configured: float, observations: Iterable[Observation]) -> Freshne
     found = Freshness(configured)
     for each in observations:
         state = each.facts
-        if state.settles_s > found.seconds and not each.is_self:
-            found = Freshness(state.settles_s, state.settles_job, each.backend.name)
+        # A server whose clock is behind writes the samples of a time later.
+        seconds = state.settles_s + max(0.0, -(state.skew or 0.0))
+        if seconds > found.seconds and not each.is_self:
+            found = Freshness(seconds, state.settles_job, each.backend.name)
     return found

@@ -271,7 +271,7 @@ def younger(oldest: Mapping[Backend, float | None], tolerance: float = 0.0) -> d
 
 def with_drift(missing: Missing, start: float, end: float, unconfigured: Collection[str] = ()) -> Missing:
     """
-    Replace the holes that are as old as the look back by drift, and those that the configurations explain.
+    Replace the holes that are as old as the look back by drift, and the ones that the configurations explain.
 
     :param start: the oldest time that was compared.
     :param end: the newest time that was compared.

@@ -24,7 +24,9 @@ HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
 _SEPARATOR = b","
 
 
-class _Series(Struct):
+class MatrixSeries(Struct):
+    """One series of a response; the lists of its points are not parsed."""
+
     metric: Raw
     values: Raw | UnsetType = UNSET
     histograms: Raw | UnsetType = UNSET
@@ -32,7 +34,7 @@ class _Series(Struct):
 
 class _Data(Struct, rename={"kind": "resultType"}, forbid_unknown_fields=True):
     kind: str
-    result: list[_Series]
+    result: list[MatrixSeries]
 
 
 class _Response(Struct, forbid_unknown_fields=True):
@@ -77,6 +79,13 @@ class Matrix:
     def metrics(self) -> Iterator[bytes]:
         """Yield the metric of each series."""
         return (bytes(each.metric) for each in self.series)
+
+    @classmethod
+    def of(cls, series: list[MatrixSeries], warnings: list[str], infos: list[str]) -> Matrix:
+        """Return the parsed response with these members."""
+        found = cls.__new__(cls)
+        found.series, found.warnings, found.infos = series, warnings, infos
+        return found
 
     def rows(self) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Yield the metric of each series, and the texts of its values and of its histograms, each without the brackets."""
@@ -147,14 +156,14 @@ def sort_key(metric: Raw | bytes) -> bytes:
     return b"".join(sorted(map(b"".join, zip(ended[::2], ended[1::2], strict=True))))
 
 
-def _grouped(parts: Sequence[Matrix]) -> Iterator[list[_Series]]:
+def _grouped(parts: Sequence[Matrix]) -> Iterator[list[MatrixSeries]]:
     """Yield the series of all parts that have the same labels, sorted by their labels."""
     names = [bytes(each.metric) for each in parts[0].series]
     if all([bytes(each.metric) for each in part.series] == names for part in parts[1:]):
         for same in zip(*(part.series for part in parts), strict=True):
             yield list(same)
         return
-    found: dict[bytes, list[_Series]] = {}
+    found: dict[bytes, list[MatrixSeries]] = {}
     for part in parts:
         for series in part.series:
             found.setdefault(sort_key(series.metric), []).append(series)
@@ -162,7 +171,7 @@ def _grouped(parts: Sequence[Matrix]) -> Iterator[list[_Series]]:
         yield found[key]
 
 
-def _series(group: Sequence[_Series]) -> bytes:
+def _series(group: Sequence[MatrixSeries]) -> bytes:
     """Return one series with the values of all parts."""
     if len(group) == 1:
         values, histograms = _raw(group[0].values), _raw(group[0].histograms)

@@ -110,7 +110,7 @@ class Attempt:
             head,
             body,
             fresh=fresh,
-            buffer=context.settings.response_buffer,
+            buffer=deadline.buffer,
             may_buffer=policy.may_buffer,
             progress=self,
             query_slots=selection.query_slots.get(self.backend.id, 0) if deadline.query else 0,

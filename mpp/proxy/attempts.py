@@ -56,6 +56,7 @@ class Attempts:
     :ivar by_affinity: the name of the affinity that chose the backend of the first attempt, or empty.
     :ivar plan: which server should answer the request by what the servers lack; None if that does not matter.
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
+    :ivar wanted: the backend that gets the first attempt instead of the client's own one, if it is in service.
     """
 
     _context: ForwardContext
@@ -68,6 +69,7 @@ class Attempts:
     plan: RequestPlan | None = None
     reasons: tuple[str, ...] = ()
     _waiting: Deferred[Selection] | None = None
+    wanted: Backend | None = None
 
     def start(self) -> None:
         """
@@ -111,7 +113,7 @@ class Attempts:
         selection.addCallback(then).addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
-        backend, self.by_affinity, self.plan = placing.first_choice(self._context, self._deadline, selection)
+        backend, self.by_affinity, self.plan = placing.first_choice(self._context, self._deadline, selection, self.wanted)
         if self.plan is not None and self.plan.is_spliced:
             self._callbacks.splice(self.plan)
         else:

@@ -26,11 +26,20 @@ server should answer the request by what the servers lack, None if that does not
 """
 
 
-def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: Selection) -> FirstChoice:
-    """Return the server for the first attempt."""
+def first_choice(
+    context: ForwardContext, deadline: RequestDeadline, selection: Selection, wanted: Backend | None = None
+) -> FirstChoice:
+    """
+    Return the server for the first attempt.
+
+    :param wanted: the server that is chosen instead of the client's own one if it is in service; None for no such wish.
+    """
     if selection.past is not None:
         selection = placement.for_time(selection, deadline.info)
-    if deadline.sticky:
+    preferred: Backend | None
+    if wanted is not None and selection.is_in_service(wanted) and not selection.lacks(wanted):
+        preferred, by_affinity = wanted, ""
+    elif deadline.sticky:
         preferred, by_affinity = placement.sticky_choice(deadline, selection, context.sticky_address)
     else:
         preferred, by_affinity = context.affinity.preferred(deadline.info, selection, deadline.began)

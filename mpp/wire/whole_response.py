@@ -116,6 +116,26 @@ class WholeResponse:
             released()
 
 
+class GeneratedResponse(WholeResponse):
+    """
+    A response whose pieces are made while the client reads it, because all of them together would take much memory.
+
+    :param pieces: makes the body.
+    :param length: its bytes.
+    """
+
+    def __init__(self, reason: bytes, fields: Headers, pieces: Iterator[bytes], length: int) -> None:
+        super().__init__(200, reason, fields, (), length)
+        self.complete = False
+        self._generated = pieces
+
+    def relay(self, consumer: IBodyConsumer) -> None:
+        """See `IResponse`."""
+        self._consumer = consumer
+        self._pieces = self._generated
+        self._send()
+
+
 def copies(response: IResponse, count: int) -> list[WholeResponse]:
     """
     Return responses that share the memory of a complete one, which is released with the last of them.

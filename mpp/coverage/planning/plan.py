@@ -112,6 +112,26 @@ def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backen
     return all(each.good & 1 for each in compared(segments, lines, _tolerances(lacks, pair)[0], steps))
 
 
+def good_steps(
+    lacks: QueryLacks, steps: Steps, backend: Backend, others: Sequence[Backend], shared: Intervals
+) -> list[tuple[int, int]]:
+    """
+    Return the sequences of steps at which a server lacks nothing that is needed, or nothing that another one has.
+
+    :param others: all other servers.
+    :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
+    """
+    ordered = (backend, *(each for each in others if each != backend))
+    good = at_steps(_levels(lacks, ordered)[-1], steps)
+    bad = lacks.of(backend).needed.above(0) - shared
+    found = []
+    for segment in good:
+        if segment.good & 1:
+            times = Intervals.of([(steps.time(segment.first), steps.time(segment.last) + 1)]) - bad
+            found += [(steps.after(int(start) - 1), steps.after(int(end) - 1) - 1) for start, end in times]
+    return [(first, last) for first, last in found if first <= last]
+
+
 def _levels(lacks: QueryLacks, candidates: tuple[Backend, ...]) -> Levels:
     """Return the candidates that are good enough at each time, in milliseconds; kept, because the result suits any range."""
     found = lacks.levels.get(candidates)

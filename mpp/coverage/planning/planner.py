@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from attrs import evolve, frozen
 
 from mpp.core.coverage import WHOLE_POOL, Coverage
+from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.planning import plan as planning
@@ -121,17 +122,24 @@ class Planner:
     The memory of queries, and of the data that each server lacks for them.
 
     :param memory: the reads of the queries that were seen before.
+    :ivar rules_version: how often the rules of the servers have changed.
     """
 
     def __init__(self, memory: QueryMemory) -> None:
         self._memory = memory
         self._coverage: Coverage = WHOLE_POOL
         self._kept: OrderedDict[tuple[bytes, float], QueryLacks] = OrderedDict()
+        self.rules_version = 0
 
     def forget(self, rules: Rules) -> None:
         """Forget all queries, since the servers have other rules; see `QueryMemory.forget`."""
         self._memory.forget(rules)
         self._kept.clear()
+        self.rules_version += 1
+
+    def reads(self, request: DataRequest) -> QueryReads:
+        """Return the samples that a query reads; for a request of a query only."""
+        return self._memory.read(request.queries[0]).within(request.start / 1000, request.end / 1000)
 
     def plan(
         self, request: DataRequest, coverage: Coverage, candidates: Sequence[Backend], own: Backend, *, splice: bool
@@ -144,24 +152,41 @@ class Planner:
         :param own: the one of them that would answer it otherwise.
         :param splice: whether different servers may answer different steps.
         """
-        lookback = DEFAULT_LOOKBACK_S if request.lookback is None else request.lookback
         evaluated = request.kind in (DataKind.INSTANT, DataKind.RANGE)
-        if evaluated:
-            reads = self._memory.read(request.queries[0]).within(request.start / 1000, request.end / 1000)
-        else:
-            reads = self._fixed(request)
+        reads = self.reads(request) if evaluated else self._fixed(request)
+        lacks = self._lacks(request, reads, coverage, keep=evaluated)
+        steps = Steps.until(request.start, request.end, request.step) if evaluated else Steps(0)
+        if lacks is None or not lacks.affected.overlaps(steps.start, steps.time(steps.count - 1) + 1):
+            return None
+        splice = splice and request.kind is DataKind.RANGE and not (reads.whole or request.whole)
+        return RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)
+
+    def good_steps(
+        self, request: DataRequest, coverage: Coverage, backend: Backend, others: Sequence[Backend], shared: Intervals
+    ) -> list[tuple[int, int]]:
+        """
+        Return the steps of a range query, by number, at which a server lacks nothing, or nothing that another one has.
+
+        :param others: all other servers.
+        :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
+        """
+        steps = Steps.until(request.start, request.end, request.step)
+        lacks = self._lacks(request, self.reads(request), coverage, keep=True)
+        if lacks is None:
+            return [(0, steps.count - 1)]
+        return planning.good_steps(lacks, steps, backend, others, shared)
+
+    def _lacks(self, request: DataRequest, reads: QueryReads, coverage: Coverage, *, keep: bool) -> QueryLacks | None:
+        """Return the data that the servers lack of a request; None if that is soon seen to be nothing."""
+        lookback = DEFAULT_LOOKBACK_S if request.lookback is None else request.lookback
         if not coverage.has_drift:
             span = reads.reach(request.start / 1000, request.end / 1000, max(lookback, coverage.longest_window))
             if span is None or not coverage.times.overlaps(*span):
                 return None
         # The time that a query reads by "@ start()" depends on the request, so the lacks cannot be kept.
-        keep = evaluated and not any(each.fixed for each in reads.selectors)
-        lacks = self._kept_lacks(request, reads, coverage, lookback) if keep else lacks_of(reads.selectors, coverage, lookback)
-        steps = Steps.until(request.start, request.end, request.step) if evaluated else Steps(0)
-        if not lacks.affected.overlaps(steps.start, steps.time(steps.count - 1) + 1):
-            return None
-        splice = splice and request.kind is DataKind.RANGE and not (reads.whole or request.whole)
-        return RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)
+        if keep and not any(each.fixed for each in reads.selectors):
+            return self._kept_lacks(request, reads, coverage, lookback)
+        return lacks_of(reads.selectors, coverage, lookback)
 
     def _fixed(self, request: DataRequest) -> QueryReads:
         """Return the reads of a request that evaluates no query: all series that its selectors name, in its range of time."""

@@ -27,9 +27,10 @@ class RequestDeadline:
     :ivar asked: the timeout parameter of the query in seconds, or None.
     :ivar began: when the request was complete.
     :ivar ends_at: the deadline, by which the response must begin.
+    :ivar buffer: how many bytes of the response are buffered.
     """
 
-    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "ends_at", "info", "query", "read", "sticky")
+    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "buffer", "ends_at", "info", "query", "read", "sticky")
 
     def __init__(self, info: RequestInfo, began: float, settings: Settings) -> None:
         self.info = info
@@ -43,6 +44,7 @@ class RequestDeadline:
         self._changed: tuple[bytes, ...] = ()
         asked = self.asked = None if self._found is None else self._found.seconds
         longest = settings.request_timeout
+        self.buffer = settings.response_buffer
         self.ends_at = began + (longest if asked is None else min(asked + GRACE_S, longest))
 
     def query_slots(self, selection: Selection, backend: Backend) -> int:

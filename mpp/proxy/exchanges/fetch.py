@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from twisted.python.failure import Failure
 
@@ -29,6 +29,9 @@ from mpp.proxy.decisions import identical, local_replies
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.wire.whole_response import copies
 
+StepsAnswered: TypeAlias = tuple[Backend, int, int]
+"""A server, and the first and the last step that it has answered, in milliseconds since the epoch."""
+
 
 class Answer(NamedTuple):
     """
@@ -40,6 +43,7 @@ class Answer(NamedTuple):
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
     :ivar affinity: the name of the affinity that chose the server, or empty.
     :ivar also: the further servers whose responses are a part of it.
+    :ivar parts: which server has answered which steps, if several have.
     :ivar keeps: the client keeps the server that it has, because this one answers for a reason that has nothing to do with it.
     :ivar broke_off: reports that the response broke off on its way to the client, and returns the ``reasons`` with that one; None
         if the response is complete.
@@ -54,6 +58,7 @@ class Answer(NamedTuple):
     reasons: tuple[str, ...] = ()
     affinity: str = ""
     also: tuple[Backend, ...] = ()
+    parts: tuple[StepsAnswered, ...] = ()
     keeps: bool = False
     broke_off: Callable[[UpstreamError], tuple[str, ...]] | None = None
     cache: str = ""

@@ -7,20 +7,28 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from mpp.core.model import RequestInfo
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions import identical
+from mpp.proxy.decisions import caching, identical
 from mpp.proxy.decisions.identical import RequestKey
+from mpp.proxy.exchanges.cached_fetch import CachedFetch
+from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.fetch import Fetch, Waiter
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 
 
 class Flights:
-    """The fetches under way that further requests can join, by what identical requests have in common."""
+    """
+    The fetches under way that further requests can join.
 
-    def __init__(self) -> None:
+    :param queries: the use of the range cache.
+    """
+
+    def __init__(self, queries: CachedQueries) -> None:
+        self._queries = queries
         self._under_way: dict[RequestKey, Fetch] = {}
 
     def __repr__(self) -> str:
@@ -33,13 +41,32 @@ class Flights:
         :param alone: share the response with no other request.
         :return: the fetch, and whether it is a new one, which the caller must start.
         """
-        key = None if alone or context.settings.no_single_flight else identical.key_of(info, context.counted)
-        fetch = None if key is None else self._under_way.get(key)
-        new = fetch is None
-        if fetch is None:
-            landed = None if key is None else partial(self._under_way.pop, key)
-            fetch = ServerFetch(context, info, waiter.began, landed)
-            if key is not None:
-                self._under_way[key] = fetch
+        never = context.settings.no_single_flight
+        key = None if never and context.cache is None else identical.key_of(info, context.counted)
+        shared = None if alone or never else key
+        fetch = None if shared is None else self._under_way.get(shared)
+        if fetch is not None:
+            fetch.waiters.append(waiter)
+            return fetch, False
+        landed = None if shared is None else partial(self._under_way.pop, shared)
+        fetch = self._new(context, info, waiter.began, key, landed)
+        if shared is not None:
+            self._under_way[shared] = fetch
         fetch.waiters.append(waiter)
-        return fetch, new
+        return fetch, True
+
+    def _new(
+        self,
+        context: ForwardContext,
+        info: RequestInfo,
+        began: float,
+        key: RequestKey | None,
+        landed: Callable[[], object] | None,
+    ) -> Fetch:
+        """Return a new fetch, which uses the cache if there is one and it may answer the request."""
+        if context.cache is None or key is None:
+            return ServerFetch(context, info, began, landed)
+        found = caching.cacheable(info, key, context.wall(), context.planner.reads)
+        if isinstance(found, str):
+            return ServerFetch(context, info, began, landed, note=f"bypass; {found}")
+        return CachedFetch(context, info, began, landed, found, self._queries, gzip=key.gzip)

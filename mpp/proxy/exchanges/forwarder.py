@@ -12,6 +12,7 @@ from mpp.core.model import Backend
 from mpp.core.settings import Settings
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain
+from mpp.proxy.exchanges.cached_queries import CachedQueries, InThread, at_once
 from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.exchanges.flights import Flights
 from mpp.proxy.ticker import TICKS
@@ -22,11 +23,12 @@ class Forwarder:
     The forwarder of all client requests.
 
     :ivar context: what new requests are forwarded with.
+    :param in_thread: calls the functions that take long in another thread.
     """
 
-    def __init__(self, context: ForwardContext) -> None:
+    def __init__(self, context: ForwardContext, in_thread: InThread = at_once) -> None:
         self.context = context
-        self._flights = Flights()
+        self._flights = Flights(CachedQueries(in_thread))
 
     def forward(self, downstream: IDownstream) -> Exchange:
         """Start to forward a request; the caller notifies the returned Exchange when the client disconnects."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.python.failure import Failure
@@ -16,22 +16,39 @@ from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.proxy.exchanges.fetch import Answer, Fetch
+from mpp.proxy.exchanges.fetch import Answer, Fetch, StepsAnswered
 from mpp.proxy.exchanges.splicing import SplicedAttempts
 
 
 class ServerFetch(Fetch):
-    """The fetch of a response from the servers."""
+    """
+    The fetch of a response from the servers.
 
-    __slots__ = ("_attempts",)
+    :param note: why the cache is not used, in the words of ``MPP.Cache``; empty if there is no cache.
+    :param wanted: the server that gets the first attempt if it is in service; None for the client's own one.
+    :param buffer: how many bytes of the response are buffered; None for ``--response-buffer``.
+    """
+
+    __slots__ = ("_attempts", "_note")
 
     def __init__(
-        self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[], object] | None = None
+        self,
+        context: ForwardContext,
+        info: RequestInfo,
+        began: float,
+        landed: Callable[[], object] | None = None,
+        *,
+        note: str = "",
+        wanted: Backend | None = None,
+        buffer: int | None = None,
     ) -> None:
         super().__init__(context, info, began, landed)
         deadline = RequestDeadline(info, began, context.settings)
+        if buffer is not None:
+            deadline.buffer = buffer
         self.ends_at = deadline.ends_at
-        self._attempts: Attempts | SplicedAttempts = Attempts(context, deadline, self)
+        self._note = note
+        self._attempts: Attempts | SplicedAttempts = Attempts(context, deadline, self, wanted=wanted)
 
     def start(self) -> None:
         """Start the attempts on servers."""
@@ -79,21 +96,24 @@ class ServerFetch(Fetch):
         attempts.start_planned(plan)
 
     def deliver(
-        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, also: tuple[Backend, ...] = ()
+        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, parts: Sequence[StepsAnswered] = ()
     ) -> None:
         """
         Deliver a response to all waiters.
 
         :param attempts: the number of attempts that were made.
         :param affinity: the name of the affinity that chose the backend, or empty.
-        :param also: the further backends whose responses are a part of it.
+        :param parts: see `mpp.proxy.exchanges.fetch.Answer`.
         """
         made = self._attempts
         plan, backend = made.plan, attempt.backend
         # A client keeps the server that it has if this one answers only because that one lacks data.
         keeps = plan is not None and backend != plan.own
         broke_off = None if response.complete else partial(_broke_off, made, attempt)
-        answer = Answer(response, backend, attempt, attempts, made.reasons, affinity, also, keeps, broke_off)
+        also = tuple(each for each in dict.fromkeys(part[0] for part in parts) if each != backend)
+        answer = Answer(
+            response, backend, attempt, attempts, made.reasons, affinity, also, tuple(parts), keeps, broke_off, self._note
+        )
         if response.complete:
             self._forget()
         del self._attempts

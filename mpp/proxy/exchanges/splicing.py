@@ -14,7 +14,7 @@ one server is asked for the whole range. A response of one part that only gets a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -48,7 +48,14 @@ class SplicedRequest(Protocol):
         """Whether the request has ended."""
 
     def deliver(
-        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /, *, also: tuple[Backend, ...] = ()
+        self,
+        response: IResponse,
+        attempt: Attempt,
+        attempts: int,
+        affinity: str,
+        /,
+        *,
+        parts: Sequence[tuple[Backend, int, int]] = (),
     ) -> None:
         """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
@@ -245,16 +252,18 @@ class SplicedAttempts:
             response.release()
         if len(servers) > 1:
             self._context.metrics.joined()
-        self._deliver(whole, attempt, tuple(each for each in dict.fromkeys(servers) if each != attempt.backend))
+        steps = self.plan.steps
+        parts = zip(servers, self.plan.plan.parts, strict=True)
+        self._deliver(whole, attempt, [(server, steps.time(part.first), steps.time(part.last)) for server, part in parts])
 
     async def _parsed(self, body: bytes, *, breaks: bool) -> Matrix:
         if breaks:
             await deferLater(self._context.clock, 0)
         return Matrix(body)
 
-    def _deliver(self, response: IResponse, attempt: Attempt, also: tuple[Backend, ...] = ()) -> None:
+    def _deliver(self, response: IResponse, attempt: Attempt, parts: Sequence[tuple[Backend, int, int]] = ()) -> None:
         self.ended = True
-        self._request.deliver(response, attempt, self.started, "", also=also)
+        self._request.deliver(response, attempt, self.started, "", parts=parts)
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

@@ -1,0 +1,88 @@
+"""The cached steps of one query, and the newest steps, which are too new to be cached for longer than ``--cache-tail``."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from attrs import frozen
+from msgspec import UNSET, Raw, UnsetType
+
+from mpp.cache.assembly import Fresh
+from mpp.cache.entry import Entry
+from mpp.cache.grid import Grid
+from mpp.cache.texts.cutting import HISTOGRAMS, VALUES, cut
+from mpp.promql.matrix import Matrix, MatrixSeries
+
+_SERIES = 400
+"""Bytes of a series in a parsed response besides its texts: measured, rounded up."""
+
+
+@frozen
+class Tail:
+    """
+    The newest steps of a response.
+
+    :ivar fresh: these steps.
+    :ivar sent_at: when the request for them was sent, by the monotonic clock.
+    :ivar sources: the servers that have answered them, see `mpp.cache.page.Extent`.
+    :ivar size: bytes of memory.
+    """
+
+    fresh: Fresh
+    sent_at: float
+    sources: tuple[Hashable, ...]
+    size: int
+
+    @classmethod
+    def of(cls, fresh: Fresh, first: int, grid: Grid, sent_at: float, sources: tuple[Hashable, ...]) -> Tail:
+        """
+        Return the steps of a response from one step on, with texts of their own, so that the rest of the response can be freed.
+
+        :raise NotJoinable: a time is not written as Prometheus writes it.
+        """
+        times = grid.time(first), grid.time(fresh.last)
+        series = []
+        size = 0
+        for metric, values, histograms in fresh.matrix.rows():
+            texts = cut(values, VALUES, *times), cut(histograms, HISTOGRAMS, *times)
+            if any(texts):
+                series.append(MatrixSeries(Raw(metric), *map(_listed, texts)))
+                size += _SERIES + len(metric) + sum(map(len, texts))
+        return cls(Fresh(first, fresh.last, Matrix.of(series, fresh.matrix.warnings, fresh.matrix.infos)), sent_at, sources, size)
+
+
+class CachedQuery:
+    """
+    The cached steps of one query.
+
+    :ivar entry: the steps that are kept in pages.
+    :ivar tail: the newest steps; None if there are none.
+    :ivar checked_with: the knowledge of the servers' gaps by which the pages were checked last.
+    :ivar step_seconds: how long a server takes for one step, on average; 0 if that is not known.
+    """
+
+    __slots__ = ("checked_with", "entry", "step_seconds", "tail")
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.tail: Tail | None = None
+        self.checked_with: tuple[object, ...] = ()
+        self.step_seconds = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return self.entry.size + (0 if self.tail is None else self.tail.size)
+
+    def tail_for(self, last: int, sent_since: float) -> Fresh | None:
+        """
+        Return the newest steps for a request that ends with a step; None if there are none.
+
+        :param sent_since: the time since which they must have been asked for, by the monotonic clock.
+        """
+        tail = self.tail
+        return tail.fresh if tail is not None and tail.fresh.last == last and tail.sent_at >= sent_since else None
+
+
+def _listed(text: bytes) -> Raw | UnsetType:
+    return Raw(b"[%b]" % text) if text else UNSET

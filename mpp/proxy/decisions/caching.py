@@ -1,0 +1,215 @@
+"""
+Decides which requests the range cache answers, which steps it may keep, and which steps the servers are asked for. Pure.
+
+# Note [Settled]
+
+A step may be kept when nothing that it reads can still change: the samples are older than ``--cache-freshness``, or than the
+longest time after which a server's scrapes and rules still write samples of the past, if that is longer. The time that is read
+counts, and not the time of the step: with ``offset -5m`` a step reads the future, with ``offset 1h`` the newest is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from attrs import evolve, frozen
+
+from mpp.cache.grid import Grid
+from mpp.cache.view import Range
+from mpp.core.http import headers
+from mpp.core.http.headers import HOP_BY_HOP
+from mpp.core.model import Backend, Headers, RequestInfo
+from mpp.core.prometheus import data_requests
+from mpp.core.prometheus.data_requests import DataKind, DataRequest
+from mpp.promql.reads import QueryReads
+from mpp.proxy.decisions.identical import RequestKey
+
+MOST_RANGES = 4
+"""How many ranges of steps the servers are asked for at most: each costs a query."""
+
+_NOT_OF_THE_QUESTION = (b"query=", b"start=", b"end=", b"step=", b"timeout=")
+_OF_THE_ENCODING = frozenset((b"content-length", b"content-encoding", b"etag"))
+# The fields that belong to one response only, or that mpp writes itself.
+_OF_ONE_RESPONSE = (HOP_BY_HOP | _OF_THE_ENCODING) | {
+    *(b"date", b"age", b"last-modified", b"set-cookie", b"server-timing", b"mpp.servedby", b"mpp.attempts", b"mpp.cache")
+}
+_MOST_NAMES = 5
+# Bytes of a key besides its texts: measured, rounded up.
+_KEY_SIZE = 600
+
+
+class Question(NamedTuple):
+    """
+    The question of a range query, without the range and the client.
+
+    :ivar query: decoded, because clients encode differently.
+    :ivar grid: the times of the steps.
+    :ivar parameters: all further ones but the timeout, as they were sent, sorted by name.
+    """
+
+    path: bytes
+    query: bytes
+    grid: Grid
+    parameters: tuple[bytes, ...]
+
+
+class QueryKey(NamedTuple):
+    """
+    The key of what is kept.
+
+    :ivar fields: the header fields that count.
+    :ivar user: the user that mpp has verified, or empty.
+    """
+
+    question: Question
+    fields: Headers
+    user: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that the key takes."""
+        texts = (self.question.path, self.question.query, self.user, *self.question.parameters)
+        return _KEY_SIZE + sum(map(len, texts)) + sum(len(name) + len(value) + 150 for name, value in self.fields)
+
+
+class PageSource(NamedTuple):
+    """
+    The server that has answered some steps, and in which state.
+
+    :ivar answers_id: see `mpp.core.facts.ServerState.answers_id`.
+    """
+
+    backend: Backend
+    answers_id: str
+
+
+@frozen
+class CacheableRequest:
+    """
+    A range query that the cache may answer.
+
+    :ivar first: the number of the first step.
+    :ivar last: the number of the last step (inclusive).
+    :ivar data: the request, parsed.
+    :ivar may_read: the client accepts kept steps.
+    """
+
+    key: QueryKey
+    first: int
+    last: int
+    data: DataRequest
+    may_read: bool = True
+
+    @property
+    def grid(self) -> Grid:
+        """The times of the steps, by their numbers."""
+        return self.key.question.grid
+
+    def last_settled(self, reads: QueryReads, settled: float) -> int:
+        """
+        Return the last step that may be kept; the one before the first step if none may.
+
+        :param reads: see `mpp.coverage.planning.planner.Planner.reads`.
+        :param settled: the time until which samples are settled, in seconds since the epoch, see Note [Settled].
+        """
+        until = reads.final_until(settled)
+        if until >= self.data.end / 1000:
+            return self.last
+        return self.first - 1 if until < self.data.start / 1000 else self.grid.last_until(int(until * 1000))
+
+    def within(self, first: int, last: int) -> DataRequest:
+        """Return the parsed request for other steps."""
+        return evolve(self.data, start=self.grid.time(first), end=self.grid.time(last))
+
+
+def cacheable(
+    info: RequestInfo, key: RequestKey, now: float, reads_of: Callable[[DataRequest], QueryReads]
+) -> CacheableRequest | str:
+    """
+    Return a request as the cache sees it, or why the cache does not answer it.
+
+    :param key: see `mpp.proxy.decisions.identical.key_of`.
+    :param now: seconds since the epoch.
+    :param reads_of: returns the samples that a query reads.
+    """
+    kind = data_requests.kind_of(key.path)
+    if kind is not DataKind.RANGE:
+        return "no query" if kind is None else kind.value
+    control = _directives(info.headers)
+    if b"no-store" in control:
+        return "no-store"
+    data = data_requests.find(kind, info, now)
+    if data is None:
+        return "the server will reject it"
+    reads = reads_of(data)
+    why = reads.refused or reads.whole or data.whole
+    if why:
+        return why
+    query = unquote_to_bytes(data.queries[0].replace(b"+", b" "))
+    others = tuple(each for each in key.parameters if not each.startswith(_NOT_OF_THE_QUESTION))
+    grid = Grid.through(data.start, data.step)
+    question = Question(key.path, query, grid, others)
+    first, last = grid.last_until(data.start), grid.last_until(data.end)
+    return CacheableRequest(QueryKey(question, key.fields, key.user), first, last, data, b"no-cache" not in control)
+
+
+def _directives(fields: Headers) -> set[bytes]:
+    """Return the directives of a client about caches, in lower case (RFC 9111 section 5.2.1, and 5.4 for ``Pragma``)."""
+    found = {
+        each.strip().lower() for value in headers.values(fields, b"cache-control") for each in value[:1000].split(b",") if each
+    }
+    if b"max-age=0" in found or any(b"no-cache" in value.lower() for value in headers.values(fields, b"pragma")):
+        found.add(b"no-cache")
+    return found
+
+
+def asked_for(missing: Sequence[Range]) -> tuple[Range, ...]:
+    """Return the ranges of steps that the servers are asked for: the missing ones, the nearest ones joined if too many."""
+    ranges = list(missing)
+    while len(ranges) > MOST_RANGES:
+        gaps = [after[0] - before[1] for before, after in pairwise(ranges)]
+        at = gaps.index(min(gaps))
+        ranges[at : at + 2] = [(ranges[at][0], ranges[at + 1][1])]
+    return tuple(ranges)
+
+
+def why_new(key: QueryKey, alike: QueryKey | None) -> str:
+    """
+    Return why a query is not cached, in the words of ``MPP.Cache``.
+
+    :param alike: the key of a cached query that differs in the client only; None if there is none.
+    """
+    if alike is None:
+        return "new query"
+    names = sorted({name for name, _ in set(key.fields) ^ set(alike.fields)})
+    differ = ", ".join(name.decode("latin-1") for name in names[:_MOST_NAMES])
+    return f"cached with other values of {differ}" if differ else "cached for another user"
+
+
+def is_kept_with(warnings: Sequence[str]) -> bool:
+    """
+    Return whether the steps of a response with these warnings may be kept.
+
+    Prometheus' warnings about the query itself are given again. mpp's own warning is about gaps, which are considered anyway. Any
+    other warning may say that the response is incomplete.
+    """
+    return all(text.startswith(("PromQL warning: ", "mpp: ")) for text in warnings)
+
+
+def fields_of_query(fields: Headers) -> Headers:
+    """Return the header fields of a response that also belong to later responses to the same query."""
+    return tuple(each for each in fields if each[0].lower() not in _OF_ONE_RESPONSE)
+
+
+def fields_of_new(fields: Headers) -> Headers:
+    """Return the header fields of a response, without the ones that describe the encoding of its body."""
+    return tuple(each for each in fields if each[0].lower() not in _OF_THE_ENCODING)
+
+
+def without(steps: Range, others: Range) -> tuple[Range, ...]:
+    """Return a range of steps without the steps of another one."""
+    found = (steps[0], min(steps[1], others[0] - 1)), (max(steps[0], others[1] + 1), steps[1])
+    return tuple((first, last) for first, last in found if first <= last)

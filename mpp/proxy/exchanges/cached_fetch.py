@@ -1,0 +1,299 @@
+"""
+The fetch of a range query of which the cache may have steps: asks servers for the other steps only, and joins all of them.
+
+Each part of the missing steps is a `mpp.proxy.exchanges.server_fetch.ServerFetch` of its own, so retries, hedges and gaps are
+handled there. If a part is answered with an error, or not as Prometheus does, one server is asked for the whole range instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+
+from mpp.cache.assembly import Assembly, Fresh
+from mpp.cache.cached_query import CachedQuery
+from mpp.cache.view import View
+from mpp.core.model import RequestInfo
+from mpp.core.prometheus import data_requests
+from mpp.core.prometheus import query_timeout as timeouts
+from mpp.promql.matrix import NotJoinable
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import caching, identical
+from mpp.proxy.decisions.caching import CacheableRequest
+from mpp.proxy.decisions.local_replies import LocalReply
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.exchanges import cached_response
+from mpp.proxy.exchanges.cached_part import MissingPart
+from mpp.proxy.exchanges.cached_queries import CachedQueries, NewSteps, parse
+from mpp.proxy.exchanges.fetch import Answer, Fetch
+from mpp.proxy.exchanges.server_fetch import ServerFetch
+
+# Bytes of a response that is handed over as a whole; the pieces of a larger one are made while the client reads it.
+_WHOLE = 1024 * 1024
+_MOST_SERVERS = 4
+
+
+class CachedFetch(Fetch):
+    """
+    The fetch of a range query of which the cache may have steps.
+
+    :param request: the request as the cache sees it.
+    :param gzip: the client accepts gzip.
+    """
+
+    __slots__ = (
+        "_cached",
+        "_gzip",
+        "_joining",
+        "_note",
+        "_parts",
+        "_queries",
+        "_refused",
+        "_request",
+        "_started",
+        "_tail",
+        "_view",
+    )
+
+    def __init__(
+        self,
+        context: ForwardContext,
+        info: RequestInfo,
+        began: float,
+        landed: Callable[[], object] | None,
+        request: CacheableRequest,
+        queries: CachedQueries,
+        *,
+        gzip: bool,
+    ) -> None:
+        super().__init__(context, info, began, landed)
+        self.ends_at = RequestDeadline(info, began, context.settings).ends_at
+        self._request = request
+        self._queries = queries
+        self._gzip = gzip
+        self._cached: CachedQuery | None = None
+        self._view: View | None = None
+        self._tail: Fresh | None = None
+        self._parts: list[MissingPart] = []
+        self._joining: Deferred[None] | None = None
+        self._note = ""
+        self._refused = False
+        self._started = 0
+
+    def start(self) -> None:
+        """Look up the cached steps, and ask servers for the others."""
+        request, context = self._request, self._context
+        self._cached = self._queries.find(context, request)
+        missing: tuple[tuple[int, int], ...] = ((request.first, request.last),)
+        if self._cached is not None and request.may_read:
+            self._view = view = self._cached.entry.view(request.first, request.last)
+            missing = view.missing
+            tail = context.settings.cache_tail
+            self._tail = self._cached.tail_for(request.last, context.clock.seconds() - tail) if tail else None
+            if self._tail is not None:
+                covered = max(self._tail.first, request.first), request.last
+                missing = tuple(each for steps in missing for each in caching.without(steps, covered))
+        if not missing:
+            self._note = "hit"
+            self._join()
+        else:
+            self._ask(caching.asked_for(missing))
+
+    def _ask(self, ranges: tuple[tuple[int, int], ...]) -> None:
+        """Ask servers for ranges of steps."""
+        request = self._request
+        count = sum(last - first + 1 for first, last in ranges)
+        if count < request.last - request.first + 1:
+            self._note = f"partial; {count} of {request.last - request.first + 1} steps from servers"
+        else:
+            self._view = self._tail = None
+            self._note = self._missed()
+            if self._refused:
+                self._ask_for_all(self._note)
+                return
+        self._parts = [MissingPart(self, first, last) for first, last in ranges]
+        for part in tuple(self._parts):
+            # An error of one part may have ended the others.
+            if part in self._parts:
+                self.ask(part, alone=False)
+
+    def _missed(self) -> str:
+        """Return why none of the steps is cached."""
+        request, cache = self._request, self._context.cache
+        assert cache is not None
+        if not request.may_read:
+            return "miss; no-cache"
+        if self._cached is not None:
+            return "miss; other steps"
+        why = cache.refusal(request.key, request.grid.step_ms, request.grid.phase_ms)
+        self._refused = bool(why)
+        return f"miss; {why or caching.why_new(request.key, cache.alike(request.key))}"
+
+    def ask(self, part: MissingPart, *, alone: bool) -> None:
+        """Ask a server for the steps of a part; see `MissingPart.again`."""
+        if part.whole:
+            part.fetch = whole = ServerFetch(self._context, self.info, self.began)
+            whole.waiters.append(part)
+            whole.start()
+            return
+        request, info, grid = self._request, self.info, self._request.grid
+        headers = tuple(field for field in info.headers if field[0].lower() != b"accept-encoding")
+        method = b"GET" if info.method == b"HEAD" else info.method
+        plain = info._replace(method=method, headers=headers)
+        if (part.first, part.last) != (request.first, request.last):
+            plain = data_requests.with_range(plain, grid.time(part.first), grid.time(part.last))
+        timeout = timeouts.find(info)
+        wanted = None if self._view is None else cached_response.newest_server(self._view)
+        key = (request.key, part.first, part.last, None if timeout is None else timeout.seconds)
+        fetch, new = self._queries.ask(self._context, key, plain, part, wanted, alone=alone)
+        part.fetch = fetch
+        if new:
+            fetch.start()
+
+    def _ask_for_all(self, note: str) -> None:
+        """Ask one server for the whole range, as if there were no cache."""
+        self._release()
+        self._note = note
+        part = MissingPart(self, self._request.first, self._request.last, whole=True)
+        self._parts = [part]
+        self.ask(part, alone=True)
+
+    # The end of the parts
+
+    def part_answered(self, part: MissingPart, answer: Answer) -> None:
+        """Join the parts when all have a response."""
+        self._started += answer.started
+        response = answer.response
+        if part.whole or response.status != 200 or not response.complete:
+            self._unusable(part, answer)
+        elif all(each.answer is not None for each in self._parts):
+            self._join()
+
+    def _unusable(self, part: MissingPart, answer: Answer) -> None:
+        """Deliver a response that is no part of another one, or ask one server for the whole range."""
+        if part.whole or self._view is None:
+            part.answer = None
+            self._release()
+            self._answered(answer._replace(cache=self._note))
+        else:
+            self._ask_for_all(f"bypass; a part of the steps was answered with status {answer.response.status}")
+
+    def part_unanswered(self, part: MissingPart, why: LocalReply) -> None:
+        """End the request, because no server answers a part of it."""
+        if part.fetch is not None:
+            self._started += part.fetch.started
+        part.fetch = None
+        self._unanswered(why)
+        self._release()
+
+    def part_failed(self, failure: Failure) -> None:
+        """End the request on a bug."""
+        if not self.ended:
+            self._failed(failure)
+            self.cancel()
+
+    # Joining
+
+    def _join(self) -> None:
+        """Make the response of the cached steps and the parts; a large one in several turns of the reactor."""
+        self._joining = Deferred.fromCoroutine(self._joined())
+        self._joining.addErrback(self._broken)
+
+    async def _joined(self) -> None:
+        try:
+            if self._view is None:
+                await self._deliver_new()
+            else:
+                await self._deliver_assembled(self._view)
+        except NotJoinable:
+            self._ask_for_all("bypass; the parts could not be joined")
+
+    async def _deliver_new(self) -> None:
+        """Deliver the response of a server that has answered all steps, and cache it."""
+        (part,) = self._parts
+        answer = part.answer
+        assert answer is not None
+        body = list(answer.response.buffered)
+        pieces = await cached_response.compressed_body(self._context.clock, body) if self._gzip else body
+        fields = answer.response.headers
+        response = cached_response.response(
+            self.info, caching.fields_of_new(fields), sum(map(len, pieces)), iter(pieces), gzip=self._gzip
+        )
+        self._release()
+        self._context.metrics.cache_steps(0, part.last - part.first + 1)
+        self._answered(answer._replace(response=response, cache=self._note, started=self._started))
+        if identical.is_for_all(200, fields, self._context.counted):
+            self._queries.keep(self._context, self._request, [NewSteps(part.first, part.last, answer, body)])
+
+    async def _deliver_assembled(self, view: View) -> None:
+        """Deliver a response that is made of cached steps, and cache the others."""
+        request, context, cached = self._request, self._context, self._cached
+        assert cached is not None
+        new = []
+        for part in self._parts:
+            if part.answer is not None:
+                body = part.answer.response.buffered
+                new.append(NewSteps(part.first, part.last, part.answer, body, await parse(context.clock, body)))
+        fresh = [Fresh(each.first, each.last, each.matrix) for each in new if each.matrix is not None]
+        assembly = Assembly(view, [*fresh, *([] if self._tail is None else [self._tail])], gzip=self._gzip)
+        while not assembly.work():
+            await deferLater(context.clock, 0)
+        asked = sum(each.last - each.first + 1 for each in new)
+        kept = request.last - request.first + 1 - asked
+        context.metrics.cache_steps(kept, asked)
+        context.metrics.cache_saved(kept * cached.step_seconds)
+        fields = (*cached.entry.fields, (b"Date", datetimeToString()))
+        response = cached_response.response(self.info, fields, assembly.length, map(bytes, assembly.pieces()), gzip=self._gzip)
+        servers = cached_response.servers(view, None if self._tail is None else cached.tail, new)
+        attempt = new[-1].answer.attempt if new else None
+        reasons = tuple(why for each in new for why in each.answer.reasons)
+        answer = Answer(
+            response, servers[0], attempt, self._started, reasons, also=tuple(servers[1:]), keeps=True, cache=self._note
+        )
+        self._release()
+        self._answered(answer)
+        self._queries.keep(context, request, new)
+
+    def _broken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self.part_failed(failure)
+
+    # For all kinds of fetches
+
+    @property
+    def running(self) -> list[Attempt]:
+        """The attempts that are under way."""
+        return [attempt for part in self._parts if part.fetch is not None for attempt in part.fetch.running]
+
+    @property
+    def started(self) -> int:
+        """How many attempts were made."""
+        return self._started + sum(part.fetch.started for part in self._parts if part.fetch is not None)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why attempts failed, were moved or were hedged, one line each."""
+        return tuple(why for part in self._parts if part.fetch is not None for why in part.fetch.reasons)
+
+    def progress(self) -> None:
+        """Check the deadlines and the progress of all parts."""
+        for part in tuple(self._parts):
+            if part.fetch is not None:
+                part.fetch.tick(part)
+
+    def cancel(self) -> None:
+        """Cancel all parts and the join."""
+        if self._joining is not None:
+            self._joining.cancel()
+        self._release()
+
+    def _release(self) -> None:
+        """End the fetches of the parts, release their responses, and remove the reference cycles."""
+        parts, self._parts = self._parts, []
+        for part in parts:
+            part.forget()

@@ -1,0 +1,80 @@
+"""A range of steps that a server is asked for, as a part of a response that also has cached steps."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.python.failure import Failure
+
+from mpp.proxy.decisions.local_replies import LocalReply
+from mpp.proxy.exchanges.fetch import Answer, Fetch
+
+
+class PartsOwner(Protocol):
+    """The request whose parts these are: `mpp.proxy.exchanges.cached_fetch.CachedFetch`."""
+
+    @property
+    def began(self) -> float:
+        """When the request was complete, by the monotonic clock."""
+
+    def part_answered(self, part: MissingPart, answer: Answer, /) -> None:
+        """Handle the response to a part."""
+
+    def part_unanswered(self, part: MissingPart, why: LocalReply, /) -> None:
+        """Handle the end of a part without a response."""
+
+    def part_failed(self, failure: Failure, /) -> None:
+        """Handle an unexpected failure, which is a bug."""
+
+    def ask(self, part: MissingPart, /, *, alone: bool) -> None:
+        """Ask a server for the steps of a part."""
+
+
+class MissingPart:
+    """
+    Steps that a server is asked for, as a waiter of that fetch.
+
+    :ivar first: the first step.
+    :ivar last: the last step (inclusive).
+    :ivar whole: its response is delivered as it is, because the cache is not used.
+    :ivar fetch: the fetch of these steps; None when it has ended.
+    :ivar answer: the response; None until then.
+    """
+
+    __slots__ = ("_owner", "answer", "began", "fetch", "first", "last", "whole")
+
+    def __init__(self, owner: PartsOwner, first: int, last: int, *, whole: bool = False) -> None:
+        self._owner = owner
+        self.began = owner.began
+        self.first = first
+        self.last = last
+        self.whole = whole
+        self.fetch: Fetch | None = None
+        self.answer: Answer | None = None
+
+    def answered(self, answer: Answer) -> None:
+        """Keep the response until all parts have one."""
+        self.fetch = None
+        self.answer = answer
+        self._owner.part_answered(self, answer)
+
+    def unanswered(self, why: LocalReply, fetch: Fetch) -> None:
+        """End the whole request, because no server answers these steps."""
+        self._owner.part_unanswered(self, why)
+
+    def failed(self, failure: Failure) -> None:
+        """End the whole request on a bug."""
+        self._owner.part_failed(failure)
+
+    def again(self, *, alone: bool) -> None:
+        """Ask a server again."""
+        self._owner.ask(self, alone=alone)
+
+    def forget(self) -> None:
+        """End the wait for the fetch, and remove the reference cycle."""
+        fetch, self.fetch = self.fetch, None
+        if fetch is not None:
+            fetch.leave(self)
+        elif self.answer is not None:
+            self.answer.response.cancel()
+        del self._owner

@@ -1,0 +1,291 @@
+"""
+The use of the range cache: finds the cached steps of a query, drops the ones that are not valid any longer, and caches new ones.
+
+# Note [Valid steps]
+
+A cached step is valid as long as the server that answered it lacks nothing that the step needs, or nothing that another server
+has, as far as is known by now: knowledge of a gap may come later than the response. Steps are also dropped when their server has
+another version, other flags or other labels now, and when they are older than ``--cache-max-age``. They stay when the server
+leaves, returns or moves, because it would give the same answer again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from txaio import tx
+
+from mpp.cache.assembly import Fresh
+from mpp.cache.cached_query import CachedQuery, Tail
+from mpp.cache.entry import Entry
+from mpp.cache.extents import Extent
+from mpp.cache.preparation import Prepared, prepare
+from mpp.cache.store import RangeCache
+from mpp.cache.view import Range, View
+from mpp.core.intervals import NEVER, Intervals
+from mpp.core.model import Backend, RequestInfo
+from mpp.coverage.freshness import freshness
+from mpp.promql.matrix import Matrix, NotJoinable
+from mpp.promql.matrix_pieces import parsed
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.caching import CacheableRequest, PageSource, QueryKey, fields_of_query, is_kept_with
+from mpp.proxy.exchanges.fetch import Answer, Waiter
+from mpp.proxy.exchanges.server_fetch import ServerFetch
+
+_log = tx.make_logger()
+
+T = TypeVar("T")
+
+COMMON_GAP_S = 600.0
+"""The age in seconds from which on a gap that all servers have counts as final: until then a server may still fill it."""
+
+# Bytes of a response up to which it is cut and compressed at once: about a millisecond.
+_AT_ONCE = 16 * 1024
+# Fewer steps say little about the time that a server takes for one.
+_MEASURED_STEPS = 60
+
+
+class InThread(Protocol):
+    """Calls a function in another thread; the Deferred fires with its result."""
+
+    def __call__(self, function: Callable[[], T], /) -> Deferred[T]:
+        """Call the function, in whatever thread."""
+
+
+def at_once(function: Callable[[], T]) -> Deferred[T]:
+    """Call a function in this thread, see `InThread`."""
+    return succeed(function())
+
+
+class NewSteps(NamedTuple):
+    """
+    Steps that servers were asked for, and the response.
+
+    :ivar first: the first step.
+    :ivar last: the last step (inclusive).
+    :ivar body: the pieces of the response's body.
+    :ivar matrix: the body, parsed; None if that was not needed yet.
+    """
+
+    first: int
+    last: int
+    answer: Answer
+    body: Sequence[bytes]
+    matrix: Matrix | None = None
+
+
+class CachedQueries:
+    """
+    The cached queries, and the requests for their missing steps that are under way.
+
+    :param in_thread: where large responses are cut and compressed.
+    """
+
+    def __init__(self, in_thread: InThread) -> None:
+        self._in_thread = in_thread
+        self._under_way: dict[tuple[object, ...], ServerFetch] = {}
+
+    def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
+        """Return the cached steps of a query that are valid now; None if there are none."""
+        cached = _cache(context).get(request.key)
+        if cached is None:
+            return None
+        selections, entry = context.selections, cached.entry
+        known = selections.coverage, selections.current, context.planner.rules_version
+        dropped = entry.expire(context.clock.seconds())
+        if not _is_same(cached.checked_with, known):
+            dropped += entry.drop(partial(_is_invalid, context, request))
+            cached.checked_with = known
+        if dropped:
+            _cache(context).grew(request.key)
+        return cached
+
+    def ask(
+        self,
+        context: ForwardContext,
+        key: tuple[object, ...],
+        info: RequestInfo,
+        waiter: Waiter,
+        wanted: Backend | None,
+        *,
+        alone: bool,
+    ) -> tuple[ServerFetch, bool]:
+        """
+        Ask a server for some steps, unless that is under way.
+
+        :param key: what is asked for.
+        :param info: the request for these steps.
+        :param wanted: the server that is asked if possible.
+        :param alone: share the response with no other request.
+        :return: the fetch, and whether it is a new one, which the caller must start.
+        """
+        fetch = None if alone else self._under_way.get(key)
+        if fetch is not None:
+            fetch.waiters.append(waiter)
+            return fetch, False
+        buffer = max(context.settings.response_buffer, context.settings.cache_memory // 4)
+        landed = None if alone else partial(self._under_way.pop, key)
+        fetch = ServerFetch(context, info, waiter.began, landed, wanted=wanted, buffer=buffer)
+        if not alone:
+            self._under_way[key] = fetch
+        fetch.waiters.append(waiter)
+        return fetch, True
+
+    def keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps]) -> None:
+        """Begin to cache the settled steps of responses, which have been delivered."""
+        if parts:
+            Deferred.fromCoroutine(self._keep(context, request, parts)).addErrback(_not_kept)
+
+    async def _keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps]) -> None:
+        cache = _cache(context)
+        cached = cache.peek(request.key)
+        new = cached is None
+        if cached is None:
+            cached = CachedQuery(Entry(request.grid))
+        age = freshness(context.settings.cache_freshness, context.selections.current.observations).seconds
+        settled = request.last_settled(context.planner.reads(request.data), context.wall() - age)
+        for part in parts:
+            matrix = part.matrix or await parse(context.clock, part.body)
+            if not is_kept_with(matrix.warnings):
+                continue
+            cached.entry.fields = fields_of_query(part.answer.response.headers)
+            kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
+            for source, first, last in _settled_spans(context, request, part, settled):
+                await self._add(context, cached, kept, (first, last), source)
+            _measure(cached, part)
+            if settled < part.last == request.last and context.settings.cache_tail:
+                sources = tuple(source for source, *_ in _spans(context, request, part))
+                attempt = part.answer.attempt
+                sent_at = 0.0 if attempt is None else attempt.sent_at
+                first = max(part.first, settled + 1)
+                cached.tail = Tail.of(Fresh(part.first, part.last, matrix), first, request.grid, sent_at, sources)
+        if new:
+            cache.keep(request.key, cached)
+        else:
+            cache.grew(request.key)
+
+    async def _add(self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: PageSource) -> None:
+        """Add steps of a response to the pages of a query, as far as they are not there."""
+        entry = cached.entry
+        for _ in range(2):
+            missing = entry.view(*steps).missing
+            if not missing:
+                return
+            view = entry.view(missing[0][0], missing[-1][1])
+            work = partial(prepare, view, matrix, source=source, kept_until=_kept_until(context, view, source))
+            size = sum(len(text) for each in matrix.series for text in (each.metric, each.values, each.histograms) if text)
+            prepared: Prepared = work() if size <= _AT_ONCE else await self._in_thread(work)
+            # It does not fit if another response was added meanwhile.
+            if entry.add(prepared):
+                return
+
+
+async def parse(clock: IReactorTime, body: Sequence[bytes]) -> Matrix:
+    """
+    Parse a response, with a turn of the reactor after each piece of a large one.
+
+    :raise NotJoinable: it is no successful response with a matrix.
+    """
+    steps = parsed(body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Matrix = end.value
+            return found
+        await deferLater(clock, 0)
+
+
+def _is_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    """Return whether two tuples have the same objects; comparing their values would take long."""
+    return all(mine is its for mine, its in zip(one, other, strict=False)) and len(one) == len(other)
+
+
+def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
+    assert context.cache is not None
+    return context.cache
+
+
+def _is_invalid(context: ForwardContext, request: CacheableRequest, extent: Extent) -> bool:
+    """Return whether cached steps must not be used any longer, see Note [Valid steps]."""
+    source: Any = extent.source
+    now = _answers_id(context, source.backend)
+    if now and source.answers_id and now != source.answers_id:
+        return True
+    coverage = context.selections.coverage
+    if not coverage:
+        return False
+    good = context.planner.good_steps(
+        request.within(extent.first, extent.last), coverage, source.backend, _all_servers(context), _common_gaps(context)
+    )
+    return good != [(0, extent.last - extent.first)]
+
+
+def _answers_id(context: ForwardContext, backend: Backend) -> str:
+    observation = context.selections.current.observed.get(backend)
+    return "" if observation is None else observation.facts.answers_id
+
+
+def _all_servers(context: ForwardContext) -> tuple[Backend, ...]:
+    selections = context.selections
+    return tuple(dict.fromkeys((*selections.current.ranked, *selections.coverage.missing)))
+
+
+def _common_gaps(context: ForwardContext) -> Intervals:
+    """Return the times, in milliseconds, at which a gap that all servers have is final."""
+    selection = context.selections.current
+    if not all(map(selection.is_in_service, selection.ranked)):
+        return NEVER
+    return Intervals.of([(-math.inf, (context.wall() - COMMON_GAP_S) * 1000)])
+
+
+def _spans(context: ForwardContext, request: CacheableRequest, part: NewSteps) -> Iterator[tuple[PageSource, int, int]]:
+    """Yield the servers that have answered a part, each with its first and last step."""
+    grid = request.grid
+    parts = part.answer.parts or ((part.answer.backend, grid.time(part.first), grid.time(part.last)),)
+    for backend, start, end in parts:
+        yield PageSource(backend, _answers_id(context, backend)), grid.last_until(start), grid.last_until(end)
+
+
+def _settled_spans(
+    context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int
+) -> Iterator[tuple[PageSource, int, int]]:
+    """Yield the steps of a part that may be cached, each with the server that has answered them."""
+    coverage = context.selections.coverage
+    for source, first, last in _spans(context, request, part):
+        last = min(last, settled)
+        if first > last:
+            continue
+        good = [(0, last - first)]
+        if coverage:
+            data = request.within(first, last)
+            good = context.planner.good_steps(data, coverage, source.backend, _all_servers(context), _common_gaps(context))
+        for start, end in good:
+            yield source, first + start, first + end
+
+
+def _kept_until(context: ForwardContext, view: View, source: PageSource) -> float:
+    """Return until when new steps are cached: as long as the ones before them in the same page."""
+    before = [each.kept_until for page in view.pages for each in page.extents if each.last < view.first and each.source == source]
+    return before[-1] if before else context.clock.seconds() + _cache(context).lifetime()
+
+
+def _not_kept(failure: Failure) -> None:
+    if failure.check(NotJoinable):
+        _log.debug("a response is not cached: {why}", why=failure.getErrorMessage())
+    else:
+        _log.failure("bug: a response was not cached", failure=failure)
+
+
+def _measure(cached: CachedQuery, part: NewSteps) -> None:
+    """Record how long a server takes for a step."""
+    attempt, count = part.answer.attempt, part.last - part.first + 1
+    if attempt is not None and count >= _MEASURED_STEPS:
+        cached.step_seconds = attempt.took / count

@@ -1,0 +1,67 @@
+"""Makes the responses that the cache has a part in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from mpp.cache.cached_query import Tail
+from mpp.cache.texts.deflate import Deflated, compressed
+from mpp.cache.view import View
+from mpp.core.interfaces import IResponse
+from mpp.core.model import Backend, Headers, RequestInfo
+from mpp.proxy.exchanges.cached_queries import NewSteps
+from mpp.wire.whole_response import GZIP_FIELDS, GeneratedResponse, WholeResponse
+
+MOST_SERVERS = 4
+"""How many servers ``MPP.ServedBy`` names at most, the one of the newest steps first."""
+
+# Bytes of a body that is handed over as a whole; the pieces of a larger one are made while the client reads it.
+_WHOLE = 1024 * 1024
+
+
+def response(info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool) -> IResponse:
+    """
+    Return a response with this body; to HEAD, only its description.
+
+    :param length: bytes of the body.
+    :param gzip: the body is compressed.
+    """
+    if gzip:
+        fields += GZIP_FIELDS
+    if info.method == b"HEAD":
+        return WholeResponse(200, b"OK", (*fields, (b"Content-Length", b"%d" % length)), (), 0)
+    if length > _WHOLE and not gzip:
+        return GeneratedResponse(b"OK", fields, pieces, length)
+    return WholeResponse(200, b"OK", fields, pieces, length)
+
+
+async def compressed_body(clock: IReactorTime, body: Sequence[bytes]) -> list[bytes]:
+    """Return the pieces of a body compressed by gzip; a turn of the reactor compresses one piece."""
+    deflated = Deflated()
+    for piece in body:
+        deflated.put(compressed(piece))
+        if len(body) > 1:
+            await deferLater(clock, 0)
+    return [bytes(piece) for piece in deflated.gzip()]
+
+
+def newest_server(view: View) -> Backend | None:
+    """Return the server that has answered the newest cached steps; None if there are none."""
+    extents = view.extents
+    source: Any = extents[-1].source if extents else None
+    return None if source is None else source.backend
+
+
+def servers(view: View, tail: Tail | None, new: Sequence[NewSteps]) -> list[Backend]:
+    """Return the servers that have answered the steps of a response, the one of the newest steps first."""
+    sources: list[Any] = [extent.source for extent in view.extents]
+    if tail is not None:
+        sources += tail.sources
+    found = [source.backend for source in sources]
+    for each in new:
+        found += [*each.answer.also, each.answer.backend]
+    return list(dict.fromkeys(reversed(found)))[:MOST_SERVERS]
