@@ -53,6 +53,7 @@ class Assembly:
     """
 
     def __init__(self, view: View, fresh: Sequence[Fresh], *, gzip: bool) -> None:
+        fresh = [each for each in fresh if each.first <= view.last and each.last >= view.first]
         self.length = 0
         self._body: Body = GzipBody() if gzip else PlainBody()
         # A function without self, so that an assembly which is never finished is no cycle of references.

@@ -52,7 +52,7 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, kept_until: float) 
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """
     table = view.table.including(matrix.metrics())
-    answer = Extent(view.first, view.last, source, kept_until, tuple(matrix.warnings), tuple(matrix.infos))
+    answer = Extent(view.first, view.last, source, kept_until, _notes(matrix.warnings), _notes(matrix.infos))
     new = _by_page(view, matrix, table)
     held = {page.number: page for page in view.pages}
     orders = {table.ordered: table.ordered}
@@ -63,6 +63,11 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, kept_until: float) 
         texts = [_joined(old, member, extent, view.grid, new[number][member]) for member in range(len(MEMBERS))]
         made.append((old, _page(number, replaced(old.extents if old else (), extent), texts, orders)))
     return Prepared(tuple(made), table, view.table)
+
+
+def _notes(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return warnings or infos in an order of ours, for Prometheus writes them in random order."""
+    return tuple(sorted(set(texts)))
 
 
 def _by_page(view: View, matrix: Matrix, table: SeriesTable) -> Mapping[int, tuple[TextsBySeries, TextsBySeries]]:

@@ -34,12 +34,17 @@ class View:
 
     grid: Grid
     first: int
-    last: int
+    last: int = field()
     pages: tuple[KeptPage, ...]
     table: SeriesTable
     recent: RecentSpans
     extents: tuple[Extent, ...] = field(init=False)
     held: tuple[Range, ...] = field(init=False)
+
+    @last.validator
+    def _has_steps(self, _: object, last: int) -> None:
+        if last < self.first:
+            raise ValueError(f"the last step ({last}) is before the first one ({self.first})")
 
     @extents.default
     def _extents(self) -> tuple[Extent, ...]:

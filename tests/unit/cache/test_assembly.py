@@ -58,6 +58,14 @@ class PartsTests(SynchronousTestCase):
         for first, last in ((0, 250), (10, 180), (10, 250), (0, 300)):
             self.assertEqual(assembled(entry.view(first, last), *fresh), SERVER.body(first, last))
 
+    def test_answers_to_other_steps_do_not_matter(self) -> None:
+        """They may come before, behind, or twice."""
+        entry = Entry(GRID)
+        SERVER.fill(entry, 0, 200)
+        other = Answers(GRID, (Line({"a": "y"}, dict.fromkeys(range(1000), b'"1"')),), ("PromQL info: a",))
+        fresh = [other.fresh(0, 9), other.fresh(5, 9), SERVER.fresh(20, 25), other.fresh(101, 120), other.fresh(500, 600)]
+        self.assertEqual(assembled(entry.view(10, 100), *fresh), SERVER.body(10, 100))
+
     def test_missing_steps_are_an_error(self) -> None:
         """A response with a hole is never made."""
         entry = Entry(GRID)

@@ -61,6 +61,17 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual(sorted(entry.extents(), key=lambda each: each.first), [Extent(*each) for each in expected])
         self.assertEqual(entry.view(6, 8).extents, (Extent(6, 6, "b", 70.0), Extent(7, 8, "a", 40.0)))
 
+    def test_notes_in_another_order_are_the_same(self) -> None:
+        """Prometheus writes warnings and infos in random order: an extent must not end with each of them."""
+        entry = Entry(GRID)
+        for step, notes in enumerate((("i", "j"), ("j", "i"))):
+            Answers(GRID, SERVER.lines, notes).fill(entry, step, step)
+        self.assertEqual(list(entry.extents()), [Extent(0, 1, "a", 60.0, (), ("i", "j"))])
+
+    def test_no_steps_are_an_error(self) -> None:
+        """The last step is not before the first one."""
+        self.assertRaises(ValueError, Entry(GRID).view, 5, 4)
+
     def test_notes_of_an_answer_stay_with_its_steps(self) -> None:
         """A response has those of the answers that it is made of, each once, warnings before infos."""
         entry = Entry(GRID)
