@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 
 from mpp.admin.status.report import state
+from mpp.core.metrics.cache_use import COUNTED_IN, CacheTraffic, read_use
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Selection
 from mpp.core.scheduling.periodic import PeriodicCheck
@@ -46,11 +47,23 @@ class Recorder(PeriodicCheck):
 
     def recall(self) -> Mapping[str, RecentTraffic]:
         """Return the traffic of the last minutes by the name of each known backend; ``mpp`` for local replies."""
+        looks = self._present_looks()
+        names = {**looks[-1].states, **looks[-1].totals} if looks else ()
+        return {name: recall(looks, name) for name in names}
+
+    def recall_cache(self) -> CacheTraffic:
+        """Return the use of the range cache since the start and in the last minutes."""
+        looks = self._present_looks()
+        if not looks:
+            return CacheTraffic()
+        first, last = looks[0], looks[-1]
+        return CacheTraffic(last.cache, last.cache.since(first.cache), last.at - first.at)
+
+    def _present_looks(self) -> tuple[CounterSample, ...]:
         looks = tuple(self._looks)
         if looks and self._clock.seconds() - looks[-1].at >= _NEW_S:
             looks += (self._look(),)
-        names = {**looks[-1].states, **looks[-1].totals} if looks else ()
-        return {name: recall(looks, name) for name in names}
+        return looks
 
     def _add_look(self) -> None:
         self._looks.append(self._look())
@@ -59,8 +72,9 @@ class Recorder(PeriodicCheck):
         selection = self._current()
         states = {o.backend.name: state(o, selection) for o in selection.observations}
         # The counters of a removed backend stay for a while, but the page does not show it.
-        totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == LOCAL}
-        return CounterSample(self._clock.seconds(), totals, states)
+        families = tuple(self._collect((*LOOKED_AT, *COUNTED_IN)))
+        totals = {name: each for name, each in read_totals(families).items() if name in states or name == LOCAL}
+        return CounterSample(self._clock.seconds(), totals, states, read_use(families))
 
 
 Collect = Callable[[Sequence[str]], Iterable[Metric]]

@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, succeed
 
 from mpp.admin.base_page import PageResponse
-from mpp.cache.store import Flushed, RangeCache
+from mpp.cache.store import EMPTY, CacheState, Flushed, RangeCache
 from mpp.core.http.instance import Instance
 from mpp.core.http_config import DiscoverySources
 from mpp.core.interfaces import ISelections
@@ -63,6 +63,9 @@ class ClientSide(Protocol):
 
     def refresh_credentials(self) -> None:
         """Read changed credential files again; called in each selection round."""
+
+    def cache(self) -> CacheState:
+        """Return how full the range caches of all processes are together."""
 
     def flush_cache(self) -> Deferred[Flushed]:
         """
@@ -125,6 +128,11 @@ class InProcess:
 
     def refresh_credentials(self) -> None:
         """Do nothing, see `InProcess`."""
+
+    def cache(self) -> CacheState:
+        """See `ClientSide`."""
+        cache = self._cache()
+        return EMPTY if cache is None else cache.state
 
     def flush_cache(self) -> Deferred[Flushed]:
         """See `ClientSide`."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import evolve
 
+from mpp.admin.cache.view import CacheView
 from mpp.admin.gauges import BackendLoad, LocatorState, Snapshot
 from mpp.admin.recorder import Recorder
 from mpp.admin.status.data import LocatorView, StatusView
@@ -121,6 +122,7 @@ class StatusSource:
             program.identity,
             program.backends.selections.coverage,
             self._looked_back(),
+            CacheView(program.client_side.cache(), program.recorder.recall_cache(), self._freshness()),
         )
 
     def _freshness(self) -> Freshness:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from mpp.core.metrics.cache_use import NO_USE, CacheUse
+
 SLOT_S = 10.0
 SLOTS = 60
 """Number of slots. Ten minutes cover the time in which an engineer on call opens the page."""
@@ -60,11 +62,13 @@ class CounterSample:
     :ivar at: the time, by any clock that does not jump.
     :ivar totals: the counters by the backend's name.
     :ivar states: the state by the backend's name: ``selected``, ``standby``, ``replaying``, ``ejected`` or ``unusable``.
+    :ivar cache: the use of the range cache since the start.
     """
 
     at: float
     totals: Mapping[str, Totals]
     states: Mapping[str, str]
+    cache: CacheUse = NO_USE
 
 
 @frozen

@@ -10,17 +10,21 @@ from typing import Any
 from attrs import evolve
 
 from mpp.admin import explain_page as explained
+from mpp.admin.cache.view import CacheView
 from mpp.admin.status import effective
 from mpp.admin.status import json_document as document
 from mpp.admin.status.identity import Identity
+from mpp.cache.store import EMPTY
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.facts import Lack, Replay
 from mpp.core.http import heads
 from mpp.core.intervals import Intervals
+from mpp.core.metrics.cache_use import CacheTraffic, CacheUse
 from mpp.core.model import Observation, Standing
 from mpp.coverage import drift
 from mpp.coverage.drift import Difference
+from mpp.coverage.freshness import Freshness
 from mpp.coverage.history.service import Progress
 from mpp.proxy.decisions.explain import Explanation
 from mpp.security.web_config.protection import ListenerSecurity
@@ -72,6 +76,7 @@ def _full() -> Any:
         coverage=Coverage({"node": Job(2, 30.0)}, {A: hole | always}),
         looked_back={A: Progress(NOW, finished=True)},
         events=(Event(NOW, "x", "x"),),
+        cache=CacheView(EMPTY, CacheTraffic(CacheUse(1.0), CacheUse(1.0), 1.0), Freshness(1.0, "x", "x")),
         security=ListenerSecurity(tls=True, tls_minimum="1.2", users=1, rate_limit=True, problem="x"),
         identity=Identity("host", 1, ("0.0.0.0:9090",)),
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from attrs import Factory, frozen
 
+from mpp.admin.cache.view import CacheView
 from mpp.admin.status.identity import Identity
 from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.metrics.local_errors import LocalErrors
@@ -38,6 +39,7 @@ class StatusView:
     :ivar identity: the identity of this mpp.
     :ivar coverage: what the backends lack of their history.
     :ivar looked_back: how far their histories have been compared.
+    :ivar cache: the use of shared and cached responses.
     """
 
     selection: Selection
@@ -55,6 +57,7 @@ class StatusView:
     identity: Identity = Factory(Identity)
     coverage: Coverage = WHOLE_POOL
     looked_back: Mapping[Backend, Progress] = Factory(dict)
+    cache: CacheView = Factory(CacheView)
 
     @property
     def situation(self) -> Situation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mpp.admin.cache.view import rows as cache_rows
 from mpp.admin.status import history_section as histories
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
@@ -47,6 +48,7 @@ def render(view: StatusView) -> bytes:
             _part("drift", _drift(report, known, links)),
             _part("events", _events(view, links)),
             _part("locators", _locators(view)),
+            _part("cache", f"<h2>Shared and cached responses</h2>{_cache(view, links)}"),
             _part("itself", f"<h2>mpp itself</h2>{_itself(view)}"),
         )
     )
@@ -262,6 +264,14 @@ def _workers(view: StatusView) -> list[tuple[str, str]]:
     if wanted == 1:
         return []
     return [("Workers", f"{wanted}" if view.workers == wanted else f'<span class="warn">{view.workers} of {wanted}</span>')]
+
+
+def _cache(view: StatusView, links: Links) -> str:
+    listed = []
+    for each in cache_rows(view.cache, view.settings):
+        shown = linked(each.text, links)
+        listed.append((each.name, f'<span class="{each.level}">{shown}</span>' if each.level else shown))
+    return pairs(listed)
 
 
 def _itself(view: StatusView) -> str:

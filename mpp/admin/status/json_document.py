@@ -12,6 +12,7 @@ from typing import Any
 from attrs import asdict
 
 from mpp._version import __version__
+from mpp.admin.cache.view import document as cache_document
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.history import history
@@ -63,6 +64,7 @@ def document(view: StatusView) -> dict[str, Any]:
         "locators": [
             {"name": each.name, "up": each.up, "backends": each.backends, "problem": each.problem} for each in view.locators
         ],
+        "cache": cache_document(view.cache, settings),
         "events": [{"at": each.at, "kind": each.kind, "text": each.text} for each in view.events],
     }
 

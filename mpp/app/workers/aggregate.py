@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess
-from mpp.cache.store import Flushed
+from mpp.cache.store import CacheState, Flushed
 from mpp.core.metrics.local_errors import CODES
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend
@@ -125,6 +125,12 @@ class MetricsGatherer:
                 if sample == "mpp_requests_total" and labels.get("backend") == LOCAL and code.isdecimal() and int(code) in total:
                     total[int(code)] += int(value)
         return total
+
+    def cache(self) -> CacheState:
+        """Return how full the range caches of the workers are together, from their last metrics."""
+        names = ("mpp_cache_entries", "mpp_cache_bytes", "mpp_cache_limit_bytes")
+        found = [process.metrics for process in self._processes()]
+        return CacheState(*(int(sum(value for each in found for _, _, value in sums.samples(each, name))) for name in names))
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
         """

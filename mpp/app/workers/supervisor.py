@@ -24,7 +24,7 @@ from mpp.app.workers.codec import backend_in, familiar_in, packed
 from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.ipc import NotificationHandlers, RequestHandlers
 from mpp.app.workers.process import WorkerProcess, log_of_worker
-from mpp.cache.store import Flushed
+from mpp.cache.store import CacheState, Flushed
 from mpp.core.metrics.registry import CONTENT_TYPE
 from mpp.core.model import Backend, Standing
 from mpp.core.scheduling.periodic import PeriodicCheck
@@ -216,6 +216,10 @@ class WorkerSupervisor(Service):
         """Ask the workers to read changed credential files again; without a change this costs a ``stat`` per file."""
         for process in self._processes.values():
             process.channel.notify("renew")
+
+    def cache(self) -> CacheState:
+        """See `mpp.app.client_side.ClientSide`; from the last metrics of the workers."""
+        return self._gathering.cache()
 
     def flush_cache(self) -> Deferred[Flushed]:
         """See `mpp.app.client_side.ClientSide`."""

@@ -32,6 +32,11 @@ def share(part: float) -> str:
     return "<0.1%" if 0 < percent < 0.1 else f"{percent:.1f}%" if 0 < percent < 10 else f"{percent:.0f}%"
 
 
+def size(count: int) -> str:
+    """Return the text of a number of bytes in MiB with a digit after the point, or in KiB if it is below 1 MiB."""
+    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 2**10:,.0f} KiB"
+
+
 def ago(seconds: float) -> str:
     """Return the text of the time since an event, such as ``2m 5s ago``."""
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"

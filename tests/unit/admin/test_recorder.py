@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.gauges import GaugeCollector
 from mpp.admin.recorder import LOOKED_AT, Recorder, read_totals
+from mpp.core.metrics.cache_use import CacheTraffic, CacheUse
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.selection.event_log import REMEMBERED, EventLog
@@ -64,6 +65,19 @@ class RecorderTests(SynchronousTestCase):
         self.request()
         self.clock.advance(SLOT_S / 2)
         self.assertEqual(self.recorder.recall()[A.name].requests, 1)
+
+    def test_use_of_the_cache(self) -> None:
+        """The use of the cache is known since the start and of the last ten minutes."""
+        self.assertEqual(self.recorder.recall_cache(), CacheTraffic())
+        self.metrics.cache_answered("miss")
+        for _ in range(SLOTS + 1):
+            self.clock.advance(SLOT_S)
+        self.metrics.cache_answered("hit")
+        self.metrics.cache_saved(0.5)
+        self.clock.advance(SLOT_S / 2)
+        found = self.recorder.recall_cache()
+        self.assertEqual(found.total, CacheUse(hits=1, misses=1, saved_s=0.5))
+        self.assertEqual((found.recent, found.seconds), (CacheUse(hits=1, saved_s=0.5), SLOTS * SLOT_S + SLOT_S / 2))
 
     def test_memory_is_bounded(self) -> None:
         """However long mpp runs, ten minutes are remembered."""

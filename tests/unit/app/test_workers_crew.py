@@ -22,7 +22,7 @@ from mpp.app.workers.codec import coverage_in, familiar_out, rules_in, unpacked
 from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess, how_it_ended
 from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, WorkerSupervisor
-from mpp.cache.store import Flushed
+from mpp.cache.store import CacheState, Flushed
 from mpp.core.coverage import WHOLE_POOL, Coverage, Job, Missing
 from mpp.core.http_config import DiscoverySource
 from mpp.core.intervals import Intervals
@@ -260,6 +260,14 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.first.heard(), [])
         self.flushed(self.second, 4)
         self.assertEqual(self.first.heard(), [["!", 7, [7, ""]]])
+
+    def test_cache_of_all_workers(self) -> None:
+        """The caches of the workers add up, from their last metrics."""
+        self.assertEqual(self.crew.cache(), CacheState())
+        for played, entries in ((self.first, 3), (self.second, 4)):
+            gauges = {"mpp_cache_entries": entries, "mpp_cache_bytes": entries * 1000.0, "mpp_cache_limit_bytes": 2.0**20}
+            played.hand.metrics = [[name, "gauge", "", [[name, {}, value]]] for name, value in gauges.items()]
+        self.assertEqual(self.crew.cache(), CacheState(7, 7000, 2**21))
 
     def test_flush_with_a_busy_worker(self) -> None:
         """A flush says how many workers did not respond, and waits no longer than a second for them."""
