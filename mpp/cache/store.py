@@ -110,9 +110,12 @@ class RangeCache(Generic[K, E]):
     :param most_bytes: the most bytes of all entries with their keys.
     :param max_age: the seconds that a page is kept on average.
     :param rng: spreads the lifetimes, and makes the key of the hashes.
+    :ivar flushes: how often it was flushed. A response is not cached if this has changed since the request was sent: the response
+        may be older than the cause of the flush.
     """
 
     def __init__(self, most_bytes: int, max_age: float, clock: IReactorTime, rng: random.Random, metrics: Metrics) -> None:
+        self.flushes = 0
         self._most = most_bytes
         self._max_age = max_age
         self._clock = clock
@@ -211,12 +214,8 @@ class RangeCache(Generic[K, E]):
         return self._max_age * (1 + LIFETIME_SPREAD * (2 * self._rng.random() - 1))
 
     def flush(self) -> int:
-        """
-        Remove all entries, and return their number.
-
-        An entry to which a response is being added is removed as well, so that this response, which may be older than the cause
-        of the flush, is not used again.
-        """
+        """Remove all entries, and return their number."""
+        self.flushes += 1
         count = len(self._probation) + len(self._protected)
         for table in (self._probation, self._protected, self._alike, self._large):
             table.clear()

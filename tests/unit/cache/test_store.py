@@ -184,7 +184,7 @@ class StoreTests(SynchronousTestCase):
         self.keep("a", "b")
         self.cache.get(Key("b"))
         self.assertEqual(self.cache.flush(), 2)
-        self.assertEqual((self.kept("a", "b"), self.evictions()), ([], 0))
+        self.assertEqual((self.kept("a", "b"), self.evictions(), self.cache.flushes), ([], 0, 1))
         self.assertEqual((self.cache.state.entries, self.cache.state.held_bytes, self.cache.flush()), (0, 0, 0))
         self.assertIsNone(self.cache.alike(Key("a", "other")))
 
