@@ -262,7 +262,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--no-coverage",
         SELECTION,
-        "Do not compare the servers' data: one that has stopped scraping, or has holes, is then used like any other",
+        "Do not compare the data of the servers; then no request goes to another server because of a gap in the data, old or new",
         parse_boolean,
         chapter="Newest data",
     ),

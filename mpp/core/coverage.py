@@ -2,7 +2,7 @@
 Values for the data that each server lacks and other servers have, by scrape job.
 
 Times are seconds since the epoch, by the clock of the server that lacks the data. The unit of missing data is the target-second:
-a hole of 20 s with 1,000 targets counts more than an hour of a single one.
+a gap of 20 s with 1,000 targets counts more than an hour of a single one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEFAULT_WINDOW_S = 120.0
 @frozen
 class Hole:
     """
-    A time in which a server lacks targets of one job that another server has.
+    A gap in the data of one job: a time in which a server lacks targets of the job that another server has.
 
     :ivar start: seconds since the epoch, or minus infinity.
     :ivar end: the same (exclusive), or infinity while it goes on.
@@ -59,8 +59,8 @@ class Missing:
     The data that one server lacks; made by `of`.
 
     :ivar whole: the times in which it lacks all targets of all jobs, also of jobs that no longer exist.
-    :ivar jobs: its further holes by job, in the order of time; the holes of a job overlap neither each other nor ``whole``.
-    :ivar drift: the number of targets that it has always lacked, by job: no hole in its history, but a permanent difference of
+    :ivar jobs: its further gaps by job, in the order of time; the gaps of a job overlap neither each other nor ``whole``.
+    :ivar drift: the number of targets that it has always lacked, by job: no gap in its history, but a permanent difference of
         the servers, which matters for queries that name the job, and causes no warning.
     """
 
@@ -70,7 +70,7 @@ class Missing:
 
     @classmethod
     def of(cls, whole: Intervals, jobs: Mapping[str, Iterable[Hole]], drift: Mapping[str, int] | None = None) -> Missing:
-        """Return the value for holes in any order. Where holes of a job overlap, the one with more missing targets counts."""
+        """Return the value for gaps in any order. Where gaps of a job overlap, the one with more missing targets counts."""
         flat = {job: _flat(tuple(holes), whole) for job, holes in jobs.items()}
         return cls(whole, {job: holes for job, holes in flat.items() if holes}, drift or {})
 
@@ -102,7 +102,7 @@ class Missing:
         return evolve(self, whole=self.whole.shift(seconds), jobs=moved)
 
     def holes(self, job: str, targets: int) -> tuple[Hole, ...]:
-        """Return all holes of one job in the order of time; ``targets`` is the number of targets of the job."""
+        """Return all gaps of one job in the order of time; ``targets`` is the number of targets of the job."""
         own = self.jobs.get(job, ())
         if not self.whole:
             return own
@@ -153,7 +153,7 @@ def _changes(holes: Iterable[Hole]) -> list[tuple[float, float, int]]:
 
 
 def _flat(holes: tuple[Hole, ...], whole: Intervals) -> tuple[Hole, ...]:
-    """Return the holes of one job without overlaps, and without the times in ``whole``."""
+    """Return the gaps of one job without overlaps, and without the times in ``whole``."""
     edges = sorted({*whole.edges, *(edge for hole in holes for edge in (hole.start, hole.end))})
     found: list[Hole] = []
     waiting = sorted(holes, key=_start, reverse=True)

@@ -9,8 +9,8 @@ none falls between. First for a few witnesses of each job, in windows of `COARSE
 newest data count, see Note [What is a lack] in `mpp.coverage.lacks`: two bad windows in a row, three of a small job, one of a
 whole server; then the job is lacking until it is whole.
 
-A hole may have begun before its first bad window, unseen as long as enough was there: the smaller the part that is missing, the
-more of a window passes before it shows. So a hole begins earlier by as much, one window at most.
+A gap may have begun before its first bad window, unseen as long as enough was there: the smaller the part that is missing, the
+more of a window passes before it shows. So a gap begins earlier by as much, one window at most.
 
 A server that cannot be asked counts as equal. One that says that it cannot read its storage lacks the piece that it was asked
 for.
@@ -32,7 +32,7 @@ from mpp.core.prometheus.storage_errors import is_storage_error
 from mpp.coverage.lacks import LACKING, SMALL, WHOLE
 
 COARSE_S = 300
-"""Windows of the witnesses: a restart of 20 s leaves 91 to 94 % of one; without a hole it was 100 % in 60 of 60, measured."""
+"""Windows of the witnesses: a restart of 20 s leaves 91 to 94 % of one; without a gap it was 100 % in 60 of 60, measured."""
 SUSPICIOUS = 0.97
 WITNESSES_OF_A_JOB = 2
 """Maximum number of targets that stand for all targets of a job."""
@@ -200,7 +200,7 @@ class _BadWindows:
     :ivar first: the number of targets that are missing in the first window.
     :ivar missing: the largest number of targets that are missing in one window.
     :ivar of: the number of targets that the best server has in that window.
-    :ivar sure: one of them is one of a whole server's hole.
+    :ivar sure: one of them is one of a whole server's gap.
     """
 
     start: int
@@ -213,7 +213,7 @@ class _BadWindows:
 
 
 def _holes(own: Mapping[int, float], best: Mapping[int, float], windows: Windows, job: Job, gone: frozenset[int]) -> list[Hole]:
-    """Return the holes of one job on one server."""
+    """Return the gaps of one job on one server."""
     per_target = _SCRAPES * windows.length / job.window
     found: list[Hole] = []
     run: _BadWindows | None = None
@@ -234,7 +234,7 @@ def _holes(own: Mapping[int, float], best: Mapping[int, float], windows: Windows
 
 
 def _closed(run: _BadWindows | None, length: int) -> list[Hole]:
-    """Return the hole that consecutive bad windows form, or nothing if they are too few."""
+    """Return the gap that consecutive bad windows form, or nothing if they are too few."""
     if run is None or not (run.sure or run.count >= (3 if run.of <= SMALL else 2)):
         return []
     if run.first < LACKING * run.missing:
@@ -271,7 +271,7 @@ def younger(oldest: Mapping[Backend, float | None], tolerance: float = 0.0) -> d
 
 def with_drift(missing: Missing, start: float, end: float, unconfigured: Collection[str] = ()) -> Missing:
     """
-    Replace the holes that are as old as the look back by drift, and the ones that the configurations explain.
+    Replace the gaps that are as old as the look back by drift, and the ones that the configurations explain.
 
     :param start: the oldest time that was compared.
     :param end: the newest time that was compared.

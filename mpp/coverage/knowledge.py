@@ -4,9 +4,9 @@ away, the look back, and the age of their oldest samples. No I/O; the time is an
 
 # Note [Two sources]
 
-A lack that the survey sees goes on until it ends; then it is kept as a hole that has ended. It is known at once, but its edges
+A lack that the survey sees goes on until it ends; then it is kept as a gap that has ended. It is known at once, but its edges
 are only as exact as the survey is frequent. The look back finds the edges later, and what it finds for a time replaces what was
-known of that time. So `Knowledge.again` has the times that are to be looked at again: around each hole that has ended, and the
+known of that time. So `Knowledge.again` has the times that are to be looked at again: around each gap that has ended, and the
 time before and during each absence of a server, because a restart may lose what was there before, and a server that could not be
 reached may have gone on scraping.
 
@@ -27,7 +27,7 @@ from mpp.coverage.holes import COARSE_S, with_drift, younger
 from mpp.coverage.presence import TimeAway
 
 MOST_HOLES = 2000
-"""Maximum number of holes kept per server; beyond it the holes with the fewest missing target-seconds are dropped."""
+"""Maximum number of gaps kept per server; beyond it the gaps with the fewest missing target-seconds are dropped."""
 HEAD_S = 3 * 3600.0
 """Seconds before a restart in which the server's data may have been lost by it: what was not yet written to a block."""
 AWAY_S = 600.0
@@ -41,8 +41,8 @@ class _KnownServer:
     """
     The knowledge of one server's gaps.
 
-    :ivar history: the holes that have ended.
-    :ivar live: the holes that go on.
+    :ivar history: the gaps that have ended.
+    :ivar live: the gaps that go on.
     :ivar younger: the time for which it has no data because its history is shorter than another server's.
     :ivar again: the times that are to be looked at again.
     :ivar unconfigured: the jobs that only other servers have in their configurations.
@@ -78,9 +78,9 @@ class Knowledge:
 
     def sees(self, backend: Backend, missing: Missing, at: float) -> None:
         """
-        Record what a server lacks from now on, and keep what it no longer lacks as holes that have ended.
+        Record what a server lacks from now on, and keep what it no longer lacks as gaps that have ended.
 
-        :param missing: holes without an end, by the survey; `NOTHING` also for a server that is not surveyed.
+        :param missing: gaps without an end, by the survey; `NOTHING` also for a server that is not surveyed.
         """
         server = self._servers.setdefault(backend, _KnownServer())
         before = server.live
@@ -104,7 +104,7 @@ class Knowledge:
         server.again |= Intervals.of([(start - (HEAD_S if absence.restarted else AWAY_S), end + COARSE_S)])
 
     def aged(self, oldest: Mapping[Backend, float | None]) -> None:
-        """Record the time of the oldest sample of each server; holes older than all of these samples are forgotten."""
+        """Record the time of the oldest sample of each server; gaps older than all of these samples are forgotten."""
         tolerance = max((job.window for job in self.jobs.values()), default=UNKNOWN_JOB.window)
         found = younger(oldest, tolerance)
         first = min((time for time in oldest.values() if time is not None), default=-math.inf)
@@ -134,7 +134,7 @@ class Knowledge:
         return found
 
     def known(self, backend: Backend) -> Missing:
-        """Return the holes of a server that have ended."""
+        """Return the gaps of a server that have ended."""
         server = self._servers.get(backend)
         return NOTHING if server is None else server.history
 
@@ -163,7 +163,7 @@ class Knowledge:
         server.history = _bounded(Missing.of(before.whole - times, kept) | by.only(times))
 
     def looked_at(self, start: float, end: float) -> None:
-        """Record the time for which the look back has compared all servers, to distinguish drift from holes."""
+        """Record the time for which the look back has compared all servers, to distinguish drift from gaps."""
         self._looked_at = (start, end)
 
     def keep(self, backends: Collection[Backend]) -> None:
@@ -212,7 +212,7 @@ def _is_unchanged(before: Missing, now: Missing) -> bool:
 
 
 def _begun(now: Missing, before: Missing, at: float) -> Missing:
-    """Return ``now``, in which holes begin at ``at`` if they were open before: their past is recorded with its own numbers."""
+    """Return ``now``, in which gaps begin at ``at`` if they were open before: their past is recorded with its own numbers."""
     from_now = Intervals.of([(at, math.inf)])
     old, all_old = _open(before), bool(before.whole)
     jobs = {
@@ -223,7 +223,7 @@ def _begun(now: Missing, before: Missing, at: float) -> Missing:
 
 
 def _bounded(missing: Missing) -> Missing:
-    """Drop all holes by job except the greatest `MOST_HOLES`."""
+    """Drop all gaps by job except the greatest `MOST_HOLES`."""
     count = sum(map(len, missing.jobs.values()))
     if count <= MOST_HOLES:
         return missing

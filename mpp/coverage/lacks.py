@@ -99,7 +99,7 @@ class Lacks:
         self.undecided = False
         """Whether a difference was seen that needs another window to be decided."""
         self.missing: dict[Backend, Missing] = {}
-        """The holes of each server by the last survey, by job; they go on. Servers that lack nothing are not named."""
+        """The gaps of each server by the last survey, by job; they go on. Servers that lack nothing are not named."""
         self.jobs: dict[str, Job] = {}
         """All jobs of which a server has targets, by the last survey."""
 

@@ -148,7 +148,7 @@ def _hull(parts: Iterable[SelectorReads]) -> Span | None:
 
 
 MOST_SELECTORS = 16
-"""The most parts of a query; each is compared with each hole of a server, so that the time of a plan grows with their number."""
+"""The most parts of a query; each is compared with each gap of a server, so that the time of a plan grows with their number."""
 
 _JOINED_BY = (
     attrgetter("newest", "fixed", "jobs", "start", "end"),

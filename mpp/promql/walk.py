@@ -143,7 +143,7 @@ class Walk:
         """Add what a selector reads, and what the rules behind the metric read."""
         found = self._found[origin]
         recorded = list(self._rules(selection))
-        # The result of a rule has the holes of the jobs that the rule reads, and a scraped metric may have its name.
+        # The result of a rule has the gaps of the jobs that the rule reads, and a scraped metric may have its name.
         if not recorded or not read.metric or read.jobs != ALL_JOBS:
             found.append(read)
         for rule in recorded:

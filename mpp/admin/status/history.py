@@ -11,7 +11,7 @@ from mpp.core.model import Backend
 from mpp.coverage.history.service import Progress
 
 MOST_HOLES = 20
-"""Maximum number of holes that are listed of each server: the largest ones."""
+"""Maximum number of gaps that are listed of each server: the largest ones."""
 
 
 def history(view: StatusView, backend: Backend) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def history(view: StatusView, backend: Backend) -> dict[str, Any]:
 
 
 def _size(hole: Hole, now: float) -> float:
-    """Return the missing target-seconds of a hole, as far as it is past."""
+    """Return the missing target-seconds of a gap, as far as it is past."""
     return hole.missing * max(0.0, min(hole.end, now) - max(hole.start, 0.0))
 
 

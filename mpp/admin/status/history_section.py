@@ -1,5 +1,5 @@
 """
-Renders a server's history on its card of the status page: the last day and all of it as strips, its holes in words, what it never
+Renders a server's history on its card of the status page: the last day and all of it as strips, its gaps in words, what it never
 had, and how far it was compared with the other servers. Pure.
 """
 
@@ -22,7 +22,7 @@ from mpp.coverage.history.service import Progress
 
 DAY_S = 86400.0
 MOST_SHOWN = 4
-"""Maximum number of holes that a card shows without being unfolded: the newest ones."""
+"""Maximum number of gaps that a card shows without being unfolded: the newest ones."""
 MOST_UNFOLDED = 50
 _NOT_BEGUN_S = 120.0
 """The look back begins some seconds before the present; a shorter time says only that it has begun, in seconds."""
@@ -81,10 +81,10 @@ def summary(known: Collection[ServerHistory]) -> str:
         return ""
     lacking = [each.backend.name for each in known if each.holes]
     if lacking:
-        have = "has holes in its history" if len(lacking) == 1 else "have holes in their histories"
+        have = "has gaps in its history" if len(lacking) == 1 else "have gaps in their histories"
         return f"{listing(lacking)} {have}; a query for such a time goes to the server that lacks least of it."
     if all(each.progress.finished for each in known):
-        return "The histories of the servers have no known holes."
+        return "The histories of the servers have no known gaps."
     return "The histories of the servers are being compared."
 
 
@@ -102,15 +102,15 @@ def _strip(history: ServerHistory, span: float) -> str:
     compared = start if progress.finished else now if progress.until is None else progress.until
     strip = Strip(start, now, history.oldest, compared, history.gaps)
     lengths = [min(hole.end, now) - max(hole.start, start) for hole in history.holes if hole.end > start]
-    count = f"{number(len(lengths))} hole{'' if len(lengths) == 1 else 's'}".lower()
-    lacks = f"{count}, {duration(sum(lengths))} in all" if lengths else "no hole known"
+    count = f"{number(len(lengths))} gap{'' if len(lengths) == 1 else 's'}".lower()
+    lacks = f"{count}, {duration(sum(lengths))} in all" if lengths else "no gap known"
     name = "day" if span == DAY_S else duration(span)
     axis = f"<span>{duration(span)} ago</span><span>{lacks}</span><span>now</span>"
     return f'<figure>{drawn(strip, f"Last {name}: {lacks}")}<div class="axis">{axis}</div></figure>'
 
 
 def _listed(history: ServerHistory) -> str:
-    """Return the holes in words, the newest first."""
+    """Return the gaps in words, the newest first."""
     holes, now = history.holes, history.now
     rows = [f"<li>{text(words(hole, now))}</li>" for hole in holes[: -MOST_UNFOLDED - 1 : -1]]
     shown, folded = "".join(rows[:MOST_SHOWN]), "".join(rows[MOST_SHOWN:])
@@ -119,10 +119,10 @@ def _listed(history: ServerHistory) -> str:
     more = len(holes) - MOST_SHOWN
     newest = f", of which the newest {MOST_UNFOLDED - MOST_SHOWN} are shown" if len(holes) > MOST_UNFOLDED else ""
     rest = (
-        f'<details id="holes-of-{history.backend.id}"><summary>{more:,} more hole{"" if more == 1 else "s"}{newest}</summary>'
+        f'<details id="holes-of-{history.backend.id}"><summary>{more:,} more gap{"" if more == 1 else "s"}{newest}</summary>'
         f'<ul class="holes">{folded}</ul></details>'
     )
-    return f'<ul class="holes" aria-label="Holes in its history, UTC">{shown}</ul>{rest if folded else ""}'
+    return f'<ul class="holes" aria-label="Gaps in its history, UTC">{shown}</ul>{rest if folded else ""}'
 
 
 def _always(history: ServerHistory) -> str:

@@ -1,8 +1,8 @@
 """
-The holes in a server's history as the status page names them. Pure.
+The gaps in a server's history as the status page names them. Pure.
 
-`mpp.core.coverage.Missing` has the holes of each job. When a server restarts, all its jobs have holes at nearly the same time;
-here holes that overlap are one.
+`mpp.core.coverage.Missing` has the gaps of each job. When a server restarts, all its jobs have gaps at nearly the same time;
+here gaps that overlap are one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpp.core.text.humanize import clock, listing, moment
 @frozen
 class HistoryHole:
     """
-    A time in which a server lacks targets that another server has.
+    A gap in the data of some jobs: a time in which a server lacks targets that another server has.
 
     :ivar start: seconds since the epoch.
     :ivar end: the same (exclusive), or infinity while it goes on.
@@ -37,17 +37,17 @@ class HistoryHole:
     jobs: tuple[str, ...] = ()
 
     def length(self, now: float) -> float:
-        """Return the seconds for which the hole has lasted."""
+        """Return the seconds for which the gap has lasted."""
         return min(self.end, now) - self.start
 
 
 def found(missing: Missing, jobs: Mapping[str, Job], gaps: Sequence[Gap], since: float, now: float) -> tuple[HistoryHole, ...]:
     """
-    Return the holes of a server, the oldest first.
+    Return the gaps of a server, the oldest first.
 
     :param jobs: all jobs of the pool.
     :param gaps: the result of ``missing.gaps(jobs)``, which the caller needs too.
-    :param since: the time of the server's oldest data; before it there are no holes.
+    :param since: the time of the server's oldest data; before it there are no gaps.
     """
     spans = _spans(gaps, since, now)
     starts = [start for start, _, _ in spans]
@@ -67,7 +67,7 @@ def _spans(gaps: Sequence[Gap], since: float, now: float) -> list[tuple[float, f
     """Return start, end and largest missing share of each time without an interruption in which data is missing."""
     found: list[tuple[float, float, float]] = []
     for gap in gaps:
-        # A hole that begins later than now was found by a clock that is ahead.
+        # A gap that begins later than now was found by a clock that is ahead.
         if gap.end > since and gap.start < now:
             start = max(gap.start, since)
             if found and start <= found[-1][1]:
@@ -90,7 +90,7 @@ def _hole(span: tuple[float, float, float], parts: list[tuple[str, Hole]], total
 
 
 def words(hole: HistoryHole, now: float) -> str:
-    """Return a hole in words, such as ``lacks 10:06:10 to 10:07:40, 20 of 80 targets of the job node``; times are UTC."""
+    """Return a gap in words, such as ``lacks 10:06:10 to 10:07:40, 20 of 80 targets of the job node``; times are UTC."""
     start = _time(hole.start, now)
     when = f"{start} until now" if math.isinf(hole.end) else f"{start} to {_time(hole.end, hole.start)}"
     return f"lacks {when}, {''.join(_targets(hole))}"

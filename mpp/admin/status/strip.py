@@ -1,7 +1,7 @@
 """
 Draws a server's history as a strip, an SVG picture inside the page. Pure.
 
-The strip is a bar of what the server has. A hole is cut from its top, as deep as the share of the targets that are missing, and
+The strip is a bar of what the server has. A gap is cut from its top, as deep as the share of the targets that are missing, and
 has a mark below the bar, so that it is found by its shape also where it is short, or colors are not seen.
 """
 

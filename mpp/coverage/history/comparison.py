@@ -2,7 +2,7 @@
 Compares the histories of some servers for one day or less: asks them by `mpp.coverage.history.paced_queries`, and
 reports to `mpp.coverage.knowledge` what they lack. See Note [Looking back] in `mpp.coverage.holes`.
 
-The time between the edges of a long hole is not compared with all targets: it is presumed to be as bad as at the edges, if the
+The time between the edges of a long gap is not compared with all targets: it is presumed to be as bad as at the edges, if the
 witnesses lack samples all along.
 """
 
@@ -110,7 +110,7 @@ class Comparison:
                 self.knowledge.found(backend, well, [job], NOTHING)
 
     def _edges(self, bad: Bad, jobs: Mapping[str, Job]) -> dict[str, list[Intervals]]:
-        """Return the times whose exact edges must be found, by job: the bad times and the known holes."""
+        """Return the times whose exact edges must be found, by job: the bad times and the known gaps."""
         times: dict[str, list[Intervals]] = {}
         for backend in self.backends:
             known = self.knowledge.known(backend).only(Intervals.of([(self.span.start, self.span.end)]))
@@ -150,7 +150,7 @@ class Comparison:
                 found[backend][name] = found[backend].get(name, NOTHING) | own
 
     def _fill(self, bad: Bad, found: Mapping[Backend, Mapping[str, Missing]], fine: Mapping[str, Intervals]) -> None:
-        """Report what is missing between the edges of holes, which were compared with all targets."""
+        """Report what is missing between the edges of gaps, which were compared with all targets."""
         for backend, by_job in bad.items():
             for name, times in by_job.items():
                 window = self.knowledge.jobs[name].window
@@ -187,7 +187,7 @@ def _until(windows: Windows, until: float) -> Windows:
 
 
 def _between(edges: Missing, job: str, start: float, end: float, window: float) -> Missing:
-    """Return the hole between two edges, in which as much is missing as next to the edges."""
+    """Return the gap between two edges, in which as much is missing as next to the edges."""
     reach_start, reach_end = start - window, end + window
     if edges.whole.overlaps(reach_start, start) or edges.whole.overlaps(end, reach_end):
         return Missing(Intervals.of([(start, end)]))

@@ -31,7 +31,7 @@ MOST_BYTES = 300_000
 MOST_STEPS = 11_000
 """Steps that Prometheus evaluates for one query."""
 
-# A hole of few targets is judged by three windows, see `mpp.coverage.holes`.
+# A gap of few targets is judged by three windows, see `mpp.coverage.holes`.
 _WINDOWS_OF_A_HOLE = 3
 _VALUE_BYTES = 24
 _SERIES_BYTES = 100
@@ -151,7 +151,7 @@ def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, J
     for job, each_server in times.items():
         window = jobs[job].window if job in jobs else Job().window
         length = math.ceil(window) if window <= 2 * slow_s else max(3600, math.ceil(window))
-        # A hole may begin in the last moment of a window of `COARSE_S`; it is known to be one by some windows of its own.
+        # A gap may begin in the last moment of a window of `COARSE_S`; it is known to be one by some windows of its own.
         reach = COARSE_S + _WINDOWS_OF_A_HOLE * length
         edges = Intervals.of((edge - reach, edge + reach) for each in each_server for edge in each.edges)
         for start, end in edges:

@@ -202,7 +202,7 @@ class LookBack:
         if not self._finished:
             self._finished = True
             lacking = [each.name for each in self._observed if self._knowledge.known(each)]
-            found = f"holes in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no holes"
+            found = f"gaps in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no gaps"
             text = f"compared the last {duration(self._wall() - first)} of {len(reached)} servers: {found}"
             _log.info("{text}", text=text)
             self._note_down("history", text)

@@ -24,7 +24,7 @@ from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Segment, Steps, Tolerance, at_steps, compared, total
 
 MOST_PARTS = 8
-"""A joined answer costs one query per part, and each joint is a place where a raw counter may fall by a little."""
+"""A joined response costs one query per part, and each joint is a place where a raw counter may fall by a little."""
 
 _MOST_TIMES = 3
 _MOST_LEVELS = 8
@@ -224,7 +224,7 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
         if at:
             lacked = lacks.lacked(part.backend, at)
             missing |= lacked
-            # The edges of holes are known to a window each.
+            # The edges of gaps are known to a window each.
             avoidable |= any((lacked - lacks.lacked(each, at)).measure > 2 * lacks.window for each in candidates)
     if not missing:
         return QueryPlan(parts)

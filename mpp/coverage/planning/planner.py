@@ -32,7 +32,7 @@ from mpp.promql.reads import QueryReads, SelectorReads
 from mpp.promql.recorded import Rules
 
 MOST_KEPT = 256
-"""Queries for which it is remembered what the servers lack; with many holes that takes some 10 KiB for each."""
+"""Queries for which it is remembered what the servers lack; with many gaps that takes some 10 KiB for each."""
 
 _EVERYTHING = QueryReads((SelectorReads(0.0, 0.0, newest=False, jobs=ALL_JOBS),))
 """The reads of a request without a selector."""

@@ -2,7 +2,7 @@
 Functions of time that consist of straight pieces, in whole numbers, so that comparisons are exact. Pure.
 
 How much a server lacks of a time that ends at t, such as a rate's range, is such a function of t: it bends where an edge of the
-time passes an edge of a hole.
+time passes an edge of a gap.
 """
 
 from __future__ import annotations

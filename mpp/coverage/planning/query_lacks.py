@@ -7,9 +7,9 @@ steps. Times in here are whole milliseconds, as Prometheus' own; the unit of a l
 # Note [Needed, looked back on, material]
 
 A server is judged by what it lacks of what a step *needs*, and where that is equal by what the step only *looks back on*: the
-rest of the lookback of an instant selector, in which a hole can only show series that have ended. A lack is *material*, so that a
+rest of the lookback of an instant selector, in which a gap can only show series that have ended. A lack is *material*, so that a
 client is warned of it, if a job's newest scrape is missing as a whole, or more than `MATERIAL` of a job's target-seconds in a
-range. Holes begin one window before the first sign of them, so a hole that does not fill the whole window of an instant selector
+range. Gaps begin one window before the first sign of them, so a gap that does not fill the whole window of an instant selector
 has left it a scrape.
 """
 
@@ -67,7 +67,7 @@ class _Group:
     targets: int
 
     def lacking(self, missing: Missing) -> list[str]:
-        """Return the jobs of the group that have holes of their own, or that have drifted."""
+        """Return the jobs of the group that have gaps of their own, or that have drifted."""
         few, many = sorted((self.jobs, {**missing.jobs, **missing.drift}), key=len)
         return [job for job in few if job in many]
 
@@ -84,7 +84,7 @@ class QueryLacks:
     :ivar selectors: what the query reads, and of which jobs.
     :ivar coverage: what the servers lack.
     :ivar lookback: how far instant selectors look back, in seconds.
-    :ivar window: the longest window of the jobs that are read, in milliseconds: how exactly the edges of holes are known.
+    :ivar window: the longest window of the jobs that are read, in milliseconds: how exactly the edges of gaps are known.
     :ivar servers: the lacks by server; a server that is not named lacks nothing.
     """
 
@@ -250,7 +250,7 @@ def _material_range(selector: Selector, holes: Iterable[Hole], window: float, ta
 
 def _distinct(groups: Iterable[_Group], coverage: Coverage, missing: Missing) -> Iterator[tuple[float, tuple[Hole, ...], int]]:
     """
-    Return the holes of the jobs that a selector reads, by job, each with its window and its targets.
+    Return the gaps of the jobs that a selector reads, by job, each with its window and its targets.
 
     The jobs that lack the same are returned once: mostly that is the time in which the whole server was away.
     """

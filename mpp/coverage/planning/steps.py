@@ -65,7 +65,7 @@ class Tolerance:
     """
     How much more than the best a server may lack and still count as good as the best.
 
-    One window of the lacking targets, for the edges of holes are not known better than that; but never more than half of what the
+    One window of the lacking targets, for the edges of gaps are not known better than that; but never more than half of what the
     best one lacks. So a server that lacks something is never as good as one that lacks nothing.
 
     :ivar window: the missing target-milliseconds of one window.

@@ -145,8 +145,8 @@ class SectionTests(SynchronousTestCase):
     def test_two_strips(self) -> None:
         """One strip shows the last day and one all of the history, each with a text for those who do not see it."""
         html = self.section(Missing.of(Intervals.of([(NOW - 3 * DAY, NOW - 3 * DAY + 1800)]), {}))
-        self.assertIn('role="img" aria-label="Last day: no hole known"', html)
-        self.assertIn('role="img" aria-label="Last 15d: one hole, 30m in all"', html)
+        self.assertIn('role="img" aria-label="Last day: no gap known"', html)
+        self.assertIn('role="img" aria-label="Last 15d: one gap, 30m in all"', html)
         self.assertIn("all 84 targets", html)
         self.assertIn("compared with the other servers", html)
 
@@ -166,7 +166,7 @@ class SectionTests(SynchronousTestCase):
         """The newest holes are shown, the others can be unfolded."""
         holes = [Hole(NOW - 90000 + 100 * n, NOW - 90000 + 100 * n + 10, 8, 80) for n in range(500)]
         html = self.section(Missing.of(NEVER, {"node": holes}))
-        self.assertLess(html.index("<details"), html.index("more holes"))
+        self.assertLess(html.index("<details"), html.index("more gaps"))
         self.assertEqual(html.partition("<details")[0].count("<li>"), MOST_SHOWN)
         self.assertLess(len(html), 60_000)
 
@@ -204,14 +204,14 @@ class PageTests(SynchronousTestCase):
         shown = self.shown(Missing.of(Intervals.of([(NOW - 7200, NOW - 3600)]), {}))
         made = report.make(shown)
         self.assertEqual((made.level, [each.level for each in made.backends]), ("good", ["good", "good"]))
-        self.assertIn("prom-b:9090/x has holes in its history", summary(histories(shown).values()))
+        self.assertIn("prom-b:9090/x has gaps in its history", summary(histories(shown).values()))
         html = html_page.render(shown).decode()
-        self.assertIn("has holes in its history; a query for such a time goes to the server that lacks least of it.", html)
+        self.assertIn("has gaps in its history; a query for such a time goes to the server that lacks least of it.", html)
         self.assertEqual(html.count('<svg class="strip"'), 4)
 
     def test_no_hole(self) -> None:
         """Without holes it is said that there are none, once all is compared."""
-        self.assertEqual(summary(histories(self.shown(Missing())).values()), "The histories of the servers have no known holes.")
+        self.assertEqual(summary(histories(self.shown(Missing())).values()), "The histories of the servers have no known gaps.")
         self.assertEqual(summary(histories(view(well(A), well(B))).values()), "")
 
     def test_always_missing(self) -> None:

@@ -79,7 +79,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertTrue(self.look_back.progress()[A].finished)
         self.see(A, B)
         self.run_for(5)
-        self.assertEqual(self.noted, [("history", "compared the last 3d of 2 servers: no holes")])
+        self.assertEqual(self.noted, [("history", "compared the last 3d of 2 servers: no gaps")])
 
     def test_whole_server(self) -> None:
         """A server that was down for ten minutes, two days ago."""
