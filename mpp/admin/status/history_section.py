@@ -15,9 +15,9 @@ from mpp.admin.status.html import text
 from mpp.admin.status.strip import Strip, drawn
 from mpp.core.coverage import NOTHING
 from mpp.core.facts import Gap
-from mpp.core.model import Backend, Observation
+from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import listing, number
+from mpp.core.text.humanize import listing, moment, number
 from mpp.coverage.history.service import Progress
 
 DAY_S = 86400.0
@@ -30,7 +30,8 @@ MOST_JOBS = 3
 """Maximum number of jobs that are named of the jobs that a server never had."""
 LEGEND = (
     "Strips: the history that each server has, on the same scale for all servers; a notch with a mark below it is data that "
-    "the server lacks and another one has, as deep as the share of the missing targets. Dashed: not compared yet. Times are UTC."
+    "the server lacks and another one has, as deep as the share of the missing targets. Dashed: not compared yet, or not known. "
+    "Times are UTC."
 )
 
 
@@ -41,6 +42,7 @@ class ServerHistory:
 
     :ivar first: the time of the oldest data of all servers, so that the strips of all servers have the same scale.
     :ivar oldest: the time of its own oldest data.
+    :ivar known: the time until which its data is known: the present, or when it was last in service.
     :ivar gaps: the data that it lacks, as shares of all targets.
     :ivar drift: the number of targets that it never had, by job.
     """
@@ -49,6 +51,7 @@ class ServerHistory:
     now: float
     first: float
     oldest: float
+    known: float
     gaps: tuple[Gap, ...]
     holes: tuple[HistoryHole, ...]
     drift: Mapping[str, int]
@@ -72,7 +75,14 @@ def _history(observation: Observation, view: StatusView, first: float) -> Server
     gaps = missing.gaps(view.coverage.jobs)
     holes = found(missing, view.coverage.jobs, gaps, since, view.now)
     progress = view.looked_back.get(backend, Progress())
-    return ServerHistory(backend, view.now, first, since, gaps, holes, missing.drift, progress)
+    return ServerHistory(backend, view.now, first, since, _known(observation, view.now), gaps, holes, missing.drift, progress)
+
+
+def _known(observation: Observation, now: float) -> float:
+    """Return the time until which the data of a server is known: for one out of service, until its state was known last."""
+    if observation.standing <= Standing.BUSY and not observation.ejected_at:
+        return now
+    return min(now, observation.ejected_at or observation.facts.read_at)
 
 
 def summary(known: Collection[ServerHistory]) -> str:
@@ -100,10 +110,12 @@ def section(history: ServerHistory | None) -> str:
 def _strip(history: ServerHistory, span: float) -> str:
     now, start, progress = history.now, history.now - span, history.progress
     compared = start if progress.finished else now if progress.until is None else progress.until
-    strip = Strip(start, now, history.oldest, compared, history.gaps)
+    strip = Strip(start, now, history.oldest, compared, history.known, history.gaps)
     lengths = [min(hole.end, now) - max(hole.start, start) for hole in history.holes if hole.end > start]
     count = f"{number(len(lengths))} gap{'' if len(lengths) == 1 else 's'}".lower()
     lacks = f"{count}, {duration(sum(lengths))} in all" if lengths else "no gap known"
+    if history.known < now:
+        lacks += f", the last {duration(min(span, now - history.known))} not known"
     name = "day" if span == DAY_S else duration(span)
     axis = f"<span>{duration(span)} ago</span><span>{lacks}</span><span>now</span>"
     return f'<figure>{drawn(strip, f"Last {name}: {lacks}")}<div class="axis">{axis}</div></figure>'
@@ -139,11 +151,22 @@ def never_had(history: ServerHistory) -> str:
     return listing([*jobs[:MOST_JOBS], *more])
 
 
+def _until_known(history: ServerHistory) -> str:
+    """Return what is known of the history of a server that is out of service."""
+    until = history.progress.until
+    if until is None or history.known <= until:
+        return "not known, because the server is out of service"
+    times = f"until {moment(history.known)}" if history.progress.finished else f"from {moment(until)} to {moment(history.known)}"
+    return f"compared with the other servers {times}; later data is not known while the server is out of service"
+
+
 def _compared(history: ServerHistory) -> str:
     """Return how far a server's history was compared with the histories of the others."""
     progress, length = history.progress, max(1.0, history.now - history.oldest)
     done = 0.0 if progress.until is None else history.now - progress.until
-    if progress.finished:
+    if history.known < history.now:
+        told = _until_known(history)
+    elif progress.finished:
         told = "all of it is compared with the other servers"
     elif done < _NOT_BEGUN_S:
         told = "not compared with the other servers yet"

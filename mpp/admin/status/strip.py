@@ -34,6 +34,7 @@ class Strip:
 
     :ivar oldest: the time of the server's oldest data.
     :ivar compared: the time from which on it was compared with the other servers.
+    :ivar known: the time until which it was in service, so that its data is known; its ``end`` while it is.
     :ivar gaps: what it lacks, as shares of all targets, in the order of time.
     """
 
@@ -41,6 +42,7 @@ class Strip:
     end: float
     oldest: float
     compared: float
+    known: float
     gaps: Sequence[Gap] = ()
 
     def x(self, time: float) -> float:
@@ -60,9 +62,11 @@ def drawn(strip: Strip, label: str) -> str:
     """
     oldest = strip.x(strip.oldest)
     compared = max(oldest, strip.x(strip.compared))
+    known = max(compared, strip.x(strip.known))
     parts = [
         _rect("unseen", oldest, 0, compared - oldest, _HEIGHT, "not compared with the other servers"),
-        _rect("has", compared, 0, _WIDTH - compared, _HEIGHT, "it has all data that another server has"),
+        _rect("has", compared, 0, known - compared, _HEIGHT, "it has all data that another server has"),
+        _rect("unseen", known, 0, _WIDTH - known, _HEIGHT, "not known, because the server is out of service"),
         *_holes(strip),
     ]
     return (

@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.status import html_page, report
@@ -15,6 +16,7 @@ from mpp.admin.status.strip import COLUMNS, Strip, drawn
 from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.facts import Gap
 from mpp.core.intervals import NEVER, Intervals
+from mpp.core.model import Standing
 from mpp.coverage.history.service import Progress
 from tests.status_support import FOREIGN, NOW, A, B, view, well
 
@@ -99,7 +101,7 @@ class StripTests(SynchronousTestCase):
     def strip(self, *gaps: Gap, **changed: Any) -> Strip:
         """Return a strip of 1,000 s per column."""
         start = NOW - 1000 * COLUMNS
-        return Strip(**{"start": start, "end": NOW, "oldest": start, "compared": start, "gaps": gaps} | changed)
+        return Strip(**{"start": start, "end": NOW, "oldest": start, "compared": start, "known": NOW, "gaps": gaps} | changed)
 
     def test_history_without_holes_is_one_bar(self) -> None:
         """A history without holes is one bar."""
@@ -121,6 +123,13 @@ class StripTests(SynchronousTestCase):
         strip = self.strip(oldest=NOW - 200_000, compared=NOW - 100_000)
         self.assertEqual(self.rects(strip), [("unseen", 80, 200, 16), ("has", 280, 200, 16)])
         self.assertIn("not compared with the other servers", drawn(strip, "Last day"))
+
+    def test_not_known(self) -> None:
+        """The time in which the server was out of service is drawn apart."""
+        self.assertEqual(self.rects(self.strip(known=NOW - 100_000)), [("has", 0, 280, 16), ("unseen", 280, 200, 16)])
+        self.assertIn("not known, because the server is out of service", drawn(self.strip(known=NOW - 100_000), "Last day"))
+        nothing = self.strip(known=0.0, compared=NOW)
+        self.assertEqual(self.rects(nothing), [("unseen", 0, 480, 16)])
 
     def test_many_holes(self) -> None:
         """The picture is bounded, however many holes there are."""
@@ -149,6 +158,27 @@ class SectionTests(SynchronousTestCase):
         self.assertIn('role="img" aria-label="Last 15d: one gap, 30m in all"', html)
         self.assertIn("all 84 targets", html)
         self.assertIn("compared with the other servers", html)
+
+    def test_out_of_service(self) -> None:
+        """Nothing is claimed of the time since a server is out of service, by ejection or since mpp reached it last."""
+        since = NOW - 7200
+        for changes in (
+            {"standing": Standing.DOWN, "ejected_at": since},
+            {"standing": Standing.NOT_READY, "facts_read_at": since},
+        ):
+            shown = view(well(A), well(B, **changes), coverage=Coverage(JOBS, {B: Missing()}), looked_back=FINISHED)
+            html = section(histories(shown)[B])
+            self.assertIn('aria-label="Last day: no gap known, the last 2h not known"', html)
+            self.assertIn("compared with the other servers until 2023-11-14 20:13:20 UTC; later data is not known", html)
+            self.assertNotIn("all of it", html)
+            partly = evolve(shown, looked_back={B: Progress(NOW - 3 * DAY)})
+            told = "compared with the other servers from 2023-11-11 22:13:20 UTC to 2023-11-14 20:13:20 UTC; later"
+            self.assertIn(told, section(histories(partly)[B]))
+        html = section(
+            histories(view(well(A), well(B, standing=Standing.DOWN, facts_read_at=0.0), looked_back={B: Progress()}))[B]
+        )
+        self.assertIn("not known, because the server is out of service", html)
+        self.assertNotIn('class="has"', html)
 
     def test_less_than_a_day_has_one_strip(self) -> None:
         """Servers with less than a day of data have one strip."""
