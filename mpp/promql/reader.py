@@ -16,9 +16,14 @@ TOO_LONG = QueryReads((ALL_TIME,), whole="it is not understood", refused="it is 
 """The result for longer queries."""
 
 
+_SAMPLE = 'sum by (a) (rate(x{job=~"b|c"}[5m] offset 1m)) / on (a) -max_over_time((y)[1h:1m] @ end()) > bool 1'
+
+
 def parser_problem() -> str:
-    """Return why there is no parser, so that every query is one that is not understood; empty if there is one."""
-    return syntax.MISSING
+    """Return why queries are not understood: there is no parser, or an unsuitable one; empty if they are. Takes a millisecond."""
+    if syntax.MISSING:
+        return syntax.MISSING
+    return f"the package promql-parser does not parse {_SAMPLE}" if read(_SAMPLE).refused else ""
 
 
 def read(query: str, rules: Rules = no_rules) -> QueryReads:

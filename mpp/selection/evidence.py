@@ -22,6 +22,7 @@ from mpp.coverage.history.service import LookBack
 from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.rules.survey import RuleSurvey
 from mpp.coverage.survey import Survey
+from mpp.promql.reader import parser_problem
 from mpp.selection.damage import StorageErrors
 from mpp.selection.event_log import EventLog
 from mpp.selection.membership import Membership
@@ -95,7 +96,7 @@ class Evidence:
             selector=coverage_query,
             note=event_log.record,
         )
-        self.rules = RuleSurvey(prober, clock, enabled=bool(coverage_query))
+        self.rules = RuleSurvey(prober, clock, enabled=bool(coverage_query), parser_problem=parser_problem())
         self.discovered: dict[Backend, DiscoveredBackend] = {}
 
     def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:

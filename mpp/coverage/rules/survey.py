@@ -82,16 +82,18 @@ class RuleSurvey:
     :param asks: sends the requests.
     :param clock: a monotonic clock.
     :param enabled: whether the servers are asked at all.
+    :param parser_problem: the reason why no query can be parsed, see `mpp.promql.reader.parser_problem`; it is logged once.
     :ivar definitions: the rules of all servers; a new value for each change.
     :ivar changed: the functions that are called after each change of ``definitions``.
     """
 
-    def __init__(self, asks: RuleSender, clock: IReactorTime, *, enabled: bool) -> None:
+    def __init__(self, asks: RuleSender, clock: IReactorTime, *, enabled: bool, parser_problem: str = "") -> None:
         self.definitions: tuple[RuleDefinition, ...] = ()
         self.changed: list[Callable[[], None]] = []
         self._asks = asks
         self._clock = clock
         self._enabled = enabled
+        self._parser_problem = parser_problem
         self._servers: dict[Backend, _RuledServer] = {}
         self._running: Deferred[None] | None = None
         self._stopped = False
@@ -106,6 +108,10 @@ class RuleSurvey:
 
     def begin(self) -> None:
         """Ask the servers that may have other rules than before."""
+        if self._parser_problem and self._enabled:
+            text = "mpp estimates what a query reads from the durations in it, and divides no query between servers: {problem}"
+            _log.warn(text, problem=self._parser_problem)
+            self._parser_problem = ""
         if self._running is not None or self._stopped or self._next() is None:
             return
         self._running = running = Deferred.fromCoroutine(self._run())

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
@@ -225,6 +226,24 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual((self.survey.definitions, self.see()), ((), 0))
         self.survey.reconfigure(self.servers, enabled=True)
         self.assertEqual(self.see(), 2)
+
+
+class ParserTests(SynchronousTestCase):
+    """The parser of queries, which the reads of rules and of clients' queries come from."""
+
+    def begin(self, problem: str, *, enabled: bool) -> list[str]:
+        """Return the warnings of a survey."""
+        lines = logged(self, lambda event: formatEvent(event) if event["log_level"] is LogLevel.warn else "")
+        survey = RuleSurvey(Servers(), Clock(), enabled=enabled, parser_problem=problem)
+        for _ in range(3):
+            survey.begin()
+        return lines
+
+    def test_missing(self) -> None:
+        """The log says once that queries cannot be parsed, unless coverage is switched off."""
+        (line,) = self.begin("the package promql-parser cannot be used", enabled=True)
+        self.assertTrue(line.endswith("divides no query between servers: the package promql-parser cannot be used"), line)
+        self.assertEqual((self.begin("", enabled=True), self.begin("there is none", enabled=False)), ([], []))
 
 
 class ComposerTests(SynchronousTestCase):

@@ -418,3 +418,15 @@ class MissingParserTests(SynchronousTestCase):
         problem, read_without = run.stdout.splitlines()
         self.assertIn("promql-parser cannot be used", problem)
         self.assertEqual(read_without, "True -300.0")
+
+    def test_unsuitable(self) -> None:
+        """A parser with other names than the known ones counts as one that does not parse, and the reason can be logged."""
+        code = (
+            "import promql_parser; promql_parser.MatrixSelector = int\n"
+            "from mpp.promql.reader import parser_problem, read\n"
+            "print(parser_problem()); print(read('x[5m]').refused)"
+        )
+        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        problem, refused = run.stdout.splitlines()
+        self.assertTrue(problem.startswith("the package promql-parser does not parse sum by (a)"), problem)
+        self.assertNotEqual(refused, "")
