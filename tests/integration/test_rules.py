@@ -82,7 +82,7 @@ class RulesTests(SynchronousTestCase):
         ):
             self.assertEqual(self.asked(mpp, query, after), expected, (query, after))
 
-    def test_rules(self) -> None:
+    def test_results_are_asked_of_the_server_with_the_data(self) -> None:
         """A rule's result is asked of the server that had the data when the rule was evaluated; a reload counts."""
         mpp = self.begin()
         self.check(mpp)
@@ -94,6 +94,6 @@ class RulesTests(SynchronousTestCase):
         wait_until(lambda: self.asked(mpp, RATE["record"], 330) == both, "the new rules are known", 150)
         self.assertEqual(self.asked(mpp, RATE["record"], 60), {self.whole.address})
 
-    def test_workers(self) -> None:
+    def test_each_worker_knows_the_rules(self) -> None:
         """The same holds in each worker."""
         self.check(self.begin("--workers", "2"))

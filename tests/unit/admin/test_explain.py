@@ -211,7 +211,7 @@ class UnreadableTests(SynchronousTestCase):
         self.assertEqual((told.backends, told.decided_by, told.affinity), (("a:9090",), "strategy", ""))
         self.assertEqual(self.explained((A,), TWO, COOKIE).affinity, "cookies")
 
-    def test_no_other_one(self) -> None:
+    def test_unusable_servers_are_no_alternative(self) -> None:
         """While no other server is usable, it is asked."""
         down = (WELL[0], *(evolve(each, standing=Standing.DOWN) for each in WELL[1:]))
         self.assertEqual(self.explained((A,), evolve(ONE, observations=down)).backends, ("a:9090",))

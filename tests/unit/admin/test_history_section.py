@@ -124,7 +124,7 @@ class StripTests(SynchronousTestCase):
         self.assertEqual(self.rects(strip), [("unseen", 80, 200, 16), ("has", 280, 200, 16)])
         self.assertIn("not compared with the other servers", drawn(strip, "Last day"))
 
-    def test_not_known(self) -> None:
+    def test_unknown_time_is_drawn_apart(self) -> None:
         """The time in which the server was out of service is drawn apart."""
         self.assertEqual(self.rects(self.strip(known=NOW - 100_000)), [("has", 0, 280, 16), ("unseen", 280, 200, 16)])
         self.assertIn("not known, because the server is out of service", drawn(self.strip(known=NOW - 100_000), "Last day"))
@@ -159,7 +159,7 @@ class SectionTests(SynchronousTestCase):
         self.assertIn("all 84 targets", html)
         self.assertIn("compared with the other servers", html)
 
-    def test_out_of_service(self) -> None:
+    def test_nothing_is_claimed_of_a_server_out_of_service(self) -> None:
         """Nothing is claimed of the time since a server is out of service, by ejection or since mpp reached it last."""
         since = NOW - 7200
         for changes in (

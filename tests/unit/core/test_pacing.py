@@ -86,7 +86,7 @@ class WithBreaksTests(SynchronousTestCase):
 class InSlicesTests(SynchronousTestCase):
     """A long calculation."""
 
-    def test_slices(self) -> None:
+    def test_each_slice_is_followed_by_a_pause(self) -> None:
         """After each slice there is a pause; a step is not interrupted, and the end comes with the last step."""
         clock, done = Clock(), []
 

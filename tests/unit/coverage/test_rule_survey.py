@@ -56,7 +56,7 @@ EMPTY = page()
 class PageTests(SynchronousTestCase):
     """What is read from a page."""
 
-    def test_real_servers(self) -> None:
+    def test_rules_of_real_servers_are_read(self) -> None:
         """The rules of real servers; the older one does not know how long an alert goes on firing."""
         for version, pending in (("2.42.0", 300.0), ("3.5.3", 420.0)):
             self.assertEqual(found(recorded(version, "recording")), [RULE])
@@ -72,7 +72,7 @@ class PageTests(SynchronousTestCase):
         endless = b'{"data":{"groups":[{"interval":9e9,"rules":[{"name":"r","query":"x","type":"alerting","duration":9e9}]}]}}'
         self.assertEqual(found(endless), [RuleDefinition("r", "x", LONGEST_S, alerting=True, pending_s=LONGEST_S)])
 
-    def test_no_page(self) -> None:
+    def test_foreign_response_is_an_error(self) -> None:
         """What is no page of rules is an error; a page without groups has none."""
         for body in (b"", b"<html>", b"{}", b"[]", b'{"data":null}', b'{"data":{"groups":{}}}', EMPTY[:-1]):
             self.assertRaises(ValueError, RulesPage, body)
@@ -122,7 +122,7 @@ class SurveyTests(SynchronousTestCase):
         self.survey.begin()
         return len(self.servers.asked) - before
 
-    def test_once(self) -> None:
+    def test_server_is_asked_once(self) -> None:
         """The rules are asked for when a server is first seen, and then not again."""
         self.assertEqual(self.see(), 2)
         self.assertEqual(self.servers.asked, [(A, PATHS[0]), (A, PATHS[1])])
@@ -131,7 +131,7 @@ class SurveyTests(SynchronousTestCase):
             self.clock.advance(60)
             self.assertEqual(self.see(state=evolve(STATE, read_at=self.clock.seconds(), oldest=7.0)), 0)
 
-    def test_other_configuration(self) -> None:
+    def test_server_is_asked_again_after_a_reload(self) -> None:
         """The rules are asked for again after a reload and after a restart, but once a minute at most."""
         self.see()
         for state in (evolve(STATE, config_at=210.0), evolve(STATE, config_at=210.0, started_at=190.0)):
@@ -143,7 +143,7 @@ class SurveyTests(SynchronousTestCase):
             self.assertEqual(self.see(state=state), 0)
         self.assertEqual(len(self.told), 3)
 
-    def test_same_rules(self) -> None:
+    def test_same_rules_are_no_news(self) -> None:
         """Rules that are the same as before, or as those of the other server, are no news."""
         self.see()
         self.see(B)
@@ -151,7 +151,7 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual(self.see(state=evolve(STATE, config_at=9.0)), 2)
         self.assertEqual(len(self.told), 1)
 
-    def test_different_rules(self) -> None:
+    def test_different_rules_of_two_servers_all_count(self) -> None:
         """While servers have different rules, all of them count; those of a server that is gone do not."""
         other = RuleDefinition("a:b", "sum(rate(x[1h]))", 20.0)
         self.servers.bodies[B] = page(other)
@@ -163,13 +163,13 @@ class SurveyTests(SynchronousTestCase):
         self.survey.keep([])
         self.assertEqual(self.told[-1], ())
 
-    def test_out_of_service(self) -> None:
+    def test_server_out_of_service_is_not_asked(self) -> None:
         """A server that is not in service, or of which nothing is known yet, is not asked."""
         self.assertEqual(self.see(standing=Standing.NOT_READY), 0)
         self.assertEqual(self.see(state=ServerState()), 0)
         self.assertEqual(self.see(), 2)
 
-    def test_one_by_one(self) -> None:
+    def test_servers_are_asked_one_by_one(self) -> None:
         """One server is asked after the other, and a request under way is cancelled at the end."""
         self.servers.waiting = Deferred()
         self.assertEqual((self.see(), self.see(B)), (1, 0))
@@ -178,7 +178,7 @@ class SurveyTests(SynchronousTestCase):
         self.assertTrue(waiting.called)
         self.assertEqual(self.see(B), 0)
 
-    def test_failures(self) -> None:
+    def test_failing_server_is_asked_ever_less_often(self) -> None:
         """A server that does not respond is asked ever less often, its former rules stay, and the log says so once."""
         self.see()
         changed = evolve(STATE, config_at=1.0)
@@ -212,14 +212,14 @@ class SurveyTests(SynchronousTestCase):
         self.servers.waiting.callback(ProbeResponse(200, b"[" * MOST_BYTES))
         self.assertEqual(self.survey.definitions, (RULE,))
 
-    def test_bounded(self) -> None:
+    def test_number_of_rules_is_bounded(self) -> None:
         """More rules than are considered are left out, and the log says so."""
         self.servers.bodies[A] = page(*(RuleDefinition(f"r{number}", "x", 1.0) for number in range(MOST_RULES + 1)))
         self.see()
         self.assertEqual(len(self.survey.definitions), MOST_RULES)
         self.assertEqual(len(self.lines), 2)
 
-    def test_switched_off(self) -> None:
+    def test_nothing_is_asked_without_coverage(self) -> None:
         """Without coverage nothing is asked, from the start or after a reload, and nothing is known any more."""
         self.see()
         self.survey.reconfigure(self.servers, enabled=False)
@@ -239,7 +239,7 @@ class ParserTests(SynchronousTestCase):
             survey.begin()
         return lines
 
-    def test_missing(self) -> None:
+    def test_missing_parser_is_logged_once(self) -> None:
         """The log says once that queries cannot be parsed, unless coverage is switched off."""
         (line,) = self.begin("the package promql-parser cannot be used", enabled=True)
         self.assertTrue(line.endswith("divides no query between servers: the package promql-parser cannot be used"), line)
@@ -249,14 +249,14 @@ class ParserTests(SynchronousTestCase):
 class ComposerTests(SynchronousTestCase):
     """What becomes of the rules."""
 
-    def test_composed(self) -> None:
+    def test_query_of_a_result_reads_what_the_rule_reads(self) -> None:
         """A query of a rule's result reads what the rule reads: its range and one evaluation interval before."""
         memory = QueryMemory()
         self.assertEqual(memory.read(b"a:b").reach(1000.0, 1000.0, 300.0), (700.0, 1000.0))
         RuleComposer(memory.forget, Clock()).compose([RULE])
         self.assertEqual(memory.read(b"a:b").reach(1000.0, 1000.0, 300.0), (80.0, 1000.0))
 
-    def test_in_slices(self) -> None:
+    def test_many_rules_are_composed_in_slices(self) -> None:
         """Many rules are composed with pauses; other rules replace them at once, and nothing is left behind at the end."""
 
         class Slow(Clock):

@@ -419,7 +419,7 @@ class MissingParserTests(SynchronousTestCase):
         self.assertIn("promql-parser cannot be used", problem)
         self.assertEqual(read_without, "True -300.0")
 
-    def test_unsuitable(self) -> None:
+    def test_unsuitable_parser_is_reported(self) -> None:
         """A parser with other names than the known ones counts as one that does not parse, and the reason can be logged."""
         code = (
             "import promql_parser; promql_parser.MatrixSelector = int\n"

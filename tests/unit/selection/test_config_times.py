@@ -32,7 +32,7 @@ def times(page: bytes, size: int = 65536) -> ConfigTimes:
 class ConfigTimesTests(SynchronousTestCase):
     """The age at which a time is settled."""
 
-    def test_real_servers(self) -> None:
+    def test_configurations_of_real_servers_are_read(self) -> None:
         """
         The job that takes longest counts, not one that is scraped every five minutes; then the offset of rules (from 2.53 on) and
         the window for samples out of order.
@@ -50,7 +50,7 @@ class ConfigTimesTests(SynchronousTestCase):
         self.assertEqual(longer.count(b"59s"), 1)
         self.assertEqual(times(longer), ConfigTimes(1.1 * 60 + 59 + 40 + 1800, "a: b", 30.0))
 
-    def test_slowest_jobs(self) -> None:
+    def test_jobs_slower_than_two_minutes_do_not_count(self) -> None:
         """A job that is scraped every two minutes counts, one of 121 seconds does not."""
         for interval, expected in ((b"2m", ("slow", 144.0)), (b"2m1s", ("p", 76.0))):
             found = times(TIMES_242.replace(b"scrape_interval: 5m", b"scrape_interval: " + interval))
@@ -70,7 +70,7 @@ class ConfigTimesTests(SynchronousTestCase):
         for nothing in (b"", b"<html>", rb'{"data":{"yaml":"global:\n  scrape_interval: often\n"}}'):
             self.assertEqual(times(nothing), ConfigTimes())
 
-    def test_durations(self) -> None:
+    def test_durations_are_written_as_prometheus_writes_them(self) -> None:
         """The durations are those that Prometheus writes."""
         for text, expected in (("1m30s", 90.0), ("0", 0.0), ("0s", 0.0), ("100ms", 0.1), ("", None), ("5", None), ("-5m", None)):
             self.assertEqual(seconds(text), expected)
