@@ -218,7 +218,7 @@ class MppRow(Contestant):
     """
 
     def __init__(self, servers: Sequence[DashboardServer], cores: str, command: str, *options: str) -> None:
-        self._program, self._options = command.split() or [sys.executable, "-P", "-m", "mpp"], options
+        self._program, self._options = command.split() or [sys.executable, "-m", "mpp"], options
         self.title = " ".join(["mpp", *options])
         self.caches = "--cache-memory" in options
         super().__init__(servers, cores)
@@ -255,7 +255,7 @@ def _found(program: str) -> str:
 
 def knows(command: str, option: str) -> bool:
     """Return whether an mpp has an option."""
-    program = command.split() or [sys.executable, "-P", "-m", "mpp"]
+    program = command.split() or [sys.executable, "-m", "mpp"]
     done = subprocess.run([*program, "--help"], capture_output=True, text=True, check=False, timeout=30)
     return option in done.stdout
 

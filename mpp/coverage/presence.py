@@ -15,7 +15,8 @@ class TimeAway:
     """
     A time in which a server was not usable.
 
-    :ivar start: when it was noticed, seconds since the epoch by the clock of mpp.
+    :ivar start: when it was noticed, seconds since the epoch by the clock of mpp. After a restart it is when the server was last
+        usable: it may have ended at any time after that.
     :ivar end: when the server was usable again.
     :ivar restarted: it came back as a new process.
     """
@@ -45,7 +46,7 @@ class Presence:
         self.back_at: float | None = None
         self._started_at = observation.facts.started_at
         self._away_at = None if self.usable else at
-        self._seen_at = at
+        self._seen_at = self._used_until = at
         self._absence: TimeAway | None = None
 
     def observe(self, observation: Observation, at: float) -> TimeAway | None:
@@ -61,7 +62,10 @@ class Presence:
             self._away_at = None
         if usable:
             self._seen_at = at
-        self.usable, self._started_at = usable, started_at or self._started_at
+        if usable or self._started_at is None:
+            # The start time of a server that is not usable yet is compared when it is.
+            self._started_at = started_at or self._started_at
+        self.usable = usable
         return absence
 
     def _ended(self, at: float, started_at: float | None) -> TimeAway:
@@ -72,8 +76,10 @@ class Presence:
         """
         last = self._absence
         if self._away_at is not None:
-            return TimeAway(self._away_at, at, started_at is not None)
+            self._used_until = self._seen_at
+            restarted = started_at is not None
+            return TimeAway(self._used_until if restarted else self._away_at, at, restarted)
         if last is not None and started_at is not None and started_at <= last.end + _SAME_START_S:
             # The start time was read after the server had been used again: it is the reason of the absence that was seen.
-            return TimeAway(last.start, last.end, restarted=True)
+            return TimeAway(self._used_until, last.end, restarted=True)
         return TimeAway(self._seen_at, at, restarted=True)

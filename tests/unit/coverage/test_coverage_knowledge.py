@@ -174,16 +174,16 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual(self.presence.back_at, 1020.0)
 
     def test_new_process_was_restarted(self) -> None:
-        """A server that was down and is a new process."""
+        """A server that was down and is a new process may have ended right after it was last seen."""
         self.presence.observe(self.down, 1005.0)
-        self.assertEqual(self.presence.observe(self.anew, 1020.0), TimeAway(1005.0, 1020.0, restarted=True))
+        self.assertEqual(self.presence.observe(self.anew, 1020.0), TimeAway(1000.0, 1020.0, restarted=True))
 
     def test_restart_known_later(self) -> None:
         """The start time is read some seconds after a server is used again: the absence that was seen is that of the restart."""
         self.presence.observe(self.down, 1005.0)
         self.presence.observe(self.well, 1020.0)
         self.presence.observe(self.well, 1021.0)
-        self.assertEqual(self.presence.observe(self.anew, 1025.0), TimeAway(1005.0, 1020.0, restarted=True))
+        self.assertEqual(self.presence.observe(self.anew, 1025.0), TimeAway(1000.0, 1020.0, restarted=True))
 
     def test_restart_unseen(self) -> None:
         """A restart between two observations took place in the time between them."""

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.facts import Lack, ServerState
+from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.coverage.knowledge import Knowledge
@@ -161,6 +162,24 @@ class SurveyTests(SynchronousTestCase):
             self.see(Observation(A, Standing.VIABLE, facts=FACTS), Observation(B, Standing.DOWN, facts=FACTS))
             self.clock.advance(100)
             self.assertLess(abs(self.lost(started_at=started_at) - expected), 3)
+
+    def test_new_process_is_seen_before_it_is_usable(self) -> None:
+        """The time of a restart is missing also if the new start time is seen while the server is not used yet."""
+        self.lost()
+        self.see(Observation(A, Standing.VIABLE, facts=FACTS), Observation(B, Standing.DOWN, facts=FACTS))
+        self.clock.advance(100)
+        new = evolve(FACTS, started_at=NOW + 95)
+        self.see(Observation(A, Standing.VIABLE, facts=FACTS), Observation(B, Standing.SUSPECT, facts=new))
+        self.assertLess(abs(self.lost(started_at=NOW + 95) - 100), 3)
+
+    def test_ended_between_rounds(self) -> None:
+        """A server may have ended just after it was last seen, so a restart is missing from then on."""
+        self.lost()
+        self.clock.advance(10)
+        self.see(Observation(A, Standing.VIABLE, facts=FACTS), Observation(B, Standing.DOWN, facts=FACTS))
+        self.clock.advance(100)
+        self.both(facts=evolve(FACTS, started_at=NOW + 105))
+        self.assertEqual(self.knowledge.known(B).whole & Intervals.of([(NOW - 100, NOW + 200)]), Intervals.of([(NOW, NOW + 110)]))
 
     def test_old_from_the_beginning(self) -> None:
         """By the first round already, a server whose newest sample is old lacks everything."""
