@@ -32,6 +32,8 @@ HEAD_S = 3 * 3600.0
 """Seconds before a restart in which the server's data may have been lost by it: what was not yet written to a block."""
 AWAY_S = 600.0
 """Seconds before a server could not be reached in which it may have ceased to scrape."""
+AFTER_WINDOWS = 4
+"""Windows after which it is certain that a hole has ended: three well ones, and one that may have begun within the hole."""
 SAME_SHARE = 0.05
 """Smallest change of a number of targets, as a share of all, that counts; smaller changes come with every survey."""
 
@@ -89,7 +91,7 @@ class Knowledge:
         ended = before.only(Intervals.of([(-math.inf, at)]))
         server.live = _begun(missing, before, at)
         server.history = server.history | ended
-        server.again |= ended.times.widen(COARSE_S, COARSE_S)
+        server.again |= ended.times.widen(COARSE_S, self._after)
 
     def was_away(self, backend: Backend, absence: TimeAway, skew: float) -> None:
         """
@@ -101,7 +103,12 @@ class Knowledge:
         start, end = absence.start + skew, absence.end + skew
         if absence.restarted:
             server.history = server.history | Missing(Intervals.of([(start, end)]))
-        server.again |= Intervals.of([(start - (HEAD_S if absence.restarted else AWAY_S), end + COARSE_S)])
+        server.again |= Intervals.of([(start - (HEAD_S if absence.restarted else AWAY_S), end + self._after)])
+
+    @property
+    def _after(self) -> float:
+        """The seconds after the end of a hole that the look back needs to find its end."""
+        return min(COARSE_S, AFTER_WINDOWS * max((job.window for job in self.jobs.values()), default=COARSE_S))
 
     def aged(self, oldest: Mapping[Backend, float | None]) -> None:
         """Record the time of the oldest sample of each server; gaps older than all of these samples are forgotten."""

@@ -19,6 +19,10 @@ SETTLED_S = 20.0
 """Seconds after which all samples of a time are stored: a scrape may take some seconds, and is stored after it."""
 
 
+EARLY_S = 600.0
+"""Seconds: a time that is not over yet is looked at as far as it goes if it is that long, and the rest of it later."""
+
+
 @frozen
 class Span:
     """
@@ -60,13 +64,17 @@ class Agenda:
 
         :param backends: the servers that can be asked.
         :param first: nothing before this time is looked at.
-        :param until: nor what ends after it.
+        :param until: nor anything after it.
         :param longest: how many seconds are looked at together, at most a day.
         """
         all_time = Intervals.of([(first, math.inf)])
         left = {backend: all_time - self._looked[backend] for backend in backends if backend in self._looked}
-        # A time that goes on beyond the end is looked at later, all at once.
-        ready = [(end, start) for times in left.values() for start, end in times if end <= until]
+        ready = [
+            (min(end, until), start)
+            for times in left.values()
+            for start, end in times
+            if end <= until or until - start >= EARLY_S
+        ]
         if not ready:
             return None
         end, start = max(ready)

@@ -129,11 +129,13 @@ class EitherComparison:
     """
     How answers differ from those of servers that scrape on their own: each value must be one that some of them gives.
 
-    :ivar missing: points that the server has that was never down, at its times.
+    :ivar expected: points that the server has that was never down.
+    :ivar missing: those of them that are missing.
     :ivar foreign: points with a value that none of the servers gives.
     """
 
     asked: int = 0
+    expected: int = 0
     missing: int = 0
     foreign: int = 0
     warned: int = 0
@@ -149,6 +151,7 @@ class EitherComparison:
             return
         others = [each for body in all_others if (each := points(body)) is not None]
         missing = expected.keys() - own.keys()
+        self.expected += len(expected)
         foreign = [key for key, value in own.items() if not any(key in each and is_close(value, each[key]) for each in others)]
         self.missing, self.foreign = self.missing + len(missing), self.foreign + len(foreign)
         if (missing or foreign) and len(self.examples) < 5:
@@ -156,4 +159,4 @@ class EitherComparison:
             self.examples.append(f"{request.path}?{request.parameters}: {len(missing)} missing, {len(foreign)} foreign {shown}")
 
     def __str__(self) -> str:
-        return f"{self.asked} asked, points: {self.missing} missing, {self.foreign} of no server; {self.warned} with a warning"
+        return f"{self.asked} asked, points: {self.missing} of {self.expected} missing, {self.foreign} of no server; {self.warned} warned"

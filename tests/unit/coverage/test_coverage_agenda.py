@@ -54,6 +54,19 @@ class AgendaTests(SynchronousTestCase):
         self.assertIsNone(self.next(until=NOW + 150))
         self.assertEqual(self.next(until=NOW + 200), Span(NOW + 100, NOW + 200, frozenset((A,))))
 
+    def test_again_long_time(self) -> None:
+        """Of a long time, such as the hours before a restart, what is settled is looked at before the rest."""
+        noon = NOW + DAY / 2
+        while (span := self.next()) is not None:
+            self.agenda.done(BOTH, span)
+        self.agenda.again(A, Intervals.of([(noon - 7200, noon + 200)]))
+        span = self.next(until=noon + 20)
+        self.assertEqual(span, Span(noon - 7200, noon + 20, frozenset((A,))))
+        assert span is not None
+        self.agenda.done(BOTH, span)
+        self.assertIsNone(self.next(until=noon + 190))
+        self.assertEqual(self.next(until=noon + 210), Span(noon + 20, noon + 200, frozenset((A,))))
+
     def test_seen_again(self) -> None:
         """A server that is seen again is not new."""
         self.agenda.see(A, NOW + 900)

@@ -242,6 +242,19 @@ class LookBackTests(SynchronousTestCase):
         self.assertLessEqual(abs(hole[0] - away + 180), WINDOW)
         self.assertLessEqual(abs(hole[1] - away - 30), WINDOW)
 
+    def test_soon_after_a_restart(self) -> None:
+        """What the WAL has lost is found within seconds of the restart, but for the last moments before it."""
+        self.see(A, B)
+        self.run_for(20)
+        away = NOW + self.clock.seconds() - 20
+        self.b.holes.append((away - 1800, away + 20, None, 99))
+        self.knowledge.was_away(B, TimeAway(away, away + 20, restarted=True), 0.0)
+        self.see(A, B)
+        self.run_for(10)
+        lost = self.missing(B).times
+        self.assertLessEqual(lost.edges[0], away - 1800 + WINDOW)
+        self.assertTrue(lost.covers(away - 1800 + WINDOW, away - 2 * WINDOW), lost)
+
     def test_was_there(self) -> None:
         """A server that restarts after mpp could not reach it for long has scraped in the meantime."""
         self.see(A, B)
