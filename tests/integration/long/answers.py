@@ -159,4 +159,5 @@ class EitherComparison:
             self.examples.append(f"{request.path}?{request.parameters}: {len(missing)} missing, {len(foreign)} foreign {shown}")
 
     def __str__(self) -> str:
-        return f"{self.asked} asked, points: {self.missing} of {self.expected} missing, {self.foreign} of no server; {self.warned} warned"
+        points = f"{self.missing} of {self.expected} missing, {self.foreign} of no server"
+        return f"{self.asked} asked, points: {points}; {self.warned} with a warning"
