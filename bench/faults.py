@@ -27,12 +27,15 @@ sys.path.insert(0, str(CHECKOUT))
 from bench import heavy
 from bench.figures import cell, explain, table
 from bench.proxies import Front, MppProxy, Proxy, all_proxies, settle
-from tests.integration.processes import die_with_parent
+from tests.integration.histories import INTERVAL_S, Lost, WithHistory
+from tests.integration.processes import die_with_parent, fetch, wait_until
 from tests.integration.servers import Prometheus, require_binary, version_of
+from tests.integration.targets import Targets
 
 WELL = 2.0
 """Seconds of load before the fault, and after it."""
 HOUR = 3600
+HOLED_TARGETS = 5
 MARK = "BENCH_FAULTS_ALONE"
 
 
@@ -67,11 +70,16 @@ ROWS = (
 
 @dataclass
 class Scene:
-    """Two real servers, the faulty one (with more data) behind a front."""
+    """
+    Two real servers, the faulty one (with more data) behind a front.
+
+    :ivar asked: further options of the load.
+    """
 
     faulty: Prometheus
     well: Prometheus
     front: Front
+    asked: tuple[str, ...] = ()
 
     def spoil(self, row: Row) -> None:
         """Let the fault begin."""
@@ -106,9 +114,39 @@ def scene(*, namespace: bool) -> Iterator[Scene]:
         yield Scene(faulty, well, front)
 
 
-def load(proxy: Proxy, clients: int, options: argparse.Namespace) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def holed_scene(which: str, *, namespace: bool) -> Iterator[Scene]:
+    """Start servers with six hours of history, one with a hole of 24 minutes, and the front; all asks are for a time in it."""
+    with contextlib.ExitStack() as stack:
+        targets = Targets()
+        stack.callback(targets.close)
+        end = int(time.time()) // INTERVAL_S * INTERVAL_S - 120
+        servers = {}
+        for name in ("faulty", "well"):
+            lost = [Lost(end - 3 * HOUR, end - 3 * HOUR + 1440)] if name == which else []
+            jobs = {"node": targets.addresses(HOLED_TARGETS)}
+            servers[name] = WithHistory(require_binary(), jobs, name=name, start=end - 6 * HOUR, end=end, lost=lost)
+        front = Front(servers["faulty"].port, namespace=namespace)
+        for process in (*servers.values(), front):
+            stack.callback(process.close)
+            process.start()
+        yield Scene(**servers, front=front, asked=(f"--time={end - 3 * HOUR + 900}", f"--up={HOLED_TARGETS}"))
+
+
+def looked_back(proxy: Proxy) -> None:
+    """Wait until mpp has compared the histories."""
+    if isinstance(proxy, MppProxy):
+
+        def finished() -> bool:
+            backends = json.loads(fetch(proxy.port, "/mpp/status?format=json")[2])["backends"]
+            return all(each["looked_back"]["finished"] for each in backends) and any(each["missing"] for each in backends)
+
+        wait_until(finished, "mpp has compared the histories", 120)
+
+
+def load(proxy: Proxy, clients: int, options: argparse.Namespace, asked: tuple[str, ...]) -> subprocess.Popen[str]:
     """Start a load; return when it has begun."""
-    times = [f"--seconds={WELL + options.seconds + WELL}", f"--fault-begins={WELL}", f"--pause={options.pause}"]
+    times = [*asked, f"--seconds={WELL + options.seconds + WELL}", f"--fault-begins={WELL}", f"--pause={options.pause}"]
     command = [sys.executable, "-m", "bench.load", f"--port={proxy.port}", f"--clients={clients}", *times]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
     assert process.stdout is not None
@@ -118,8 +156,11 @@ def load(proxy: Proxy, clients: int, options: argparse.Namespace) -> subprocess.
 
 def measure(at: Scene, row: Row, proxy: Proxy, clients: int, options: argparse.Namespace) -> dict[str, Any]:
     """Put load on one proxy while the row's fault comes and goes; give what the load tells."""
-    settle(proxy, at.web_config.requests)
-    process = load(proxy, clients, options)
+    if at.asked:
+        looked_back(proxy)
+    else:
+        settle(proxy, at.front.requests)
+    process = load(proxy, clients, options, at.asked)
     try:
         time.sleep(WELL)
         at.spoil(row)
@@ -131,7 +172,7 @@ def measure(at: Scene, row: Row, proxy: Proxy, clients: int, options: argparse.N
     finally:
         process.kill()
         # What still hangs belongs to this row.
-        at.web_config.tell("reset")
+        at.front.tell("reset")
     return dict(json.loads(output))
 
 
@@ -162,10 +203,11 @@ def show_faults(options: argparse.Namespace) -> bool:
     """Print the table; tell whether mpp kept its promise in all rows."""
     rows = [row for row in ROWS if options.row is None or row.name in options.row]
     kept = True
-    with scene(namespace=options.namespace) as at, contextlib.ExitStack() as stack:
+    servers = holed_scene(options.holed, namespace=options.namespace) if options.holed else scene(namespace=options.namespace)
+    with servers as at, contextlib.ExitStack() as stack:
         strategies = options.strategy.split(",")
         proxies = all_proxies(
-            [at.web_config.where, at.well.address], strategies, options.mpp, options.mpp_options.split(), options.only
+            [at.front.where, at.well.address], strategies, options.mpp, options.mpp_options.split(), options.only
         )
         for proxy in proxies:
             stack.callback(proxy.close)
@@ -216,6 +258,7 @@ def main() -> int:
     parser.add_argument("--clients", default="8,200", help="one table for each number (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds that a client waits after an answer (default: 0)")
     parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="default: all")
+    parser.add_argument("--holed", choices=("faulty", "well"), help="this server lacks the data that is asked for")
     parser.add_argument("--strategy", default="random,single-most-data", help="of mpp, each one column (default: %(default)s)")
     parser.add_argument("--mpp", default="", help="the mpp command (default: the one of this checkout)")
     parser.add_argument("--mpp-options", default="", help="further options for mpp (default: none, its own defaults)")

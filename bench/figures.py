@@ -12,6 +12,8 @@ def cell(result: dict[str, Any]) -> str:
     """Give the text of a cell: failed requests of all, worst latency; bold when it breaks the promise."""
     failed, count = sum(result["failed"].values()), sum(result["requests"].values())
     shown = f"{failed} of {count}, {result['worst']:.2f} s"
+    if result.get("warned"):
+        shown += f" ({result['warned']} with a warning)"
     if result["well"] > LIMIT / 2:
         shown += f" ({result['well']:.2f} s when well)"
     return f"**{shown}**" if failed or result["worst"] > LIMIT else shown
