@@ -67,7 +67,7 @@ def free_port() -> int:
                 return port
 
 
-def wait_until(condition: Callable[[], Any], what: str, deadline: float = START_DEADLINE, every: float = 0.02) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, deadline: float = START_DEADLINE, every: float = 0.05) -> Any:
     """
     Wait for a condition and return its (true) value.
 
@@ -298,22 +298,24 @@ class Mpp(Process):
         """Tell whether the first round has finished."""
         return fetch(self.port, "/mpp/ready", timeout=2)[0] == 200
 
-    def samples(self) -> list[tuple[str, dict[str, str], float]]:
-        """Give its own metrics: name, labels, value."""
-        page = fetch(self.port, "/mpp/metrics")[2].decode()
+    def samples(self, name: str = "") -> list[tuple[str, dict[str, str], float]]:
+        """Give its own metrics, or only those of a name, which takes a tenth of the time: name, labels, value."""
+        page = self.metrics_page()
+        if name:
+            page = "".join(line for line in page.splitlines(keepends=True) if line.startswith((f"{name} ", f"{name}{{")))
         return [(s.name, s.labels, s.value) for family in text_string_to_metric_families(page) for s in family.samples]
+
+    def metrics_page(self) -> str:
+        """Return the page with its own metrics."""
+        return fetch(self.port, "/mpp/metrics")[2].decode()
 
     def metric(self, name: str, **labels: str) -> float:
         """Give the sum of a metric's samples that have these labels."""
-        return sum(value for found, has, value in self.samples() if found == name and labels.items() <= has.items())
+        return sum(value for _, has, value in self.samples(name) if labels.items() <= has.items())
 
     def standing_of(self, backend: str) -> str:
         """Give the standing of a backend (by ``host:port``) as its metrics tell it; empty when it is not listed."""
-        shown = [
-            (has.get("standing", ""), value)
-            for found, has, value in self.samples()
-            if found == "mpp_backend_standing" and has.get("backend") == backend
-        ]
+        shown = [(has["standing"], value) for _, has, value in self.samples("mpp_backend_standing") if has["backend"] == backend]
         return next((standing for standing, value in shown if value), "")
 
     def is_selected(self, backend: str) -> bool:

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.program import BUFFER_MEMORY
@@ -156,10 +155,9 @@ class Guarded(Mpp):
         self._options = (*options, "--web-config", str(self.folder / "web.yml"))
         (self.folder / "web.yml").write_text(f"basic_auth_users: {{admin: {hashed('right')}}}\n")
 
-    def samples(self) -> list[tuple[str, dict[str, str], float]]:
-        """Give its own metrics: name, labels, value."""
-        page = fetch(self.port, "/mpp/metrics", headers=basic("admin", "right"))[2].decode()
-        return [(s.name, s.labels, s.value) for family in text_string_to_metric_families(page) for s in family.samples]
+    def metrics_page(self) -> str:
+        """See `Mpp`; with the password."""
+        return fetch(self.port, "/mpp/metrics", headers=basic("admin", "right"))[2].decode()
 
 
 class UnknownTests(StarvingCase):
