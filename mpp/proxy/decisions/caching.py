@@ -33,9 +33,7 @@ MOST_RANGES = 4
 _NOT_OF_THE_QUESTION = (b"query=", b"start=", b"end=", b"step=", b"timeout=")
 _OF_THE_ENCODING = frozenset((b"content-length", b"content-encoding", b"etag"))
 # The fields that belong to one response only, or that mpp writes itself.
-_OF_ONE_RESPONSE = (HOP_BY_HOP | _OF_THE_ENCODING) | {
-    *(b"date", b"age", b"last-modified", b"set-cookie", b"server-timing", b"mpp.servedby", b"mpp.attempts", b"mpp.cache")
-}
+_OF_ONE_RESPONSE = (HOP_BY_HOP | _OF_THE_ENCODING) | {*(b"date", b"age", b"last-modified", b"set-cookie", b"server-timing")}
 _MOST_NAMES = 5
 # Bytes of a key besides its texts: measured, rounded up.
 _KEY_SIZE = 600
@@ -201,7 +199,8 @@ def is_kept_with(warnings: Sequence[str]) -> bool:
 
 def fields_of_query(fields: Headers) -> Headers:
     """Return the header fields of a response that also belong to later responses to the same query."""
-    return tuple(each for each in fields if each[0].lower() not in _OF_ONE_RESPONSE)
+    lower = [(name.lower(), name, value) for name, value in fields]
+    return tuple((name, value) for low, name, value in lower if low not in _OF_ONE_RESPONSE and not low.startswith(b"mpp."))
 
 
 def fields_of_new(fields: Headers) -> Headers:

@@ -183,7 +183,7 @@ class PresenceTests(SynchronousTestCase):
         self.presence.observe(self.down, 1005.0)
         self.assertIsNone(self.presence.observe(evolve(self.anew, standing=Standing.NOT_READY), 1012.0))
         self.assertIsNone(self.presence.observe(evolve(self.anew, ejected_at=1005.0), 1015.0))
-        self.assertEqual(self.presence.observe(self.anew, 1020.0), TimeAway(1005.0, 1020.0, restarted=True))
+        self.assertEqual(self.presence.observe(self.anew, 1020.0), TimeAway(1000.0, 1020.0, restarted=True))
 
     def test_restart_known_later(self) -> None:
         """The start time is read some seconds after a server is used again: the absence that was seen is that of the restart."""
