@@ -25,7 +25,7 @@ SLICE_US = 1000
 """The estimated time in microseconds after which a slice of the work ends."""
 
 
-@frozen
+@frozen(eq=False)
 class Fresh:
     """
     A new answer of a server.

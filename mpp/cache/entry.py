@@ -6,6 +6,7 @@ Knows neither the query nor the time, nor how much memory all entries may take.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from sys import getsizeof
 
@@ -28,7 +29,7 @@ class Entry:
     :ivar fields: the parameter.
     """
 
-    __slots__ = ("_pages", "_pages_size", "_recent", "_table", "fields", "grid")
+    __slots__ = ("_expires_at", "_pages", "_pages_size", "_recent", "_table", "fields", "grid")
 
     def __init__(self, grid: Grid, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         self.grid = grid
@@ -37,6 +38,7 @@ class Entry:
         self._table = SeriesTable()
         self._recent = RecentSpans()
         self._pages_size = self._measured()
+        self._expires_at = math.inf
 
     @property
     def size(self) -> int:
@@ -81,7 +83,7 @@ class Entry:
 
     def expire(self, now: float) -> int:
         """Drop the pages that have steps which were to be used until now, by the monotonic clock; return how many these are."""
-        return self.drop(lambda extent: extent.kept_until <= now)
+        return self.drop(lambda extent: extent.kept_until <= now) if self._expires_at <= now else 0
 
     def _orders(self) -> list[tuple[Series, ...]]:
         """Return the sequences of series of all pages; most pages share one."""
@@ -91,6 +93,7 @@ class Entry:
     def _changed(self) -> None:
         self._recent = RecentSpans()
         self._pages_size = self._measured()
+        self._expires_at = min((extent.kept_until for extent in self.extents()), default=math.inf)
 
     def _measured(self) -> int:
         """Return the bytes of memory, without the recent spans."""

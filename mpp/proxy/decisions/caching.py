@@ -10,7 +10,7 @@ counts, and not the time of the step: with ``offset -5m`` a step reads the futur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -92,14 +92,12 @@ class CacheableRequest:
     :ivar first: the number of the first step.
     :ivar last: the number of the last step (inclusive).
     :ivar data: the request, parsed.
-    :ivar may_read: the client accepts kept steps.
     """
 
     key: QueryKey
     first: int
     last: int
     data: DataRequest
-    may_read: bool = True
 
     @property
     def grid(self) -> Grid:
@@ -136,9 +134,6 @@ def cacheable(
     kind = data_requests.kind_of(key.path)
     if kind is not DataKind.RANGE:
         return "no query" if kind is None else kind.value
-    control = _directives(info.headers)
-    if b"no-store" in control:
-        return "no-store"
     data = data_requests.find(kind, info, now)
     if data is None:
         return "the server will reject it"
@@ -151,10 +146,10 @@ def cacheable(
     grid = Grid.through(data.start, data.step)
     question = Question(key.path, query, grid, others)
     first, last = grid.last_until(data.start), grid.last_until(data.end)
-    return CacheableRequest(QueryKey(question, key.fields, key.user), first, last, data, b"no-cache" not in control)
+    return CacheableRequest(QueryKey(question, key.fields, key.user), first, last, data)
 
 
-def _directives(fields: Headers) -> set[bytes]:
+def directives(fields: Headers) -> Set[bytes]:
     """Return the directives of a client about caches, in lower case (RFC 9111 section 5.2.1, and 5.4 for ``Pragma``)."""
     found = {
         each.strip().lower() for value in headers.values(fields, b"cache-control") for each in value[:1000].split(b",") if each

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 
-from mpp.cache.assembly import Assembly, Fresh
+from mpp.cache.assembly import Fresh
 from mpp.cache.cached_query import CachedQuery
 from mpp.cache.view import View
 from mpp.core.model import RequestInfo
@@ -23,14 +22,15 @@ from mpp.core.prometheus import query_timeout as timeouts
 from mpp.promql.matrix import NotJoinable
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions import caching, identical
+from mpp.proxy.decisions import caching
 from mpp.proxy.decisions.caching import CacheableRequest
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges import cached_response
 from mpp.proxy.exchanges.cached_part import MissingPart
-from mpp.proxy.exchanges.cached_queries import CachedQueries, NewSteps, parse
+from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.fetch import Answer, Fetch
+from mpp.proxy.exchanges.new_steps import NewSteps, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 
 # Bytes of a response that is handed over as a whole; the pieces of a larger one are made while the client reads it.
@@ -44,16 +44,18 @@ class CachedFetch(Fetch):
 
     :param request: the request as the cache sees it.
     :param gzip: the client accepts gzip.
+    :param may_read: the client accepts cached steps.
     """
 
     __slots__ = (
         "_cached",
+        "_flushes",
         "_gzip",
         "_joining",
+        "_may_read",
         "_note",
         "_parts",
         "_queries",
-        "_refused",
         "_request",
         "_started",
         "_tail",
@@ -70,27 +72,30 @@ class CachedFetch(Fetch):
         queries: CachedQueries,
         *,
         gzip: bool,
+        may_read: bool,
     ) -> None:
         super().__init__(context, info, began, landed)
-        self.ends_at = RequestDeadline(info, began, context.settings).ends_at
         self._request = request
         self._queries = queries
         self._gzip = gzip
+        self._may_read = may_read
         self._cached: CachedQuery | None = None
         self._view: View | None = None
         self._tail: Fresh | None = None
         self._parts: list[MissingPart] = []
         self._joining: Deferred[None] | None = None
         self._note = ""
-        self._refused = False
+        self._flushes = 0
         self._started = 0
 
     def start(self) -> None:
         """Look up the cached steps, and ask servers for the others."""
         request, context = self._request, self._context
+        assert context.cache is not None
+        self._flushes = context.cache.flushes
         self._cached = self._queries.find(context, request)
         missing: tuple[tuple[int, int], ...] = ((request.first, request.last),)
-        if self._cached is not None and request.may_read:
+        if self._cached is not None and self._may_read:
             self._view = view = self._cached.entry.view(request.first, request.last)
             missing = view.missing
             tail = context.settings.cache_tail
@@ -107,13 +112,21 @@ class CachedFetch(Fetch):
     def _ask(self, ranges: tuple[tuple[int, int], ...]) -> None:
         """Ask servers for ranges of steps."""
         request = self._request
+        self.ends_at = RequestDeadline(self.info, self.began, self._context.settings).ends_at
         count = sum(last - first + 1 for first, last in ranges)
         if count < request.last - request.first + 1:
             self._note = f"partial; {count} of {request.last - request.first + 1} steps from servers"
         else:
             self._view = self._tail = None
-            self._note = self._missed()
-            if self._refused:
+            admitted = True
+            if not self._may_read:
+                self._note = "miss; no-cache"
+            elif self._cached is not None:
+                self._note = "miss; other steps"
+            else:
+                why, admitted = self._queries.why_new(self._context, request)
+                self._note = f"miss; {why}"
+            if not admitted:
                 self._ask_for_all(self._note)
                 return
         self._parts = [MissingPart(self, first, last) for first, last in ranges]
@@ -121,18 +134,6 @@ class CachedFetch(Fetch):
             # An error of one part may have ended the others.
             if part in self._parts:
                 self.ask(part, alone=False)
-
-    def _missed(self) -> str:
-        """Return why none of the steps is cached."""
-        request, cache = self._request, self._context.cache
-        assert cache is not None
-        if not request.may_read:
-            return "miss; no-cache"
-        if self._cached is not None:
-            return "miss; other steps"
-        why = cache.refusal(request.key, request.grid.step_ms, request.grid.phase_ms)
-        self._refused = bool(why)
-        return f"miss; {why or caching.why_new(request.key, cache.alike(request.key))}"
 
     def ask(self, part: MissingPart, *, alone: bool) -> None:
         """Ask a server for the steps of a part; see `MissingPart.again`."""
@@ -149,7 +150,7 @@ class CachedFetch(Fetch):
             plain = data_requests.with_range(plain, grid.time(part.first), grid.time(part.last))
         timeout = timeouts.find(info)
         wanted = None if self._view is None else cached_response.newest_server(self._view)
-        key = (request.key, part.first, part.last, None if timeout is None else timeout.seconds)
+        key = (request.key, self._flushes, part.first, part.last, None if timeout is None else timeout.seconds)
         fetch, new = self._queries.ask(self._context, key, plain, part, wanted, alone=alone)
         part.fetch = fetch
         if new:
@@ -227,8 +228,7 @@ class CachedFetch(Fetch):
         self._release()
         self._context.metrics.cache_steps(0, part.last - part.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
-        if identical.is_for_all(200, fields, self._context.counted):
-            self._queries.keep(self._context, self._request, [NewSteps(part.first, part.last, answer, body)])
+        self._queries.keep(self._context, self._request, [NewSteps(part.first, part.last, answer, body)], self._flushes)
 
     async def _deliver_assembled(self, view: View) -> None:
         """Deliver a response that is made of cached steps, and cache the others."""
@@ -239,16 +239,15 @@ class CachedFetch(Fetch):
             if part.answer is not None:
                 body = part.answer.response.buffered
                 new.append(NewSteps(part.first, part.last, part.answer, body, await parse(context.clock, body)))
-        fresh = [Fresh(each.first, each.last, each.matrix) for each in new if each.matrix is not None]
-        assembly = Assembly(view, [*fresh, *([] if self._tail is None else [self._tail])], gzip=self._gzip)
-        while not assembly.work():
-            await deferLater(context.clock, 0)
+        fresh = [Fresh(each.first, each.last, each.matrix) for each in new if each.matrix]
+        length, pieces = await cached_response.assembled(context.clock, view, fresh, self._tail, gzip=self._gzip)
+        self._queries.grew(context, request)
         asked = sum(each.last - each.first + 1 for each in new)
         kept = request.last - request.first + 1 - asked
         context.metrics.cache_steps(kept, asked)
         context.metrics.cache_saved(kept * cached.step_seconds)
         fields = (*cached.entry.fields, (b"Date", datetimeToString()))
-        response = cached_response.response(self.info, fields, assembly.length, map(bytes, assembly.pieces()), gzip=self._gzip)
+        response = cached_response.response(self.info, fields, length, pieces, gzip=self._gzip)
         servers = cached_response.servers(view, None if self._tail is None else cached.tail, new)
         attempt = new[-1].answer.attempt if new else None
         reasons = tuple(why for each in new for why in each.answer.reasons)
@@ -257,7 +256,7 @@ class CachedFetch(Fetch):
         )
         self._release()
         self._answered(answer)
-        self._queries.keep(context, request, new)
+        self._queries.keep(context, request, new, self._flushes)
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

@@ -14,11 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from txaio import tx
 
@@ -30,13 +28,14 @@ from mpp.cache.preparation import Prepared, prepare
 from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
 from mpp.core.intervals import NEVER, Intervals
-from mpp.core.model import Backend, RequestInfo
+from mpp.core.model import Backend, RequestInfo, Selection
 from mpp.coverage.freshness import freshness
 from mpp.promql.matrix import Matrix, NotJoinable
-from mpp.promql.matrix_pieces import parsed
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions.caching import CacheableRequest, PageSource, QueryKey, fields_of_query, is_kept_with
-from mpp.proxy.exchanges.fetch import Answer, Waiter
+from mpp.proxy.decisions import identical
+from mpp.proxy.decisions.caching import CacheableRequest, PageSource, QueryKey, fields_of_query, is_kept_with, why_new
+from mpp.proxy.exchanges.fetch import Waiter
+from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, answers_id, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 
 _log = tx.make_logger()
@@ -64,23 +63,6 @@ def at_once(function: Callable[[], T]) -> Deferred[T]:
     return succeed(function())
 
 
-class NewSteps(NamedTuple):
-    """
-    Steps that servers were asked for, and the response.
-
-    :ivar first: the first step.
-    :ivar last: the last step (inclusive).
-    :ivar body: the pieces of the response's body.
-    :ivar matrix: the body, parsed; None if that was not needed yet.
-    """
-
-    first: int
-    last: int
-    answer: Answer
-    body: Sequence[bytes]
-    matrix: Matrix | None = None
-
-
 class CachedQueries:
     """
     The cached queries, and the requests for their missing steps that are under way.
@@ -91,6 +73,7 @@ class CachedQueries:
     def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
         self._under_way: dict[tuple[object, ...], ServerFetch] = {}
+        self._age: tuple[Selection, float, float] | None = None
 
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
         """Return the cached steps of a query that are valid now; None if there are none."""
@@ -106,6 +89,12 @@ class CachedQueries:
         if dropped:
             _cache(context).grew(request.key)
         return cached
+
+    def why_new(self, context: ForwardContext, request: CacheableRequest) -> tuple[str, bool]:
+        """Return why a query is not cached, in the words of ``MPP.Cache``, and whether its response will be cached."""
+        cache, grid = _cache(context), request.grid
+        refusal = cache.refusal(request.key, grid.step_ms, grid.phase_ms)
+        return refusal or why_new(request.key, cache.alike(request.key)), not refusal
 
     def ask(
         self,
@@ -138,34 +127,51 @@ class CachedQueries:
         fetch.waiters.append(waiter)
         return fetch, True
 
-    def keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps]) -> None:
-        """Begin to cache the settled steps of responses, which have been delivered."""
-        if parts:
-            Deferred.fromCoroutine(self._keep(context, request, parts)).addErrback(_not_kept)
+    def grew(self, context: ForwardContext, request: CacheableRequest) -> None:
+        """Count the memory that a query takes now."""
+        _cache(context).grew(request.key)
 
-    async def _keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps]) -> None:
+    def keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps], flushes: int) -> None:
+        """
+        Begin to cache the settled steps of responses, which have been delivered.
+
+        :param flushes: how often the cache had been flushed when the servers were asked.
+        """
+        for part in parts:
+            settled = self._last_settled(context, request, part)
+            if not identical.is_for_all(200, part.answer.response.headers, context.counted):
+                continue
+            if part.first <= settled or context.settings.cache_tail:
+                Deferred.fromCoroutine(self._keep(context, request, part, settled, flushes)).addErrback(_not_kept)
+
+    def _last_settled(self, context: ForwardContext, request: CacheableRequest, part: NewSteps) -> int:
+        """Return the last step of a part that may be cached for long, as things were when the server was asked for it."""
+        selection = context.selections.current
+        if self._age is None or self._age[0] is not selection or self._age[1] != context.settings.cache_freshness:
+            configured = context.settings.cache_freshness
+            self._age = selection, configured, freshness(configured, selection.observations).seconds
+        asked_at = context.wall() - (context.clock.seconds() - part.sent_at)
+        return request.last_settled(context.planner.reads(request.data), asked_at - self._age[2])
+
+    async def _keep(self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int, flushes: int) -> None:
         cache = _cache(context)
         cached = cache.peek(request.key)
         new = cached is None
         if cached is None:
-            cached = CachedQuery(Entry(request.grid))
-        age = freshness(context.settings.cache_freshness, context.selections.current.observations).seconds
-        settled = request.last_settled(context.planner.reads(request.data), context.wall() - age)
-        for part in parts:
-            matrix = part.matrix or await parse(context.clock, part.body)
-            if not is_kept_with(matrix.warnings):
-                continue
-            cached.entry.fields = fields_of_query(part.answer.response.headers)
-            kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
-            for source, first, last in _settled_spans(context, request, part, settled):
-                await self._add(context, cached, kept, (first, last), source)
-            _measure(cached, part)
-            if settled < part.last == request.last and context.settings.cache_tail:
-                sources = tuple(source for source, *_ in _spans(context, request, part))
-                attempt = part.answer.attempt
-                sent_at = 0.0 if attempt is None else attempt.sent_at
-                first = max(part.first, settled + 1)
-                cached.tail = Tail.of(Fresh(part.first, part.last, matrix), first, request.grid, sent_at, sources)
+            cached = CachedQuery(Entry(request.grid, fields_of_query(part.answer.response.headers)))
+        matrix = part.matrix or await parse(context.clock, part.body)
+        if not is_kept_with(matrix.warnings):
+            return
+        kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
+        for source, first, last in _settled_spans(context, request, part, settled):
+            await self._add(context, cached, kept, (first, last), source)
+        _measure(cached, part)
+        if settled < part.last == request.last and context.settings.cache_tail:
+            sources = tuple(source for source, *_ in answered_by(context, request, part))
+            fresh, first = Fresh(part.first, part.last, matrix), max(part.first, settled + 1)
+            cached.tail = Tail.of(fresh, first, request.grid, part.sent_at, sources)
+        if cache.flushes != flushes:
+            return
         if new:
             cache.keep(request.key, cached)
         else:
@@ -187,22 +193,6 @@ class CachedQueries:
                 return
 
 
-async def parse(clock: IReactorTime, body: Sequence[bytes]) -> Matrix:
-    """
-    Parse a response, with a turn of the reactor after each piece of a large one.
-
-    :raise NotJoinable: it is no successful response with a matrix.
-    """
-    steps = parsed(body)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Matrix = end.value
-            return found
-        await deferLater(clock, 0)
-
-
 def _is_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     """Return whether two tuples have the same objects; comparing their values would take long."""
     return all(mine is its for mine, its in zip(one, other, strict=False)) and len(one) == len(other)
@@ -216,7 +206,7 @@ def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
 def _is_invalid(context: ForwardContext, request: CacheableRequest, extent: Extent) -> bool:
     """Return whether cached steps must not be used any longer, see Note [Valid steps]."""
     source: Any = extent.source
-    now = _answers_id(context, source.backend)
+    now = answers_id(context, source.backend)
     if now and source.answers_id and now != source.answers_id:
         return True
     coverage = context.selections.coverage
@@ -226,11 +216,6 @@ def _is_invalid(context: ForwardContext, request: CacheableRequest, extent: Exte
         request.within(extent.first, extent.last), coverage, source.backend, _all_servers(context), _common_gaps(context)
     )
     return good != [(0, extent.last - extent.first)]
-
-
-def _answers_id(context: ForwardContext, backend: Backend) -> str:
-    observation = context.selections.current.observed.get(backend)
-    return "" if observation is None else observation.facts.answers_id
 
 
 def _all_servers(context: ForwardContext) -> tuple[Backend, ...]:
@@ -246,20 +231,12 @@ def _common_gaps(context: ForwardContext) -> Intervals:
     return Intervals.of([(-math.inf, (context.wall() - COMMON_GAP_S) * 1000)])
 
 
-def _spans(context: ForwardContext, request: CacheableRequest, part: NewSteps) -> Iterator[tuple[PageSource, int, int]]:
-    """Yield the servers that have answered a part, each with its first and last step."""
-    grid = request.grid
-    parts = part.answer.parts or ((part.answer.backend, grid.time(part.first), grid.time(part.last)),)
-    for backend, start, end in parts:
-        yield PageSource(backend, _answers_id(context, backend)), grid.last_until(start), grid.last_until(end)
-
-
 def _settled_spans(
     context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int
 ) -> Iterator[tuple[PageSource, int, int]]:
     """Yield the steps of a part that may be cached, each with the server that has answered them."""
     coverage = context.selections.coverage
-    for source, first, last in _spans(context, request, part):
+    for source, first, last in answered_by(context, request, part):
         last = min(last, settled)
         if first > last:
             continue

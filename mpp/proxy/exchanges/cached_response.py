@@ -8,12 +8,14 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from mpp.cache.assembly import Assembly, Fresh
 from mpp.cache.cached_query import Tail
+from mpp.cache.recent import MOST_BODY, AssembledBody
 from mpp.cache.texts.deflate import Deflated, compressed
 from mpp.cache.view import View
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
-from mpp.proxy.exchanges.cached_queries import NewSteps
+from mpp.proxy.exchanges.new_steps import NewSteps
 from mpp.wire.whole_response import GZIP_FIELDS, GeneratedResponse, WholeResponse
 
 MOST_SERVERS = 4
@@ -37,6 +39,31 @@ def response(info: RequestInfo, fields: Headers, length: int, pieces: Iterator[b
     if length > _WHOLE and not gzip:
         return GeneratedResponse(b"OK", fields, pieces, length)
     return WholeResponse(200, b"OK", fields, pieces, length)
+
+
+async def assembled(
+    clock: IReactorTime, view: View, fresh: Sequence[Fresh], tail: Fresh | None, *, gzip: bool
+) -> tuple[int, Iterator[bytes]]:
+    """
+    Return the length and the pieces of a response that is made of cached steps and others.
+
+    :param fresh: the steps that servers were asked for.
+    :param tail: the newest steps, which are cached for a short time; None if they are not.
+    :raise NotJoinable: the responses are not written as Prometheus writes them.
+    """
+    key = view.first, view.last, gzip, tail
+    known = None if fresh else view.recent.body(*key)
+    if known is not None:
+        return known.length, iter(known.pieces)
+    assembly = Assembly(view, fresh if tail is None else [*fresh, tail], gzip=gzip)
+    while not assembly.work():
+        await deferLater(clock, 0)
+    pieces: Iterator[bytes] = map(bytes, assembly.pieces())
+    if not fresh and assembly.length <= MOST_BODY:
+        body = AssembledBody(tuple(pieces), assembly.length)
+        view.recent.keep_body(body, *key)
+        pieces = iter(body.pieces)
+    return assembly.length, pieces
 
 
 async def compressed_body(clock: IReactorTime, body: Sequence[bytes]) -> list[bytes]:

@@ -7,17 +7,23 @@ them.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
 from mpp.core.model import RequestInfo
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, identical
+from mpp.proxy.decisions.caching import CacheableRequest
 from mpp.proxy.decisions.identical import RequestKey
 from mpp.proxy.exchanges.cached_fetch import CachedFetch
 from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.fetch import Fetch, Waiter
 from mpp.proxy.exchanges.server_fetch import ServerFetch
+
+# Requests that are remembered as the cache sees them, and the longest of them in bytes: 2 MB at most.
+_MOST_SEEN = 256
+_LONGEST = 4096
 
 
 class Flights:
@@ -30,6 +36,7 @@ class Flights:
     def __init__(self, queries: CachedQueries) -> None:
         self._queries = queries
         self._under_way: dict[RequestKey, Fetch] = {}
+        self._seen: OrderedDict[RequestKey, CacheableRequest | str] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Flights {len(self._under_way)} under way>"
@@ -66,7 +73,20 @@ class Flights:
         """Return a new fetch, which uses the cache if there is one and it may answer the request."""
         if context.cache is None or key is None:
             return ServerFetch(context, info, began, landed)
-        found = caching.cacheable(info, key, context.wall(), context.planner.reads)
+        control = caching.directives(info.headers)
+        found = "no-store" if b"no-store" in control else self._cacheable(context, info, key)
         if isinstance(found, str):
             return ServerFetch(context, info, began, landed, note=f"bypass; {found}")
-        return CachedFetch(context, info, began, landed, found, self._queries, gzip=key.gzip)
+        may_read = b"no-cache" not in control
+        return CachedFetch(context, info, began, landed, found, self._queries, gzip=key.gzip, may_read=may_read)
+
+    def _cacheable(self, context: ForwardContext, info: RequestInfo, key: RequestKey) -> CacheableRequest | str:
+        """Return a request as the cache sees it, or why it is not cached; remembered, because viewers ask for the same."""
+        found = self._seen.get(key)
+        if found is None:
+            found = caching.cacheable(info, key, context.wall(), context.planner.reads)
+            if len(info.target) + len(info.body) <= _LONGEST:
+                self._seen[key] = found
+                if len(self._seen) > _MOST_SEEN:
+                    self._seen.popitem(last=False)
+        return found

@@ -1,0 +1,69 @@
+"""Steps that servers were asked for, and the servers that have answered them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from mpp.core.model import Backend
+from mpp.promql.matrix import Matrix
+from mpp.promql.matrix_pieces import parsed
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.caching import CacheableRequest, PageSource
+from mpp.proxy.exchanges.fetch import Answer
+
+
+class NewSteps(NamedTuple):
+    """
+    Steps that servers were asked for, and the response.
+
+    :ivar first: the first step.
+    :ivar last: the last step (inclusive).
+    :ivar body: the pieces of the response's body.
+    :ivar matrix: the body, parsed; None if that was not needed yet.
+    """
+
+    first: int
+    last: int
+    answer: Answer
+    body: Sequence[bytes]
+    matrix: Matrix | None = None
+
+    @property
+    def sent_at(self) -> float:
+        """When the server was asked, by the monotonic clock."""
+        assert self.answer.attempt is not None, "a server has answered"
+        return self.answer.attempt.sent_at
+
+
+async def parse(clock: IReactorTime, body: Sequence[bytes]) -> Matrix:
+    """
+    Parse a response, with a turn of the reactor after each piece of a large one.
+
+    :raise NotJoinable: it is no successful response with a matrix.
+    """
+    steps = parsed(body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Matrix = end.value
+            return found
+        await deferLater(clock, 0)
+
+
+def answered_by(context: ForwardContext, request: CacheableRequest, part: NewSteps) -> Iterator[tuple[PageSource, int, int]]:
+    """Yield the servers that have answered a part, each with its first and last step."""
+    grid = request.grid
+    parts = part.answer.parts or ((part.answer.backend, grid.time(part.first), grid.time(part.last)),)
+    for backend, start, end in parts:
+        yield PageSource(backend, answers_id(context, backend)), grid.last_until(start), grid.last_until(end)
+
+
+def answers_id(context: ForwardContext, backend: Backend) -> str:
+    """Return the state of a server that its answers depend on; empty if it is not known."""
+    observation = context.selections.current.observed.get(backend)
+    return "" if observation is None else observation.facts.answers_id
