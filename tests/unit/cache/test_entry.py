@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,6 +12,7 @@ from mpp.cache.entry import Entry
 from mpp.cache.extents import Extent
 from mpp.cache.grid import PAGE, Grid
 from mpp.cache.preparation import prepare
+from mpp.cache.rows import Runs, Texts
 from mpp.promql.matrix import Matrix, NotJoinable
 from tests.unit.cache.answers import Answers, Line, assembled
 
@@ -30,6 +31,8 @@ class HeldTests(SynchronousTestCase):
     """What an entry tells about its steps."""
 
     @given(st.lists(st.tuples(st.integers(-300, 300), st.integers(0, 200)), max_size=6), st.integers(-400, 400))
+    @example([(0, 9), (0, 8)], 0)
+    @example([(0, 9), (1, 9)], 0)
     @settings(deadline=None)
     def test_held_and_missing_steps(self, kept: list[tuple[int, int]], first: int) -> None:
         """Steps are held if they were fetched, whether or not a series has points there; the others are missing."""
@@ -55,7 +58,13 @@ class HeldTests(SynchronousTestCase):
     def test_extents_tell_who_answered(self) -> None:
         """Consecutive steps of one server are one extent per page, which ends when the first of its steps does."""
         entry = Entry(GRID)
-        for first, last, source, until in ((0, 9, "a", 50.0), (10, 19, "a", 40.0), (20, 29, "b", 60.0), (5, 6, "b", 70.0)):
+        for first, last, source, until in (
+            (0, 9, "a", 50.0),
+            (10, 14, "a", 40.0),
+            (15, 19, "a", 45.0),
+            (20, 29, "b", 60.0),
+            (5, 6, "b", 70.0),
+        ):
             SERVER.fill(entry, first, last, source=source, kept_until=until)
         expected = [(0, 4, "a", 40.0), (5, 6, "b", 70.0), (7, 19, "a", 40.0), (20, 29, "b", 60.0)]
         self.assertEqual(sorted(entry.extents(), key=lambda each: each.first), [Extent(*each) for each in expected])
@@ -97,6 +106,14 @@ class ChangeTests(SynchronousTestCase):
                 line("y", (0, 9), (21, 1000)),
             )
             self.assertEqual(assembled(entry.view(0, last)), Answers(GRID, expected).body(0, last))
+
+    def test_full_pages_are_compressed(self) -> None:
+        """The open page is not: each new step is added by joining two texts."""
+        entry = Entry(GRID)
+        SERVER.fill(entry, 0, PAGE + 5)
+        self.assertEqual([type(page.rows[0]) for page in entry.view(0, PAGE + 5).pages], [Runs, Texts])
+        SERVER.fill(entry, PAGE + 6, 2 * PAGE - 1)
+        self.assertEqual([type(page.rows[0]) for page in entry.view(0, PAGE + 6).pages], [Runs, Runs])
 
     def test_view_does_not_change(self) -> None:
         """A response is assembled from what was held when it was begun."""
