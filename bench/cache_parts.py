@@ -21,6 +21,7 @@ from mpp.cache.assembly import Assembly, Fresh
 from mpp.cache.entry import Entry
 from mpp.cache.grid import Grid
 from mpp.cache.preparation import prepare
+from mpp.cache.recent import RecentSpans
 from mpp.promql.matrix import Matrix
 
 STEP_MS = 15_000
@@ -28,6 +29,8 @@ STEPS = 1440
 """Six hours, as a dashboard shows."""
 TAIL = 5
 """The newest steps, which are not kept."""
+MOST_RECENT = 8 * 1024 * 1024
+"""Bytes of the spans that were joined last: an eighth of a cache of 64 MiB."""
 
 
 class Panel:
@@ -92,7 +95,8 @@ def measure(series: int, rounds: int) -> list[list[str]]:
     gc.collect()
     gc.freeze()
     for _ in range(rounds):
-        entry = Entry(panel.grid)
+        recent = RecentSpans(MOST_RECENT)
+        entry = Entry(panel.grid, recent)
         for name, first, last, matrix in (("all steps", panel.first, closed - 1, whole), ("one more step", closed, closed, step)):
             add = taken[f"add {name}"]
             slices = partial(kept, entry, first, last, matrix, add)

@@ -6,7 +6,6 @@ Knows neither the query nor the time, nor how much memory all entries may take.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from sys import getsizeof
 
@@ -25,30 +24,27 @@ class Entry:
     The kept answer to one range query.
 
     :param grid: the times of the query's steps.
+    :param recent: keeps the spans that are joined for responses.
     :param fields: the header fields to give with an answer.
     :ivar fields: the parameter.
+    :ivar size: bytes of memory, without the recent spans. Changes when pages are added or dropped.
     """
 
-    __slots__ = ("_expires_at", "_pages", "_pages_size", "_recent", "_table", "fields", "grid")
+    __slots__ = ("_pages", "_recent", "_state", "_table", "fields", "grid", "size")
 
-    def __init__(self, grid: Grid, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(self, grid: Grid, recent: RecentSpans, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         self.grid = grid
         self.fields = fields
         self._pages: dict[int, KeptPage] = {}
         self._table = SeriesTable()
-        self._recent = RecentSpans()
-        self._pages_size = self._measured()
-        self._expires_at = math.inf
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory. Changes when pages are added or dropped, and when an assembly is finished."""
-        return self._pages_size + self._recent.size
+        self._recent = recent
+        self._state = object()
+        self.size = self._measured()
 
     def view(self, first: int, last: int) -> View:
         """Return what is held of some steps now."""
-        found = (self._pages.get(number) for number in steps.pages(first, last))
-        return View(self.grid, first, last, tuple(page for page in found if page is not None), self._table, self._recent)
+        pages = tuple(page for number in steps.pages(first, last) if (page := self._pages.get(number)) is not None)
+        return View(self.grid, first, last, pages, self._table, self._recent, self._state)
 
     def extents(self) -> Iterator[Extent]:
         """Yield all extents, of one page after the other, in no order of pages."""
@@ -83,7 +79,7 @@ class Entry:
 
     def expire(self, now: float) -> int:
         """Drop the pages that have steps which were to be used until now, by the monotonic clock; return how many these are."""
-        return self.drop(lambda extent: extent.kept_until <= now) if self._expires_at <= now else 0
+        return self.drop(lambda extent: extent.kept_until <= now)
 
     def _orders(self) -> list[tuple[Series, ...]]:
         """Return the sequences of series of all pages; most pages share one."""
@@ -91,12 +87,11 @@ class Entry:
         return list(found.values())
 
     def _changed(self) -> None:
-        self._recent = RecentSpans()
-        self._pages_size = self._measured()
-        self._expires_at = min((extent.kept_until for extent in self.extents()), default=math.inf)
+        self._state = object()
+        self.size = self._measured()
 
     def _measured(self) -> int:
-        """Return the bytes of memory, without the recent spans."""
+        """Return the bytes of memory."""
         orders = sum(getsizeof(order) for order in self._orders() if order is not self._table.ordered)
         fields = sum(getsizeof(each) for field in self.fields for each in (field, *field))
         pages = sum(page.size for page in self._pages.values())

@@ -1,12 +1,11 @@
-"""The spans that were joined last, by their steps, and the last body. They end with the next change of the entry."""
+"""The spans of kept steps that were joined last. Bounded in bytes."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from sys import getsizeof
 from typing import TypeAlias
-
-from attrs import frozen
 
 from mpp.cache.series import Series
 from mpp.cache.texts.deflate import Piece, Run
@@ -14,60 +13,58 @@ from mpp.cache.texts.deflate import Piece, Run
 Row: TypeAlias = tuple[Sequence[Piece], Sequence[Piece]]
 """The pieces of the values and of the histograms of one series."""
 
-MOST = 2
-"""Spans of an entry: enough for two windows, or for one window with and without compression."""
+_OVERHEAD = 400
+"""Bytes of a span besides its rows: the key, the state of the entry, and the place in the table; measured, rounded up."""
 
-
-MOST_BODY = 256 * 1024
-"""Bytes of a body that is kept at most."""
-
-
-@frozen
-class AssembledBody:
-    """The body of a response, and its length in bytes."""
-
-    pieces: tuple[bytes, ...]
-    length: int
+Key: TypeAlias = tuple[object, int, int, bool]
+"""The state of the entry, the first and the last step, and whether the pieces will be sent compressed."""
 
 
 class RecentSpans:
     """
-    The last spans that were joined from the pages of an entry, while these pages stay as they are.
+    The spans of all entries that were joined last, for users of one dashboard ask for the same steps within a short time.
 
-    Users of one dashboard ask for the same steps within a short time, and only the newest ones, which are not kept, differ.
+    They take up to four times the memory of the pages, and are soon useless, because each new step changes the entry. So they
+    have a bound of their own: otherwise the cache would hold fewer entries.
+
+    :param most_bytes: the most bytes of memory.
+    :ivar most_bytes: the parameter; a change counts from the next span on.
+    :ivar size: bytes of memory, without the series.
     """
 
-    __slots__ = ("_body", "_found")
+    __slots__ = ("_found", "most_bytes", "size")
 
-    def __init__(self) -> None:
-        self._found: dict[tuple[int, int, bool], tuple[Mapping[Series, Row], int]] = {}
-        self._body: tuple[tuple[object, ...], AssembledBody] | None = None
+    def __init__(self, most_bytes: int) -> None:
+        self._found: OrderedDict[Key, tuple[Mapping[Series, Row], int]] = OrderedDict()
+        self.most_bytes = most_bytes
+        self.size = 0
 
-    @property
-    def size(self) -> int:
-        """Bytes of memory, without the series."""
-        own = getsizeof(self) + getsizeof(self._found)
-        body = 0 if self._body is None else self._body[1].length
-        return own + body + sum(getsizeof(key) + getsizeof(found) + found[1] for key, found in self._found.items())
-
-    def get(self, first: int, last: int, *, gzip: bool) -> Mapping[Series, Row] | None:
+    def get(self, key: Key) -> Mapping[Series, Row] | None:
         """Return the rows of a span, or None if it is not there."""
-        found = self._found.get((first, last, gzip))
-        return found[0] if found else None
+        found = self._found.get(key)
+        if found is None:
+            return None
+        self._found.move_to_end(key)
+        return found[0]
 
-    def body(self, *key: object) -> AssembledBody | None:
-        """Return the last body if it was kept with the same key: its steps, coding, and newest steps; None if it was not."""
-        return self._body[1] if self._body is not None and self._body[0] == key else None
+    def keep(self, key: Key, rows: Mapping[Series, Row]) -> None:
+        """Keep the rows of a span, and drop the spans that were used least recently if there is no room for them."""
+        self._drop(key)
+        size = _size(rows) + _OVERHEAD
+        self._found[key] = rows, size
+        self.size += size
+        while self.size > self.most_bytes:
+            self._drop(next(iter(self._found)))
 
-    def keep_body(self, body: AssembledBody, *key: object) -> None:
-        """Keep a body instead of the last one."""
-        self._body = key, body
+    def clear(self) -> None:
+        """Drop the spans of all entries."""
+        self._found.clear()
+        self.size = 0
 
-    def keep(self, rows: Mapping[Series, Row], first: int, last: int, *, gzip: bool) -> None:
-        """Keep a span instead of the oldest one."""
-        self._found[first, last, gzip] = rows, _size(rows)
-        if len(self._found) > MOST:
-            del self._found[next(iter(self._found))]
+    def _drop(self, key: Key) -> None:
+        found = self._found.pop(key, None)
+        if found is not None:
+            self.size -= found[1]
 
 
 def _size(rows: Mapping[Series, Row]) -> int:

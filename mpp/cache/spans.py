@@ -51,11 +51,12 @@ class HeldSpan:
         self._pages = [page for page in view.pages if page.extents[0].first <= last and page.extents[-1].last >= first]
         self._times = view.grid.time(first), view.grid.time(last)
         self._recent = view.recent
+        self._key = view.state, first, last, gzip
         self._gzip = gzip
 
     def fill(self) -> Iterator[int]:
         """Collect the rows; yield the cost of each slice in microseconds."""
-        known = self._recent.get(self.first, self.last, gzip=self._gzip)
+        known = self._recent.get(self._key)
         if known is not None:
             self.rows = known
             return
@@ -89,7 +90,7 @@ class HeldSpan:
             rows[series] = _joined(values, gzip=self._gzip), _joined(histograms, gzip=self._gzip)
             yield sum(map(_joining_us, values)) + sum(map(_joining_us, histograms))
         self.rows = rows
-        self._recent.keep(rows, self.first, self.last, gzip=self._gzip)
+        self._recent.keep(self._key, rows)
 
 
 def _joined(pieces: Sequence[Piece], *, gzip: bool) -> Sequence[Piece]:

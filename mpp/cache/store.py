@@ -20,12 +20,15 @@ from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.cache.admission import Admission
+from mpp.cache.recent import RecentSpans
 from mpp.core.metrics.registry import Metrics
 
 PROBATION_SHARE = 0.2
 """The share of the memory for entries that were used once."""
 LARGEST_SHARE = 1 / 8
 """The share of the memory that a single entry may have."""
+RECENT_SHARE = 1 / 8
+"""The share of the memory that the spans which were joined last may take."""
 LIFETIME_SPREAD = 0.2
 """The share of ``--cache-max-age`` by which lifetimes differ, so that the pages of a dashboard do not all expire at once."""
 
@@ -69,7 +72,7 @@ class CacheState:
     """
     How full a cache is.
 
-    :ivar held_bytes: the bytes of all entries.
+    :ivar held_bytes: the bytes of all entries and recent spans.
     :ivar limit_bytes: ``--cache-memory``.
     :ivar probation_bytes: the bytes of the entries that were used once.
     """
@@ -110,12 +113,14 @@ class RangeCache(Generic[K, E]):
     :param most_bytes: the most bytes of all entries with their keys.
     :param max_age: the seconds that a page is kept on average.
     :param rng: spreads the lifetimes, and makes the key of the hashes.
+    :ivar recent: the spans of all entries that were joined last.
     :ivar flushes: how often it was flushed. A response is not cached if this has changed since the request was sent: the response
         may be older than the cause of the flush.
     """
 
     def __init__(self, most_bytes: int, max_age: float, clock: IReactorTime, rng: random.Random, metrics: Metrics) -> None:
         self.flushes = 0
+        self.recent = RecentSpans(int(most_bytes * RECENT_SHARE))
         self._most = most_bytes
         self._max_age = max_age
         self._clock = clock
@@ -133,13 +138,15 @@ class RangeCache(Generic[K, E]):
     def state(self) -> CacheState:
         """How full the cache is."""
         count = len(self._probation) + len(self._protected)
-        return CacheState(count, self._probation_bytes + self._protected_bytes, self._most, self._probation_bytes)
+        held = self._probation_bytes + self._protected_bytes + self.recent.size
+        return CacheState(count, held, self._most, self._probation_bytes)
 
     def get(self, key: K) -> E | None:
         """Return an entry and count this as a use; None if there is none."""
         slot = self._protected.get(key)
         if slot is not None:
             self._protected.move_to_end(key)
+            self._trim()
             return slot.entry
         slot = self._probation.pop(key, None)
         if slot is None:
@@ -220,11 +227,13 @@ class RangeCache(Generic[K, E]):
         for table in (self._probation, self._protected, self._alike, self._large):
             table.clear()
         self._probation_bytes = self._protected_bytes = 0
+        self.recent.clear()
         return count
 
     def reconfigure(self, most_bytes: int, max_age: float) -> None:
         """Set other limits; entries for which there is no room any longer are evicted, and lifetimes that have begun stay."""
         self._most, self._max_age = most_bytes, max_age
+        self.recent.most_bytes = int(most_bytes * RECENT_SHARE)
         self._large.clear()
         if most_bytes == 0:
             self.flush()
@@ -235,7 +244,7 @@ class RangeCache(Generic[K, E]):
     def _trim(self) -> None:
         """Remove the entries for which there is no room, see Note [What is evicted]."""
         of_probation = int(self._most * PROBATION_SHARE)
-        while self._protected_bytes > self._most - of_probation:
+        while self._protected_bytes > self._most - of_probation - self.recent.size:
             key, slot = self._protected.popitem(last=False)
             self._protected_bytes -= slot.size
             self._probation[key] = slot

@@ -28,6 +28,7 @@ class View:
     :ivar pages: the pages that have some of the steps, in order.
     :ivar table: all series of the entry.
     :ivar recent: the spans that were joined last.
+    :ivar state: another object after each change of the entry.
     :ivar extents: the extents that are held, cut to the steps, in order.
     :ivar held: the steps that are held, in order, in as few ranges as possible.
     """
@@ -38,6 +39,7 @@ class View:
     pages: tuple[KeptPage, ...]
     table: SeriesTable
     recent: RecentSpans
+    state: object
     extents: tuple[Extent, ...] = field(init=False)
     held: tuple[Range, ...] = field(init=False)
 

@@ -158,6 +158,7 @@ class CachedQueries:
         cached = cache.peek(request.key)
         new = cached is None
         if cached is None:
+<<<<<<< HEAD
             cached = CachedQuery(Entry(request.grid, fields_of_query(part.answer.response.headers)))
         matrix = part.matrix or await parse(context.clock, part.body)
         if not is_kept_with(matrix.warnings):
@@ -172,6 +173,26 @@ class CachedQueries:
             cached.tail = Tail.of(fresh, first, request.grid, part.sent_at, sources)
         if cache.flushes != flushes:
             return
+=======
+            cached = CachedQuery(Entry(request.grid, cache.recent))
+        age = freshness(context.settings.cache_freshness, context.selections.current.observations).seconds
+        settled = request.last_settled(context.planner.reads(request.data), context.wall() - age)
+        for part in parts:
+            matrix = part.matrix or await parse(context.clock, part.body)
+            if not is_kept_with(matrix.warnings):
+                continue
+            cached.entry.fields = fields_of_query(part.answer.response.headers)
+            kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
+            for source, first, last in _settled_spans(context, request, part, settled):
+                await self._add(context, cached, kept, (first, last), source)
+            _measure(cached, part)
+            if settled < part.last == request.last and context.settings.cache_tail:
+                sources = tuple(source for source, *_ in _spans(context, request, part))
+                attempt = part.answer.attempt
+                sent_at = 0.0 if attempt is None else attempt.sent_at
+                first = max(part.first, settled + 1)
+                cached.tail = Tail.of(Fresh(part.first, part.last, matrix), first, request.grid, sent_at, sources)
+>>>>>>> f5eb9f4 (Bound what all entries keep of joined texts together)
         if new:
             cache.keep(request.key, cached)
         else:

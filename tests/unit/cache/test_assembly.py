@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import itertools
 import weakref
 
 from hypothesis import given, settings
@@ -14,8 +15,9 @@ from mpp.cache import assembly as assembly_module
 from mpp.cache.assembly import Assembly, Fresh
 from mpp.cache.entry import Entry
 from mpp.cache.grid import Grid
+from mpp.cache.recent import RecentSpans
 from mpp.promql.matrix import Matrix, NotJoinable
-from tests.unit.cache.answers import LAST, Answers, Line, answers, assembled
+from tests.unit.cache.answers import LAST, Answers, Line, answers, assembled, entry_of
 
 ranges = st.tuples(st.integers(-LAST, LAST), st.integers(-LAST, LAST)).map(lambda pair: (min(pair), max(pair)))
 
@@ -29,7 +31,7 @@ class AssemblyTests(SynchronousTestCase):
         self, server: Answers, kept: list[tuple[tuple[int, int], bool]], asked: tuple[int, int]
     ) -> None:
         """Byte for byte, whichever steps are kept, in whatever order they were asked for, and with both content codings."""
-        entry = Entry(server.grid)
+        entry = entry_of(server.grid)
         for (first, last), is_looked_at in kept:
             self.assertTrue(server.fill(entry, first, last))
             if is_looked_at:
@@ -51,7 +53,7 @@ class PartsTests(SynchronousTestCase):
 
     def test_new_answers_replace_what_is_held(self) -> None:
         """And may go beyond the steps that were asked for."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"old"')),)).fill(entry, 0, 200)
         Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),)).fill(entry, 20, 180)
         fresh = SERVER.fresh(0, 19), SERVER.fresh(181, 300)
@@ -60,7 +62,7 @@ class PartsTests(SynchronousTestCase):
 
     def test_answers_to_other_steps_do_not_matter(self) -> None:
         """They may come before, behind, or twice."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, 200)
         other = Answers(GRID, (Line({"a": "y"}, dict.fromkeys(range(1000), b'"1"')),), ("PromQL info: a",))
         fresh = [other.fresh(0, 9), other.fresh(5, 9), SERVER.fresh(20, 25), other.fresh(101, 120), other.fresh(500, 600)]
@@ -68,7 +70,7 @@ class PartsTests(SynchronousTestCase):
 
     def test_missing_steps_are_an_error(self) -> None:
         """A response with a hole is never made."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 5, 10)
         for first, last, *fresh in ((4, 10), (5, 11), (5, 20, (12, 20)), (0, 20, (0, 4), (11, 19))):
             parts = [SERVER.fresh(*each) for each in fresh]
@@ -77,13 +79,13 @@ class PartsTests(SynchronousTestCase):
     def test_steps_of_two_answers_are_an_error(self) -> None:
         """A step never comes from two servers."""
         fresh = [SERVER.fresh(0, 5), SERVER.fresh(5, 9)]
-        self.assertRaises(ValueError, Assembly, Entry(GRID).view(0, 9), fresh, gzip=True)
+        self.assertRaises(ValueError, Assembly, entry_of(GRID).view(0, 9), fresh, gzip=True)
 
     def test_work_ends_with_an_answer_that_prometheus_does_not_write(self) -> None:
         """Be it a new answer with times that cannot be cut, or with something else than labels."""
         body = SERVER.body(0, 9)
         for bad in (body.replace(b"[15,", b"[1e1,"), body.replace(b'{"a":"x"}', b'{"a":1}')):
-            assembly = Assembly(Entry(GRID).view(0, 1), [Fresh(0, 9, Matrix(bad))], gzip=False)
+            assembly = Assembly(entry_of(GRID).view(0, 1), [Fresh(0, 9, Matrix(bad))], gzip=False)
             self.assertRaises(NotJoinable, assembly.work)
 
 
@@ -93,7 +95,7 @@ class SliceTests(SynchronousTestCase):
     def test_work_and_pieces_are_small(self) -> None:
         """Many series are assembled in many slices, and sent in pieces of a bounded size."""
         server = Answers(GRID, tuple(Line({"a": f"{n:04}"}, dict.fromkeys(range(400), b'"%d"' % n)) for n in range(400)))
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         server.fill(entry, 10, 350)
         for coded in (False, True):
             assembly = Assembly(entry.view(15, 360), [server.fresh(351, 360)], gzip=coded)
@@ -111,7 +113,7 @@ class SliceTests(SynchronousTestCase):
         """A series with long histograms is sent in pieces of a bounded size, too."""
         histogram = b'{"count":"1","sum":"1","buckets":[%b]}' % b",".join([b'[0,"1","2","3"]'] * 500)
         server = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(200), histogram)),))
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         server.fill(entry, 0, 150)
         for coded in (False, True):
             body = assembled(entry.view(0, 160), server.fresh(151, 160), gzip=coded)
@@ -119,7 +121,7 @@ class SliceTests(SynchronousTestCase):
 
     def test_assembly_that_is_not_finished_is_no_garbage(self) -> None:
         """A client that hangs up leaves no cycle of references."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, 350)
         self.patch(assembly_module, "SLICE_US", 0)
         gc.collect()
@@ -140,7 +142,7 @@ class RecentTests(SynchronousTestCase):
     def test_later_response_is_cheaper(self) -> None:
         """The texts of kept steps are joined once; then the newest steps are all that is new."""
         self.patch(assembly_module, "SLICE_US", 0)
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, 900)
         for coded in (False, True):
             slices = []
@@ -152,26 +154,43 @@ class RecentTests(SynchronousTestCase):
             self.assertGreater(slices[0], slices[1])
             self.assertEqual(slices[1], slices[2])
 
-    def test_memory_counts(self) -> None:
-        """An entry is larger by what it keeps for the next response, and no more than two of these; changes end them."""
-        entry = Entry(GRID)
+    def test_a_change_ends_them(self) -> None:
+        """A response never has the texts of steps that were replaced since."""
+        entry = entry_of(GRID)
+        SERVER.fill(entry, 0, 200)
+        assembled(entry.view(0, 200))
+        other = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"2"')),))
+        other.fill(entry, 0, 200)
+        self.assertEqual(assembled(entry.view(0, 200)), other.body(0, 200))
+
+    def test_memory_is_bounded(self) -> None:
+        """The spans that were used least recently go first; pages do not take more memory because of them."""
+        recent = RecentSpans(30_000)
+        entry = Entry(GRID, recent)
         SERVER.fill(entry, 0, 900)
         size = entry.size
-        sizes = []
-        for first in (0, 1, 2, 3):
-            assembled(entry.view(first, 900))
-            sizes.append(entry.size)
-        self.assertGreater(sizes[0], size + len(SERVER.body(0, 900)) - 200)
-        self.assertGreater(sizes[1], sizes[0])
-        self.assertLess(sizes[3], sizes[1] + 10)
-        SERVER.fill(entry, 901, 901)
-        self.assertLess(entry.size, size + 200)
+
+        def slices(first: int) -> int:
+            """Return into how many slices the work of a response is divided."""
+            assembly = Assembly(entry.view(first, 900), [], gzip=False)
+            return next(count for count in itertools.count(1) if assembly.work())
+
+        self.patch(assembly_module, "SLICE_US", 0)
+        new = slices(0)
+        self.assertGreater(recent.size, len(SERVER.body(0, 900)) - 200)
+        for first in (0, 1, 0, 2):
+            slices(first)
+        self.assertEqual([slices(first) < new for first in (2, 0, 1)], [True, True, False])
+        self.assertLess(recent.size, 30_000)
+        self.assertEqual(entry.size, size)
+        recent.clear()
+        self.assertEqual((recent.size, slices(2)), (0, new))
 
     def test_large_texts_are_not_kept(self) -> None:
         """They would take several times the memory of the pages."""
         server = Answers(GRID, tuple(Line({"a": str(n)}, dict.fromkeys(range(700), b'"1"')) for n in range(90)))
-        entry = Entry(GRID)
+        recent = RecentSpans(4 * 1024 * 1024)
+        entry = Entry(GRID, recent)
         server.fill(entry, 0, 600)
-        size = entry.size
         self.assertEqual(assembled(entry.view(0, 600)), server.body(0, 600))
-        self.assertEqual(entry.size, size)
+        self.assertEqual(recent.size, 0)

@@ -8,13 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.cache.entry import Entry
 from mpp.cache.extents import Extent
 from mpp.cache.grid import PAGE, Grid
 from mpp.cache.preparation import prepare
 from mpp.cache.rows import Runs, Texts
 from mpp.promql.matrix import Matrix, NotJoinable
-from tests.unit.cache.answers import Answers, Line, assembled
+from tests.unit.cache.answers import Answers, Line, assembled, entry_of
 
 GRID = Grid.through(0, 15_000)
 
@@ -36,7 +35,7 @@ class HeldTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_held_and_missing_steps(self, kept: list[tuple[int, int]], first: int) -> None:
         """Steps are held if they were fetched, whether or not a series has points there; the others are missing."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         held = set()
         for start, length in kept:
             self.assertTrue(SERVER.fill(entry, start, start + length))
@@ -52,12 +51,12 @@ class HeldTests(SynchronousTestCase):
 
     def test_new_entry_holds_nothing(self) -> None:
         """All steps are missing."""
-        view = Entry(GRID).view(5, 300)
+        view = entry_of(GRID).view(5, 300)
         self.assertEqual((view.held, view.missing, view.extents), ((), ((5, 300),), ()))
 
     def test_extents_tell_who_answered(self) -> None:
         """Consecutive steps of one server are one extent per page, which ends when the first of its steps does."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         for first, last, source, until in (
             (0, 9, "a", 50.0),
             (10, 14, "a", 40.0),
@@ -72,18 +71,18 @@ class HeldTests(SynchronousTestCase):
 
     def test_notes_in_another_order_are_the_same(self) -> None:
         """Prometheus writes warnings and infos in random order: an extent must not end with each of them."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         for step, notes in enumerate((("i", "j"), ("j", "i"))):
             Answers(GRID, SERVER.lines, notes).fill(entry, step, step)
         self.assertEqual(list(entry.extents()), [Extent(0, 1, "a", 60.0, (), ("i", "j"))])
 
     def test_no_steps_are_an_error(self) -> None:
         """The last step is not before the first one."""
-        self.assertRaises(ValueError, Entry(GRID).view, 5, 4)
+        self.assertRaises(ValueError, entry_of(GRID).view, 5, 4)
 
     def test_notes_of_an_answer_stay_with_its_steps(self) -> None:
         """A response has those of the answers that it is made of, each once, warnings before infos."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         for first, last, notes in ((0, 9, b'"warnings":["w"],"infos":["i"]'), (10, 19, b'"infos":["i","j"]')):
             matrix = Matrix(SERVER.body(first, last)[:-1] + b",%b}" % notes)
             entry.add(prepare(entry.view(first, last), matrix, source="a", kept_until=1.0))
@@ -98,7 +97,7 @@ class ChangeTests(SynchronousTestCase):
         """A later answer counts, in closed pages, too; and a series that it does not have any more is gone there."""
         later = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"new"')),))
         for last in (99, 2 * PAGE - 1):
-            entry = Entry(GRID)
+            entry = entry_of(GRID)
             SERVER.fill(entry, 0, last)
             later.fill(entry, 10, 20)
             expected = (
@@ -109,7 +108,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_full_pages_are_compressed(self) -> None:
         """The open page is not: each new step is added by joining two texts."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, PAGE + 5)
         self.assertEqual([type(page.rows[0]) for page in entry.view(0, PAGE + 5).pages], [Runs, Texts])
         SERVER.fill(entry, PAGE + 6, 2 * PAGE - 1)
@@ -117,7 +116,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_view_does_not_change(self) -> None:
         """A response is assembled from what was held when it was begun."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, 299)
         view = entry.view(0, 299)
         entry.drop(lambda extent: extent.first < PAGE)
@@ -126,7 +125,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_changed_page_is_not_overwritten(self) -> None:
         """Of two answers that were prepared at the same time, one is added; the other one changes nothing."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, 9)
         view = entry.view(10, 19)
         both = [prepare(view, SERVER.matrix(10, 19), source=source, kept_until=1.0) for source in "ab"]
@@ -137,7 +136,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_page_dropped_meanwhile_does_not_return(self) -> None:
         """What was prepared from a page is not added once the page is gone."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, 9)
         prepared = prepare(entry.view(10, 19), SERVER.matrix(10, 19), source="a", kept_until=1.0)
         self.assertEqual(entry.drop(lambda extent: True), 1)
@@ -146,7 +145,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_same_new_series_is_not_added_twice(self) -> None:
         """Not even for different pages: a series would be there twice in a response."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         prepared = [
             prepare(entry.view(first, first), SERVER.matrix(first, first), source="a", kept_until=1.0) for first in (0, PAGE)
         ]
@@ -154,7 +153,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_pages_expire(self) -> None:
         """A page goes when one of its steps must not be used any more."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         SERVER.fill(entry, 0, PAGE + 9, kept_until=10.0)
         SERVER.fill(entry, PAGE + 10, PAGE + 20, kept_until=5.0)
         self.assertEqual(entry.expire(4.9), 0)
@@ -165,7 +164,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_vanished_series_are_forgotten(self) -> None:
         """An entry with no pages takes as much memory as a new one, whatever it had."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         Answers(GRID, tuple(line(f"{n}", (0, 0)) for n in range(100))).fill(entry, 0, 0)
         SERVER.fill(entry, PAGE, PAGE + 1)
         size = entry.size
@@ -175,7 +174,7 @@ class ChangeTests(SynchronousTestCase):
 
     def test_answer_that_prometheus_does_not_write(self) -> None:
         """It is an error, and the entry does not change."""
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         body = SERVER.body(0, 9)
         for bad in (body.replace(b"[15,", b"[1e1,"), body.replace(b'{"a":"x"}', b'{"a":1}')):
             self.assertRaises(NotJoinable, prepare, entry.view(0, 0), Matrix(bad), source="a", kept_until=1.0)
@@ -189,7 +188,7 @@ class SpellingTests(SynchronousTestCase):
         """Its points come from pages of both."""
         lines = (Line({"a": "<b>&c"}, dict.fromkeys(range(400), b'"1"')),)
         older, newer = Answers(GRID, lines, escapes=True), Answers(GRID, lines)
-        entry = Entry(GRID)
+        entry = entry_of(GRID)
         older.fill(entry, 0, 150)
         newer.fill(entry, 151, 300)
         self.assertEqual(assembled(entry.view(0, 310), newer.fresh(301, 310)), older.body(0, 310))

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.cache.entry import Entry
 from mpp.cache.grid import Grid
 from mpp.cache.preparation import prepare
+from mpp.cache.recent import RecentSpans
 from mpp.promql.matrix import Matrix
 from tests.unit.cache.answers import Answers, Line, assembled
 
@@ -43,13 +44,15 @@ class MemoryTests(SynchronousTestCase):
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         before = tracemalloc.get_traced_memory()[0]
-        entry = Entry(GRID)
+        recent = RecentSpans(4 * 1024 * 1024)
+        entry = Entry(GRID, recent)
         for start, end, matrix in parts:
             self.assertTrue(entry.add(prepare(entry.view(start, end), matrix, source="a", kept_until=1.0 + start)))
         for look in (0, 1, 2):
             gc.collect()
             allocated = tracemalloc.get_traced_memory()[0] - before
-            self.assertLess(abs(entry.size - allocated), allocated / 10, f"{entry.size} after {look} responses, not {allocated}")
+            size = entry.size + recent.size
+            self.assertLess(abs(size - allocated), allocated / 10, f"{size} after {look} responses, not {allocated}")
             assembled(entry.view(first + 5, last), gzip=bool(look))
         tracemalloc.stop()
 

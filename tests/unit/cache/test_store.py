@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.cache.series import Series
 from mpp.cache.store import PROBATION_SHARE, RangeCache
 from mpp.core.metrics.registry import Metrics
 
@@ -83,6 +84,24 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(self.cache.state.entries, sum(1 for entry in held if entry))
         self.assertGreater(self.cache.state.held_bytes, sizes)
         self.assertLess(self.cache.state.held_bytes, 1.1 * sizes)
+
+    def test_recent_spans_count(self) -> None:
+        """They take memory from the entries that were used twice, an eighth of it at most, and end with a flush."""
+        names = [f"query {number}" for number in range(200)]
+        for name in names:
+            self.keep(name)
+            self.cache.get(Key(name))
+        before = len(self.kept(*names))
+        series = Series(b'{"a":"b"}', b"ab")
+        for number in range(100):
+            self.cache.recent.keep((self, number, number, False), {series: ([bytes(3000)], ())})
+        self.assertGreater(self.cache.recent.size, 0.9 * MIB / 8)
+        self.assertLessEqual(self.cache.recent.size, MIB / 8)
+        self.cache.get(Key(names[-1]))
+        self.assertLessEqual(self.cache.state.held_bytes, MIB)
+        self.assertLess(len(self.kept(*names)), before - 5)
+        self.cache.flush()
+        self.assertEqual(self.cache.state.held_bytes, 0)
 
     def test_used_once(self) -> None:
         """Entries that were used once have a fifth of the memory, the last ones of them."""
