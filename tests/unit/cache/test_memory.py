@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import tracemalloc
-from itertools import pairwise
+from itertools import pairwise, product
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,8 +33,8 @@ def server(series: int, first: int, last: int) -> Answers:
 class MemoryTests(SynchronousTestCase):
     """Bytes that are allocated, compared with the size of the entry."""
 
-    def check(self, series: int, steps: int) -> None:
-        """Compare while an entry is filled, and after responses were assembled."""
+    def check(self, series: int, steps: int, entries: int = 1) -> None:
+        """Compare after entries were filled, and after responses were assembled."""
         first = GRID.last_until(1_764_400_000_000)
         last = first + steps - 1
         answers = server(series, first, last)
@@ -45,15 +45,16 @@ class MemoryTests(SynchronousTestCase):
         self.addCleanup(tracemalloc.stop)
         before = tracemalloc.get_traced_memory()[0]
         recent = RecentSpans(4 * 1024 * 1024)
-        entry = Entry(GRID, recent)
-        for start, end, matrix in parts:
+        held = [Entry(GRID, recent) for _ in range(entries)]
+        for entry, (start, end, matrix) in product(held, parts):
             self.assertTrue(entry.add(prepare(entry.view(start, end), matrix, source="a", kept_until=1.0 + start)))
         for look in (0, 1, 2):
             gc.collect()
             allocated = tracemalloc.get_traced_memory()[0] - before
-            size = entry.size + recent.size
+            size = sum(entry.size for entry in held) + recent.size
             self.assertLess(abs(size - allocated), allocated / 10, f"{size} after {look} responses, not {allocated}")
-            assembled(entry.view(first + 5, last), gzip=bool(look))
+            for entry in held:
+                assembled(entry.view(first + 5, last), gzip=bool(look))
         tracemalloc.stop()
 
     def test_few_series(self) -> None:
@@ -61,8 +62,8 @@ class MemoryTests(SynchronousTestCase):
         self.check(3, 1440)
 
     def test_one_series(self) -> None:
-        """A single one with few steps, where the objects take more than the texts."""
-        self.check(1, 60)
+        """Single ones with few steps, where the objects take more than the texts."""
+        self.check(1, 60, entries=50)
 
     def test_many_series(self) -> None:
         """A large panel, whose texts are not joined."""
