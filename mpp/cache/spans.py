@@ -65,23 +65,22 @@ class HeldSpan:
         for page in self._pages:
             for member in range(len(MEMBERS)):
                 for series, piece, cost in self._pieces(page, member):
-                    rows[series][member].append(piece)
-                    length += text_length(piece)
+                    if piece:
+                        rows[series][member].append(piece)
+                        length += text_length(piece)
                     yield cost
         self.rows = rows
         if length <= MOST_JOINED:
             yield from self._join()
 
     def _pieces(self, page: KeptPage, member: int) -> Iterator[tuple[Series, Piece, int]]:
-        """Yield each series of a page, its piece within the span, and the cost of that."""
+        """Yield each series of a page, its piece within the span, which may be empty, and the cost of that."""
         if self.first <= page.extents[0].first and page.extents[-1].last <= self.last:
             for series, piece in page.rows[member].pieces():
                 yield series, piece, PIECE_US
             return
         for series, text in page.rows[member].texts():
-            part = cut(text, member, *self._times)
-            if part:
-                yield series, part, CUT_US + len(text) // _BYTES_INFLATED_PER_US
+            yield series, cut(text, member, *self._times), CUT_US + len(text) // _BYTES_INFLATED_PER_US
 
     def _join(self) -> Iterator[int]:
         """Make one piece of the pieces of each text, and keep the span; yield the cost of each slice."""

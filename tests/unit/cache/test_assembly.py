@@ -109,6 +109,15 @@ class SliceTests(SynchronousTestCase):
             self.assertEqual(len(body), assembly.length)
             self.assertEqual(gzip.decompress(body) if coded else body, server.body(15, 360))
 
+    def test_series_that_are_not_in_the_response(self) -> None:
+        """Their pages take time, too."""
+        server = Answers(GRID, tuple(Line({"a": str(n)}, {60: b'"1"'}) for n in range(50)))
+        entry = entry_of(GRID)
+        server.fill(entry, 0, 119)
+        self.patch(assembly_module, "SLICE_US", 0)
+        assembly = Assembly(entry.view(0, 50), [], gzip=False)
+        self.assertEqual([assembly.work() for _ in range(51)], [*[False] * 50, True])
+
     def test_one_long_text(self) -> None:
         """A series with long histograms is sent in pieces of a bounded size, too."""
         histogram = b'{"count":"1","sum":"1","buckets":[%b]}' % b",".join([b'[0,"1","2","3"]'] * 500)
