@@ -6,6 +6,7 @@ Knows neither the query nor the time, nor how much memory all entries may take.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from sys import getsizeof
 
@@ -30,7 +31,7 @@ class Entry:
     :ivar size: bytes of memory, without the recent spans. Changes when pages are added or dropped.
     """
 
-    __slots__ = ("_pages", "_recent", "_state", "_table", "fields", "grid", "size")
+    __slots__ = ("_expires_at", "_pages", "_recent", "_state", "_table", "fields", "grid", "size")
 
     def __init__(self, grid: Grid, recent: RecentSpans, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         self.grid = grid
@@ -38,6 +39,7 @@ class Entry:
         self._pages: dict[int, KeptPage] = {}
         self._table = SeriesTable()
         self._recent = recent
+        self._expires_at = math.inf
         self._state = object()
         self.size = self._measured()
 
@@ -79,7 +81,7 @@ class Entry:
 
     def expire(self, now: float) -> int:
         """Drop the pages that have steps which were to be used until now, by the monotonic clock; return how many these are."""
-        return self.drop(lambda extent: extent.kept_until <= now)
+        return self.drop(lambda extent: extent.kept_until <= now) if self._expires_at <= now else 0
 
     def _orders(self) -> list[tuple[Series, ...]]:
         """Return the sequences of series of all pages; most pages share one."""
@@ -89,6 +91,7 @@ class Entry:
     def _changed(self) -> None:
         self._state = object()
         self.size = self._measured()
+        self._expires_at = min((extent.kept_until for extent in self.extents()), default=math.inf)
 
     def _measured(self) -> int:
         """Return the bytes of memory."""

@@ -1,4 +1,4 @@
-"""The spans of kept steps that were joined last. Bounded in bytes."""
+"""The spans of kept steps that were joined last, and the bodies that were made of them. Bounded in bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from sys import getsizeof
 from typing import TypeAlias
+
+from attrs import frozen
 
 from mpp.cache.series import Series
 from mpp.cache.texts.deflate import Piece, Run
@@ -18,6 +20,21 @@ _OVERHEAD = 400
 
 Key: TypeAlias = tuple[object, int, int, bool]
 """The state of the entry, the first and the last step, and whether the pieces will be sent compressed."""
+
+
+MOST_BODY = 256 * 1024
+"""Bytes of a body that is kept at most."""
+
+BodyKey: TypeAlias = tuple[object, int, int, bool, object]
+"""The same, and the newest steps, which are not kept in pages."""
+
+
+@frozen
+class AssembledBody:
+    """The body of a response, and its length in bytes."""
+
+    pieces: tuple[bytes, ...]
+    length: int
 
 
 class RecentSpans:
@@ -35,23 +52,39 @@ class RecentSpans:
     __slots__ = ("_found", "most_bytes", "size")
 
     def __init__(self, most_bytes: int) -> None:
-        self._found: OrderedDict[Key, tuple[Mapping[Series, Row], int]] = OrderedDict()
+        self._found: OrderedDict[Key | BodyKey, tuple[Mapping[Series, Row] | AssembledBody, int]] = OrderedDict()
         self.most_bytes = most_bytes
         self.size = 0
 
     def get(self, key: Key) -> Mapping[Series, Row] | None:
         """Return the rows of a span, or None if it is not there."""
+        found = self._used(key)
+        return None if isinstance(found, AssembledBody) else found
+
+    def body(self, key: BodyKey) -> AssembledBody | None:
+        """Return a body, or None if it is not there."""
+        found = self._used(key)
+        return found if isinstance(found, AssembledBody) else None
+
+    def keep(self, key: Key, rows: Mapping[Series, Row]) -> None:
+        """Keep the rows of a span, and drop the spans that were used least recently if there is no room for them."""
+        self._keep(key, rows, _size(rows))
+
+    def keep_body(self, key: BodyKey, body: AssembledBody) -> None:
+        """Keep a body in the same way."""
+        self._keep(key, body, body.length)
+
+    def _used(self, key: Key | BodyKey) -> Mapping[Series, Row] | AssembledBody | None:
         found = self._found.get(key)
         if found is None:
             return None
         self._found.move_to_end(key)
         return found[0]
 
-    def keep(self, key: Key, rows: Mapping[Series, Row]) -> None:
-        """Keep the rows of a span, and drop the spans that were used least recently if there is no room for them."""
+    def _keep(self, key: Key | BodyKey, found: Mapping[Series, Row] | AssembledBody, size: int) -> None:
         self._drop(key)
-        size = _size(rows) + _OVERHEAD
-        self._found[key] = rows, size
+        size += _OVERHEAD
+        self._found[key] = found, size
         self.size += size
         while self.size > self.most_bytes:
             self._drop(next(iter(self._found)))
@@ -61,7 +94,7 @@ class RecentSpans:
         self._found.clear()
         self.size = 0
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: Key | BodyKey) -> None:
         found = self._found.pop(key, None)
         if found is not None:
             self.size -= found[1]

@@ -51,8 +51,8 @@ async def assembled(
     :param tail: the newest steps, which are cached for a short time; None if they are not.
     :raise NotJoinable: the responses are not written as Prometheus writes them.
     """
-    key = view.first, view.last, gzip, tail
-    known = None if fresh else view.recent.body(*key)
+    key = view.state, view.first, view.last, gzip, tail
+    known = None if fresh else view.recent.body(key)
     if known is not None:
         return known.length, iter(known.pieces)
     assembly = Assembly(view, fresh if tail is None else [*fresh, tail], gzip=gzip)
@@ -61,7 +61,7 @@ async def assembled(
     pieces: Iterator[bytes] = map(bytes, assembly.pieces())
     if not fresh and assembly.length <= MOST_BODY:
         body = AssembledBody(tuple(pieces), assembly.length)
-        view.recent.keep_body(body, *key)
+        view.recent.keep_body(key, body)
         pieces = iter(body.pieces)
     return assembly.length, pieces
 
