@@ -40,6 +40,7 @@ from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.core.settings import Settings
 from mpp.discovery.kinds.planner import LocatorPlanner
 from mpp.proxy.decisions.explain import Explanation, explain
+from mpp.proxy.exchanges.explained_cache import with_cache
 from mpp.proxy.placing import planned
 from mpp.security.web_config.service import WebConfigService
 from mpp.security.web_config.values import WebConfig
@@ -243,9 +244,9 @@ class Program(MultiService):
     def _explain(self, info: RequestInfo) -> Explanation:
         context = self.backends.forwarder.context
         selections, now = self.backends.selections, context.clock.seconds()
-        plan = functools.partial(planned, context, info)
-        unfit = context.unreadable.backends(info)
-        return explain(info, selections.current, context.affinity, self.settings, now, selections.suspects, plan, unfit)
+        plan, unfit = functools.partial(planned, context, info), context.unreadable.backends(info)
+        found = explain(info, selections.current, context.affinity, self.settings, now, selections.suspects, plan, unfit)
+        return with_cache(found, context, info)
 
     # Start and stop
 

@@ -11,6 +11,7 @@ different ranges once evicts no entry that was used twice.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -114,12 +115,12 @@ class RangeCache(Generic[K, E]):
     :param max_age: the seconds that a page is kept on average.
     :param rng: spreads the lifetimes, and makes the key of the hashes.
     :ivar recent: the spans of all entries that were joined last.
-    :ivar flushes: how often it was flushed. A response is not cached if this has changed since the request was sent: the response
-        may be older than the cause of the flush.
+    :ivar flushed_at: when it was flushed last, by the clock; minus infinity if it never was. The response to a request that was
+        sent before is not cached, because it may be older than the cause of the flush.
     """
 
     def __init__(self, most_bytes: int, max_age: float, clock: IReactorTime, rng: random.Random, metrics: Metrics) -> None:
-        self.flushes = 0
+        self.flushed_at = -math.inf
         self.recent = RecentSpans(int(most_bytes * RECENT_SHARE))
         self._most = most_bytes
         self._max_age = max_age
@@ -222,7 +223,7 @@ class RangeCache(Generic[K, E]):
 
     def flush(self) -> int:
         """Remove all entries, and return their number."""
-        self.flushes += 1
+        self.flushed_at = self._clock.seconds()
         count = len(self._probation) + len(self._protected)
         for table in (self._probation, self._protected, self._alike, self._large):
             table.clear()

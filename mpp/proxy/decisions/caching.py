@@ -30,6 +30,8 @@ from mpp.proxy.decisions.identical import RequestKey
 MOST_RANGES = 4
 """How many ranges of steps the servers are asked for at most: each costs a query."""
 
+# The notes of requests that are no range queries.
+_OF_OTHERS = frozenset(("bypass; no query", *(f"bypass; {kind.value}" for kind in DataKind if kind is not DataKind.RANGE)))
 _NOT_OF_THE_QUESTION = (b"query=", b"start=", b"end=", b"step=", b"timeout=")
 _OF_THE_ENCODING = frozenset((b"content-length", b"content-encoding", b"etag"))
 # The fields that belong to one response only, or that mpp writes itself.
@@ -167,6 +169,15 @@ def asked_for(missing: Sequence[Range]) -> tuple[Range, ...]:
         at = gaps.index(min(gaps))
         ranges[at : at + 2] = [(ranges[at][0], ranges[at + 1][1])]
     return tuple(ranges)
+
+
+def use_of(note: str) -> str:
+    """
+    Return how the cache was used for a range query: ``hit``, ``partial``, ``miss`` or ``bypass``; empty for other requests.
+
+    :param note: the value of ``MPP.Cache``.
+    """
+    return "" if note in _OF_OTHERS else note.partition(";")[0]
 
 
 def why_new(key: QueryKey, alike: QueryKey | None) -> str:

@@ -49,7 +49,6 @@ class CachedFetch(Fetch):
 
     __slots__ = (
         "_cached",
-        "_flushes",
         "_gzip",
         "_joining",
         "_may_read",
@@ -85,14 +84,11 @@ class CachedFetch(Fetch):
         self._parts: list[MissingPart] = []
         self._joining: Deferred[None] | None = None
         self._note = ""
-        self._flushes = 0
         self._started = 0
 
     def start(self) -> None:
         """Look up the cached steps, and ask servers for the others."""
         request, context = self._request, self._context
-        assert context.cache is not None
-        self._flushes = context.cache.flushes
         self._cached = self._queries.find(context, request)
         missing: tuple[tuple[int, int], ...] = ((request.first, request.last),)
         if self._cached is not None and self._may_read:
@@ -150,7 +146,7 @@ class CachedFetch(Fetch):
             plain = data_requests.with_range(plain, grid.time(part.first), grid.time(part.last))
         timeout = timeouts.find(info)
         wanted = None if self._view is None else cached_response.newest_server(self._view)
-        key = (request.key, self._flushes, part.first, part.last, None if timeout is None else timeout.seconds)
+        key = (request.key, part.first, part.last, None if timeout is None else timeout.seconds)
         fetch, new = self._queries.ask(self._context, key, plain, part, wanted, alone=alone)
         part.fetch = fetch
         if new:
@@ -228,7 +224,7 @@ class CachedFetch(Fetch):
         self._release()
         self._context.metrics.cache_steps(0, part.last - part.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
-        self._queries.keep(self._context, self._request, [NewSteps(part.first, part.last, answer, body)], self._flushes)
+        self._queries.keep(self._context, self._request, [NewSteps(part.first, part.last, answer, body)])
 
     async def _deliver_assembled(self, view: View) -> None:
         """Deliver a response that is made of cached steps, and cache the others."""
@@ -256,7 +252,7 @@ class CachedFetch(Fetch):
         )
         self._release()
         self._answered(answer)
-        self._queries.keep(context, request, new, self._flushes)
+        self._queries.keep(context, request, new)
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

@@ -131,18 +131,14 @@ class CachedQueries:
         """Count the memory that a query takes now."""
         _cache(context).grew(request.key)
 
-    def keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps], flushes: int) -> None:
-        """
-        Begin to cache the settled steps of responses, which have been delivered.
-
-        :param flushes: how often the cache had been flushed when the servers were asked.
-        """
+    def keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps]) -> None:
+        """Begin to cache the settled steps of responses, which have been delivered."""
         for part in parts:
             settled = self._last_settled(context, request, part)
             if not identical.is_for_all(200, part.answer.response.headers, context.counted):
                 continue
             if part.first <= settled or context.settings.cache_tail:
-                Deferred.fromCoroutine(self._keep(context, request, part, settled, flushes)).addErrback(_not_kept)
+                Deferred.fromCoroutine(self._keep(context, request, part, settled)).addErrback(_not_kept)
 
     def _last_settled(self, context: ForwardContext, request: CacheableRequest, part: NewSteps) -> int:
         """Return the last step of a part that may be cached for long, as things were when the server was asked for it."""
@@ -153,13 +149,12 @@ class CachedQueries:
         asked_at = context.wall() - (context.clock.seconds() - part.sent_at)
         return request.last_settled(context.planner.reads(request.data), asked_at - self._age[2])
 
-    async def _keep(self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int, flushes: int) -> None:
+    async def _keep(self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int) -> None:
         cache = _cache(context)
         cached = cache.peek(request.key)
         new = cached is None
         if cached is None:
-<<<<<<< HEAD
-            cached = CachedQuery(Entry(request.grid, fields_of_query(part.answer.response.headers)))
+            cached = CachedQuery(Entry(request.grid, cache.recent, fields_of_query(part.answer.response.headers)))
         matrix = part.matrix or await parse(context.clock, part.body)
         if not is_kept_with(matrix.warnings):
             return
@@ -171,28 +166,8 @@ class CachedQueries:
             sources = tuple(source for source, *_ in answered_by(context, request, part))
             fresh, first = Fresh(part.first, part.last, matrix), max(part.first, settled + 1)
             cached.tail = Tail.of(fresh, first, request.grid, part.sent_at, sources)
-        if cache.flushes != flushes:
+        if part.sent_at <= cache.flushed_at:
             return
-=======
-            cached = CachedQuery(Entry(request.grid, cache.recent))
-        age = freshness(context.settings.cache_freshness, context.selections.current.observations).seconds
-        settled = request.last_settled(context.planner.reads(request.data), context.wall() - age)
-        for part in parts:
-            matrix = part.matrix or await parse(context.clock, part.body)
-            if not is_kept_with(matrix.warnings):
-                continue
-            cached.entry.fields = fields_of_query(part.answer.response.headers)
-            kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
-            for source, first, last in _settled_spans(context, request, part, settled):
-                await self._add(context, cached, kept, (first, last), source)
-            _measure(cached, part)
-            if settled < part.last == request.last and context.settings.cache_tail:
-                sources = tuple(source for source, *_ in _spans(context, request, part))
-                attempt = part.answer.attempt
-                sent_at = 0.0 if attempt is None else attempt.sent_at
-                first = max(part.first, settled + 1)
-                cached.tail = Tail.of(Fresh(part.first, part.last, matrix), first, request.grid, sent_at, sources)
->>>>>>> f5eb9f4 (Bound what all entries keep of joined texts together)
         if new:
             cache.keep(request.key, cached)
         else:

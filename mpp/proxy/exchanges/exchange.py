@@ -22,7 +22,7 @@ from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend, Headers
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions import local_replies
+from mpp.proxy.decisions import caching, local_replies
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.exchanges.fetch import Answer, Fetch
@@ -137,6 +137,8 @@ class Exchange:
             context.metrics.affinity_hit(answer.affinity)
         if answer.shared:
             context.metrics.shared()
+        if answer.cache and (use := caching.use_of(answer.cache)):
+            context.metrics.cache_answered(use)
         cookies = self._cookies(answer)
         self._downstream.deliver(response, backend, cookies, answer.started, self._delivered, self._added(answer), answer.also)
         if not self.ended and (response.complete or not policy.may_buffer(response.status, response.headers)):

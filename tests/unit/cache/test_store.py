@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tracemalloc
 from typing import NamedTuple
@@ -202,8 +203,10 @@ class StoreTests(SynchronousTestCase):
         """A flush removes all entries, and is no eviction."""
         self.keep("a", "b")
         self.cache.get(Key("b"))
+        self.assertEqual(self.cache.flushed_at, -math.inf)
+        self.clock.advance(100)
         self.assertEqual(self.cache.flush(), 2)
-        self.assertEqual((self.kept("a", "b"), self.evictions(), self.cache.flushes), ([], 0, 1))
+        self.assertEqual((self.kept("a", "b"), self.evictions(), self.cache.flushed_at), ([], 0, 100.0))
         self.assertEqual((self.cache.state.entries, self.cache.state.held_bytes, self.cache.flush()), (0, 0, 0))
         self.assertIsNone(self.cache.alike(Key("a", "other")))
 

@@ -1,0 +1,45 @@
+"""
+Adds to the explanation of a request how the range cache would be used for it. Changes nothing in the cache.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from mpp.core.model import RequestInfo
+from mpp.core.text.durations import duration
+from mpp.coverage.freshness import freshness
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import caching, identical
+from mpp.proxy.decisions.caching import CacheableRequest
+from mpp.proxy.decisions.explain import Explanation
+
+
+def with_cache(explanation: Explanation, context: ForwardContext, info: RequestInfo) -> Explanation:
+    """Return an explanation with a first reason about the cache, if there is a cache and the request is forwarded."""
+    if context.cache is None or explanation.outcome != "forwarded":
+        return explanation
+    return evolve(explanation, reasons=(*_sentences(context, info), *explanation.reasons))
+
+
+def _sentences(context: ForwardContext, info: RequestInfo) -> tuple[str, ...]:
+    key = identical.key_of(info, context.counted)
+    found = "its response is never shared" if key is None else caching.cacheable(info, key, context.wall(), context.planner.reads)
+    if isinstance(found, str):
+        return (f"The cache is not used: {found}.",)
+    age = freshness(context.settings.cache_freshness, context.selections.current.observations).seconds
+    return _cached(context, found, info), f"A step is cached if it reads no sample that is newer than {duration(age)}."
+
+
+def _cached(context: ForwardContext, request: CacheableRequest, info: RequestInfo) -> str:
+    """Return a sentence about the steps of a request that are cached."""
+    cache = context.cache
+    assert cache is not None
+    cached, count = cache.peek(request.key), request.last - request.first + 1
+    if cached is None:
+        return f"None of its {count:,} steps is cached: {caching.why_new(request.key, cache.alike(request.key))}."
+    held = sum(last - first + 1 for first, last in cached.entry.view(request.first, request.last).held)
+    if b"no-cache" in caching.directives(info.headers):
+        return f"{held:,} of its {count:,} steps are cached, but the client wants none of them (no-cache)."
+    others = "no server is asked" if held == count else "servers are asked for the others only"
+    return f"{held:,} of its {count:,} steps are cached, and {others}."
