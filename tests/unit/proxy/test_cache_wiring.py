@@ -153,6 +153,7 @@ class ExplainTests(CacheCase):
         self.assertEqual(
             self.reasons(target(60, 130))[0], "61 of its 71 steps are cached, and servers are asked for the others only."
         )
+        self.assertEqual(self.reasons(target(200, 210))[0], "None of its 11 steps is cached, only other steps of the same query.")
         self.assertEqual(
             self.reasons(fields=((b"Cache-Control", b"no-cache"),))[0],
             "121 of its 121 steps are cached, but the client wants none of them (no-cache).",
