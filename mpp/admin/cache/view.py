@@ -65,8 +65,10 @@ def rows(view: CacheView, settings: Settings) -> list[Row]:
 
 
 def _hit_ratio(recent: CacheUse, lately: str) -> str:
+    if recent.hit_ratio is None:
+        return f"no range query {lately}"
     queries = _count(recent.requests, "range query", "range queries")
-    return f"{share(recent.hit_ratio)} of {queries} {lately}" if recent.hit_ratio is not None else f"no range query {lately}"
+    return f"{share(recent.hit_ratio)} of {queries} {lately}, and {share(recent.partial / recent.requests)} in part"
 
 
 def _freshness(freshness: Freshness) -> Row:

@@ -36,7 +36,7 @@ class RowsTests(SynchronousTestCase):
         self.assertEqual(
             shown(BUSY),
             {
-                "Hit ratio": "90% of 200 range queries in the last 10m",
+                "Hit ratio": "90% of 200 range queries in the last 10m, and 7.5% in part",
                 "Steps from the cache": "99%",
                 "Server time saved": "1h 12m since the start, 35s in the last 10m",
                 "Memory": "100.5 MiB of 256.0 MiB, 1,204 entries",
@@ -53,7 +53,7 @@ class RowsTests(SynchronousTestCase):
         self.assertEqual((found["Steps from the cache"], found["Server time saved"]), ("-", "none"))
         self.assertEqual(found["Memory"], "2 KiB of 2.0 MiB, 1 entry")
         at_first = shown(evolve(quiet, traffic=CacheTraffic(CacheUse(hits=1), CacheUse(), 0.0)))
-        self.assertEqual(at_first["Hit ratio"], "100% of 1 range query since the start")
+        self.assertEqual(at_first["Hit ratio"], "100% of 1 range query since the start, and 0% in part")
 
     def test_switched_off(self) -> None:
         """Without a cache there is little to show, and without single flight less."""
@@ -91,7 +91,7 @@ class PageTests(SynchronousTestCase):
         """The page has the lines, with a link to the server, a warning in its color, and no markup of a job's name."""
         html, _ = self.render()
         part = html.partition('<section id="cache">')[2].partition("</section>")[0]
-        self.assertIn("<dt>Hit ratio</dt><dd>90% of 200 range queries in the last 10m</dd>", part)
+        self.assertIn("<dt>Hit ratio</dt><dd>90% of 200 range queries in the last 10m, and 7.5% in part</dd>", part)
         self.assertIn('<dt>Freshness</dt><dd><span class="warn">1h 1m, from the configuration of <a href=', part)
         self.assertNotIn("<script>", part)
 
