@@ -122,6 +122,20 @@ class FlushTests(CacheCase):
         self.ask(target(125, 130))
         self.assertEqual(len(self.world.upstreams.sent), 3)
 
+    def test_part_that_joins_an_entry_made_after_the_flush(self) -> None:
+        """Nor are its steps added to what was cached after the flush."""
+        self.ask(target(60, 130))
+        self.world.clock.advance(1)
+        self.cache.flush()
+        self.world.clock.advance(1)
+        self.ask(target(0, 50))
+        self.answer(matrix(0, 50))
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200, matrix(60, 130)))
+        self.ask(target(0, 50))
+        self.assertEqual(len(self.world.upstreams.sent), 2)
+        self.ask(target(70, 120))
+        self.assertEqual(len(self.world.upstreams.sent), 3)
+
 
 class ExplainTests(CacheCase):
     """``/mpp/explain``."""
