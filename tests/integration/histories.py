@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -65,6 +66,7 @@ class WithHistory(Scraper):
     :param phase: how many seconds after each full interval it has scraped.
     :param interval: the scrape interval, in seconds.
     :param metrics: what each target had.
+    :param slow: the scrape intervals of jobs that have another one, in seconds.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class WithHistory(Scraper):
         phase: int = 0,
         interval: int = INTERVAL_S,
         metrics: Sequence[Metric] = METRICS,
+        slow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        self.slow = slow
         super().__init__(binary, jobs, name=name, interval=interval)
         with tempfile.TemporaryDirectory(prefix="mpp-test-history-") as folder:
             seed = Path(folder, "seed.om")
@@ -90,7 +94,7 @@ class WithHistory(Scraper):
                         for number, instance in enumerate(targets):
                             own = [each for each in lost if each.job in (None, job) and number >= len(targets) - each.targets]
                             labels = f'instance="{instance}",job="{job}"'
-                            for at in range(start + phase, end, interval):
+                            for at in range(start + phase, end, slow.get(job, interval)):
                                 now = [each for each in own if each.start <= at < each.end]
                                 if now and now[0].cut_off and metric.name == "up":
                                     written.write(f"up{{{labels}}} 0 {at}\n")

@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from tests.integration.processes import free_port
 from tests.integration.servers import Prometheus
@@ -53,7 +54,10 @@ class Scraper(Prometheus):
 
     :param jobs: the addresses of the targets, by job.
     :param interval: the scrape interval, in seconds.
+    :ivar slow: the scrape intervals of jobs that have another one, in seconds.
     """
+
+    slow: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, binary: str, jobs: Mapping[str, Sequence[str]], *, name: str, interval: float = 2.0) -> None:
         self._interval = interval
@@ -76,7 +80,12 @@ class Scraper(Prometheus):
             {"target_label": "__address__", "replacement": "127.0.0.1:1"},
         ]
         scrape_configs = [
-            {"job_name": job, "static_configs": [{"targets": list(targets)}], "relabel_configs": dead if job in cut else []}
+            {
+                "job_name": job,
+                "scrape_interval": f"{int(self.slow.get(job, self._interval) * 1000)}ms",
+                "static_configs": [{"targets": list(targets)}],
+                "relabel_configs": dead if job in cut else [],
+            }
             for job, targets in jobs.items()
         ]
         written = {

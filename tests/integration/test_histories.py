@@ -89,3 +89,40 @@ class HistoriesTests(SynchronousTestCase):
         time.sleep(5)
         self.assertEqual(self.of(mpp, "a")["missing"], [])
         self.assertIsNone(self.of(mpp, "a")["looked_back"]["until"])
+
+
+class SlowJobsTests(SynchronousTestCase):
+    """A real pair with a job that is scraped every five minutes, of which one server lacks three hours."""
+
+    def test_gap_of_a_slow_job_is_found(self) -> None:
+        """mpp finds the gap of the slow job, and no other one."""
+        targets = Targets()
+        self.addCleanup(targets.close)
+        jobs = {"node": targets.addresses(5), "slow": targets.addresses(4, first=20)}
+        now = int(time.time()) // 300 * 300
+        lost = Lost(now - 9 * 3600, now - 6 * 3600, "slow", 3)
+        options = {"start": now - DAY, "end": now, "slow": {"slow": 300}}
+        servers = [
+            WithHistory(require_binary(), jobs, name="a", lost=[lost], **options),
+            WithHistory(require_binary(), jobs, name="b", phase=7, **options),
+        ]
+        for server in servers:
+            self.addCleanup(server.close)
+            server.start(wait=False)
+        for server in servers:
+            server.wait_ready()
+        mpp = Mpp([server.url for server in servers], interval="2s")
+        self.addCleanup(mpp.close)
+        mpp.start()
+
+        def backends() -> list[Any]:
+            document = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
+            return sorted(document["backends"], key=lambda each: each["name"] != servers[0].address)
+
+        wait_until(lambda: all(each["looked_back"]["finished"] for each in backends()), "all is compared", FOUND_S)
+        # The first scrapes of two servers that have just been started are some seconds apart.
+        first, second = ([each for each in server["missing"] if each["start"] < now - 3600] for server in backends())
+        self.assertEqual(second, [])
+        self.assertEqual([(each["targets"], each["of"], each["job"]) for each in first], [(3, 4, "slow")])
+        self.assertLessEqual(abs(first[0]["start"] - lost.start), 600)
+        self.assertLessEqual(abs(first[0]["end"] - lost.end), 600)

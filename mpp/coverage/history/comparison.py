@@ -20,10 +20,13 @@ from mpp.core.model import Backend
 from mpp.coverage.history.agenda import Span
 from mpp.coverage.history.look_back import (
     DAY_S,
+    PACES,
     SAMPLE_S,
     Refinement,
     Witness,
+    is_whole_pool,
     jobs_of_day,
+    jobs_of_pace,
     read_witnesses,
     refinements,
     sums_path,
@@ -63,14 +66,24 @@ class Comparison:
 
         :raise Interrupted: a server cannot be queried at the moment; the findings until then are reported already.
         """
-        jobs = {name: job for name, job in self.knowledge.jobs.items() if job.window <= COARSE_S}
-        names = jobs_of_day(jobs, int(self.span.end // DAY_S))
-        witnesses = await self._witnesses(names) if names else ()
+        paces = [(pace, jobs) for pace in PACES if (jobs := jobs_of_pace(self.knowledge.jobs, pace))]
+        for place, (pace, jobs) in enumerate(paces):
+            # The absences of all data are found by the quickest jobs; the scrapes of slow jobs are too rare to know better.
+            known = {backend: self.knowledge.known(backend).whole if place else NEVER for backend in self.backends}
+            await self._compare(jobs, pace, known)
+
+    async def _compare(self, jobs: Mapping[str, Job], pace: int, known: Mapping[Backend, Intervals]) -> None:
+        """
+        Compare the jobs whose witnesses are compared in windows of one length.
+
+        :param known: the times in which each server is known to lack all jobs, and which are not compared.
+        """
+        witnesses = await self._witnesses(jobs_of_day(jobs, int(self.span.end // DAY_S)), pace)
         if not witnesses:
             return
         end = math.floor(self.span.end)
-        count = math.ceil((end - self.span.start) / COARSE_S)
-        windows = Windows(end - count * COARSE_S, COARSE_S, count)
+        count = math.ceil((end - self.span.start) / pace)
+        windows = Windows(end - count * pace, pace, count)
         samples_per_s = sum(2 / jobs[each.job].window for each in witnesses if each.job in jobs)
         path = functools.partial(sums_path, self.selector, witnesses=witnesses)
         asked = {each.job for each in witnesses}
@@ -79,50 +92,56 @@ class Comparison:
             for backend in self.backends
         }
         bad = _spread(suspicious(coarse, windows, jobs), asked, jobs)
-        self._correct(bad, asked, windows)
+        self._correct(bad, asked, windows, known)
         found: dict[Backend, dict[str, Missing]] = {backend: {} for backend in self.backends}
         fine: dict[str, Intervals] = {}
-        for each in refinements(self._edges(bad, jobs), jobs, COARSE_S / 2):
+        for each in refinements(self._edges(bad, jobs, known), jobs, pace):
             windows_until = _until(each.windows, self.until)
             if windows_until.count:
-                await self._refine(evolve(each, windows=windows_until), found, fine, bad)
-        self._fill(bad, found, fine)
+                await self._refine(evolve(each, windows=windows_until), found, fine, known)
+        self._fill(bad, found, fine, known)
 
-    async def _witnesses(self, names: Sequence[str]) -> tuple[Witness, ...]:
+    async def _witnesses(self, names: Sequence[str], pace: int) -> tuple[Witness, ...]:
         """Return the targets that stand for their jobs: found in the middle of the span, or else at its end or beginning."""
         length = self.span.end - self.span.start
         for part in (0.5, 0.95, 0.05):
-            path = witnesses_path(self.selector, names, self.span.start + part * length)
-            # It reads one sample of each target of these jobs.
-            targets = sum(self.knowledge.jobs[name].targets for name in names)
-            outcomes = [await self.queries.ask(backend, path, SAMPLE_S * targets * 10) for backend in self.backends]
+            path = witnesses_path(self.selector, names, self.span.start + part * length, pace)
+            # It reads one sample of each target of these jobs, or all in the window of a slow job.
+            jobs = [self.knowledge.jobs[name] for name in names]
+            samples = sum(job.targets * max(1.0, 2 * pace / job.window if pace > COARSE_S else 1.0) for job in jobs)
+            outcomes = [await self.queries.ask(backend, path, SAMPLE_S * samples * 10) for backend in self.backends]
             found = read_witnesses(outcomes)
             if found:
                 return found
         return ()
 
-    def _correct(self, bad: Bad, asked: set[str], windows: Windows) -> None:
+    def _correct(self, bad: Bad, asked: set[str], windows: Windows, known: Mapping[Backend, Intervals]) -> None:
         """Delete the known absences of all data from the times in which the witnesses have samples."""
         for backend in self.backends:
-            known = self.knowledge.known(backend).whole.within(windows.start, windows.end)
-            for job in asked if known else ():
-                well = known - bad.get(backend, {}).get(job, NEVER).widen(COARSE_S, COARSE_S)
+            away = self.knowledge.known(backend).whole.within(windows.start, windows.end) - known[backend]
+            for job in asked if away else ():
+                well = away - bad.get(backend, {}).get(job, NEVER).widen(COARSE_S, COARSE_S)
                 self.knowledge.found(backend, well, [job], NOTHING)
 
-    def _edges(self, bad: Bad, jobs: Mapping[str, Job]) -> dict[str, list[Intervals]]:
+    def _edges(self, bad: Bad, jobs: Mapping[str, Job], known: Mapping[Backend, Intervals]) -> dict[str, list[Intervals]]:
         """Return the times whose exact edges must be found, by job: the bad times and the known gaps."""
         times: dict[str, list[Intervals]] = {}
         for backend in self.backends:
-            known = self.knowledge.known(backend).only(Intervals.of([(self.span.start, self.span.end)]))
+            own = self.knowledge.known(backend).only(Intervals.of([(self.span.start, self.span.end)]))
             for name in jobs:
-                holes = known.whole | Intervals.of((hole.start, hole.end) for hole in known.jobs.get(name, ()))
-                each = [part for part in (bad.get(backend, {}).get(name, NEVER), holes) if part]
+                holes = own.whole | Intervals.of((hole.start, hole.end) for hole in own.jobs.get(name, ()))
+                parts = bad.get(backend, {}).get(name, NEVER), holes - known[backend]
+                each = [part for part in parts if part]
                 if each:
                     times.setdefault(name, []).extend(each)
         return times
 
     async def _refine(
-        self, asked: Refinement, found: dict[Backend, dict[str, Missing]], fine: dict[str, Intervals], bad: Bad
+        self,
+        asked: Refinement,
+        found: dict[Backend, dict[str, Missing]],
+        fine: dict[str, Intervals],
+        known: Mapping[Backend, Intervals],
     ) -> None:
         """Query all targets of some jobs around an edge, unless that would cost too much."""
         jobs, windows = self.knowledge.jobs, asked.windows
@@ -135,7 +154,7 @@ class Comparison:
             for backend in self.backends
         }
         times = Intervals.of([(windows.start, windows.end)])
-        all_jobs = set(asked.jobs) >= set(jobs)
+        all_jobs = is_whole_pool(asked.jobs, jobs)
         if len(asked.jobs) > MOST_JUDGED:
             # So many are only asked for together if the server lacked all of them.
             answers, jobs = {backend: _total(each) for backend, each in answers.items()}, {}
@@ -145,16 +164,22 @@ class Comparison:
         for backend in self.backends:
             own = missing.get(backend, NOTHING)
             own = Missing(own.whole) if len(asked.jobs) > MOST_JUDGED else own
-            self.knowledge.found(backend, times, asked.jobs, own)
+            self.knowledge.found(backend, times - known[backend], asked.jobs, own)
             for name in asked.jobs:
                 found[backend][name] = found[backend].get(name, NOTHING) | own
 
-    def _fill(self, bad: Bad, found: Mapping[Backend, Mapping[str, Missing]], fine: Mapping[str, Intervals]) -> None:
+    def _fill(
+        self,
+        bad: Bad,
+        found: Mapping[Backend, Mapping[str, Missing]],
+        fine: Mapping[str, Intervals],
+        known: Mapping[Backend, Intervals],
+    ) -> None:
         """Report what is missing between the edges of gaps, which were compared with all targets."""
         for backend, by_job in bad.items():
             for name, times in by_job.items():
                 window = self.knowledge.jobs[name].window
-                for start, end in times - fine.get(name, NEVER):
+                for start, end in times - fine.get(name, NEVER) - known[backend]:
                     own = found[backend].get(name, NOTHING)
                     between = _between(own, name, start, end, window)
                     if between:

@@ -24,6 +24,11 @@ DAY_S = 86400
 MOST_WITNESSES = 80
 SAMPLE_S = 0.15e-6
 """CPU time in seconds that Prometheus takes per sample; measured, 0.1 µs with 3.5.3 and 2.42 on full windows."""
+PACES = (COARSE_S, 3600, 6 * 3600)
+"""
+Windows in which the witnesses of a job are compared, in seconds: the shortest one that has two of its scrape intervals. A job
+that is scraped less often than every three hours has none: its scrapes are too far apart to find where a gap begins.
+"""
 PIECE_S = 0.1
 """CPU time that one query may take: a dashboard that is opened meanwhile waits no longer for it."""
 MOST_BYTES = 300_000
@@ -60,9 +65,33 @@ def jobs_of_day(jobs: Collection[str], day: int) -> tuple[str, ...]:
     return tuple(sorted((ordered + ordered)[first : first + most]))
 
 
-def witnesses_path(selector: str, jobs: Sequence[str], at: float) -> str:
-    """Return the path of the instant query for some targets of each job, at the middle of the day."""
-    return _instant(f"topk by (job) ({WITNESSES_OF_A_JOB}, {_of_jobs(selector, jobs)})", at)
+def jobs_of_pace(jobs: Mapping[str, Job], pace: int) -> dict[str, Job]:
+    """Return the jobs whose witnesses are compared in windows of one length, see `PACES`."""
+    shorter = max((each for each in PACES if each < pace), default=0)
+    return {name: job for name, job in jobs.items() if shorter < job.window <= pace}
+
+
+def is_whole_pool(asked: Collection[str], jobs: Mapping[str, Job]) -> bool:
+    """
+    Return whether a server lacked all of its data when it lacked some jobs as a whole.
+
+    It did if these are all jobs of the quickest pace, and have half of all targets: the scrapes of the other jobs are too rare to
+    show it themselves.
+    """
+    quickest = next((found for pace in PACES if (found := jobs_of_pace(jobs, pace))), {})
+    targets = sum(jobs[name].targets for name in asked if name in jobs)
+    return set(asked) >= set(quickest) and 2 * targets >= sum(job.targets for job in jobs.values())
+
+
+def witnesses_path(selector: str, jobs: Sequence[str], at: float, within: int = COARSE_S) -> str:
+    """
+    Return the path of the instant query for some targets of each job, at the middle of the day.
+
+    :param within: seconds before ``at`` in which a target was scraped; for slow jobs more than an instant selector looks back.
+    """
+    asked = _of_jobs(selector, jobs)
+    targets = asked if within <= COARSE_S else f"max_over_time({asked}[{within * 1000}ms])"
+    return _instant(f"topk by (job) ({WITNESSES_OF_A_JOB}, {targets})", at)
 
 
 def read_witnesses(outcomes: Iterable[ProbeOutcome]) -> tuple[Witness, ...]:
@@ -137,22 +166,22 @@ class Refinement:
     windows: Windows
 
 
-def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, Job], slow_s: float) -> list[Refinement]:
+def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, Job], pace: int) -> list[Refinement]:
     """
     Return the times to query again for all targets, the newest first.
 
-    Of a long time only both ends are queried: a window of `COARSE_S` and some more on each side of each edge. The time between is
-    presumed to be as bad as the ends.
+    Of a long time only both ends are queried: a window of the witnesses and some more on each side of each edge. The time between
+    is presumed to be as bad as the ends.
 
     :param times: the suspicious times of each server, by job.
-    :param slow_s: jobs with a longer scrape interval are judged by an hour.
+    :param pace: the length of the windows in which the witnesses were compared, see `PACES`.
     """
     asked: dict[tuple[int, float, float], list[str]] = {}
     for job, each_server in times.items():
         window = jobs[job].window if job in jobs else Job().window
-        length = math.ceil(window) if window <= 2 * slow_s else max(3600, math.ceil(window))
-        # A gap may begin in the last moment of a window of `COARSE_S`; it is known to be one by some windows of its own.
-        reach = COARSE_S + _WINDOWS_OF_A_HOLE * length
+        length = math.ceil(window)
+        # A gap may begin in the last moment of a window of the witnesses; it is known to be one by some windows of its own.
+        reach = pace + _WINDOWS_OF_A_HOLE * length
         edges = Intervals.of((edge - reach, edge + reach) for each in each_server for edge in each.edges)
         for start, end in edges:
             asked.setdefault((length, start, end), []).append(job)

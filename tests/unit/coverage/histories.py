@@ -31,6 +31,7 @@ class Prometheus:
     :ivar jobs: the number of its targets by job.
     :ivar holes: what it did not scrape: start, end, the job or None for all, and how many targets of it.
     :ivar oldest: it has no data before this time.
+    :ivar intervals: the scrape intervals of its jobs, in seconds, where they are not `INTERVAL_S`.
     :ivar damaged: the start and the end of what it cannot read.
     :ivar answer: the answer to all queries, if it is not data.
     """
@@ -39,21 +40,23 @@ class Prometheus:
     holes: list[tuple[float, float, str | None, int]] = field(factory=list)
     oldest: float = 0.0
     phase: float = 0.0
+    intervals: Mapping[str, float] = field(factory=dict)
     damaged: tuple[float, float] | None = None
     answer: ProbeOutcome | None = None
 
     def samples(self, job: str, number: int, start: float, end: float) -> int:
         """Return how many samples of a target it has after ``start`` and until ``end``."""
-        phase = (self.phase + number * 3.7) % INTERVAL_S
+        interval = self.intervals.get(job, INTERVAL_S)
+        phase = (self.phase + number * 3.7) % interval
         lacking = [(-math.inf, self.oldest)]
         lacking += [(since, until) for since, until, of, count in self.holes if of in (None, job) and number < count]
         count = 0
-        at = math.floor((start - phase) / INTERVAL_S) * INTERVAL_S + phase + INTERVAL_S
+        at = math.floor((start - phase) / interval) * interval + phase + interval
         if not any(since < end and until > start for since, until in lacking):
-            return math.floor((end - phase) / INTERVAL_S) - math.floor((start - phase) / INTERVAL_S)
+            return math.floor((end - phase) / interval) - math.floor((start - phase) / interval)
         while at <= end:
             count += not any(since <= at < until for since, until in lacking)
-            at += INTERVAL_S
+            at += interval
         return count
 
 
@@ -98,11 +101,12 @@ def _jobs(server: Prometheus, query: str) -> list[str]:
 
 
 def _instances(server: Prometheus, asked: Mapping[str, str]) -> list[Any]:
-    at = float(asked["time"])
+    at, length = float(asked["time"]), _RANGE.search(asked["query"])
+    within = 300.0 if length is None else int(length[1]) / 1000
     return [
         {"metric": {"job": job, "instance": f"{job}-{number}"}, "value": [at, "1"]}
         for job in _jobs(server, asked["query"])
-        for number in [n for n in range(server.jobs[job]) if server.samples(job, n, at - 300, at)][-2:]
+        for number in [n for n in range(server.jobs[job]) if server.samples(job, n, at - within, at)][-2:]
     ]
 
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import NOTHING, Hole, Job, Missing
 from mpp.core.facts import ServerState
-from mpp.core.intervals import Intervals
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.history.service import LookBack
@@ -110,6 +110,53 @@ class LookBackTests(SynchronousTestCase):
         self.run_for(20)
         self.assert_near(self.missing(B).jobs["node"], start, end, 19, 20)
         self.assertEqual(set(self.missing(B).jobs), {"node"})
+
+    def slow(self, interval: float) -> None:
+        """Have a job of ten targets that is scraped seldom."""
+        for server in (self.a, self.b):
+            server.jobs = {**server.jobs, "slow": 10}
+            server.intervals = {"slow": interval}
+        self.knowledge.surveyed({**JOBS, "slow": Job(10, 2 * interval)})
+
+    def test_gap_of_a_slow_job_is_found(self) -> None:
+        """Targets of a job that is scraped every five minutes, every half hour or every two hours were missing for a while."""
+        for interval in (300.0, 420.0, 1800.0, 7200.0):
+            self.setUp()
+            self.slow(interval)
+            start, end = NOW - 2.2 * DAY, NOW - 2.2 * DAY + 6 * interval
+            self.b.holes.append((start, end, "slow", 9))
+            self.see(A, B)
+            self.run_for(20)
+            self.assertTrue(self.look_back.progress()[B].finished)
+            self.assertEqual((self.missing(A), set(self.missing(B).jobs), self.missing(B).whole), (NOTHING, {"slow"}, NEVER))
+            (hole,) = self.missing(B).jobs["slow"]
+            self.assertEqual((hole.missing, hole.of), (9, 10))
+            self.assertLessEqual(abs(hole.start - start), 2 * interval)
+            self.assertLessEqual(abs(hole.end - end), 2 * interval)
+
+    def test_slow_job_of_a_whole_server(self) -> None:
+        """The short absence of a server is one of its slow jobs, too, which may have missed only a scrape."""
+        self.slow(600.0)
+        start = NOW - 2 * DAY
+        self.b.holes.append((start, start + 600, None, 99))
+        self.see(A, B)
+        self.run_for(20)
+        self.assertEqual(self.missing(A), NOTHING)
+        self.assertTrue(self.missing(B).whole.covers(start + WINDOW, start + 600 - WINDOW))
+
+    def test_whole_slow_jobs_have_no_gap(self) -> None:
+        """Slow jobs without a gap have none, whatever their intervals, and cost few queries more."""
+        self.see(A, B)
+        self.run_for(20)
+        without = len(self.histories.asked)
+        for interval in (151.0, 300.0, 420.0, 1800.0, 7000.0):
+            self.setUp()
+            self.slow(interval)
+            self.see(A, B)
+            self.run_for(20)
+            self.assertTrue(self.look_back.progress()[A].finished)
+            self.assertFalse(self.knowledge.coverage, interval)
+            self.assertLessEqual(len(self.histories.asked), 2 * without + 8, interval)
 
     def test_holes_of_both(self) -> None:
         """Holes that overlap are found with the edges of each."""

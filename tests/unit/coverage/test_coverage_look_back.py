@@ -15,11 +15,14 @@ from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.history.look_back import (
     DAY_S,
     MOST_BYTES,
+    PACES,
     PIECE_S,
     SAMPLE_S,
     Witness,
     halves,
+    is_whole_pool,
     jobs_of_day,
+    jobs_of_pace,
     pieces,
     read_witnesses,
     refinements,
@@ -102,7 +105,7 @@ class RefinementsTests(SynchronousTestCase):
         """A suspicious window is asked for again with its neighbours, jobs of one interval together."""
         times = Intervals.of([(3000, 3300)])
         jobs = {"a": Job(5, 30.0), "b": Job(5, 30.0), "c": Job(5, 10.0)}
-        found = refinements({job: [times] for job in jobs}, jobs, 150.0)
+        found = refinements({job: [times] for job in jobs}, jobs, 300)
         self.assertEqual(
             [(each.jobs, each.windows) for each in found],
             [(("a", "b"), Windows(2610, 30, 36)), (("c",), Windows(2670, 10, 96))],
@@ -110,16 +113,36 @@ class RefinementsTests(SynchronousTestCase):
 
     def test_only_the_ends_of_a_long_hole_are_asked(self) -> None:
         """Of a long time only both ends are asked for again, the newer one first."""
-        found = refinements({"a": [Intervals.of([(3000, 90000)])]}, {"a": Job(5, 30.0)}, 150.0)
+        found = refinements({"a": [Intervals.of([(3000, 90000)])]}, {"a": Job(5, 30.0)}, 300)
         self.assertEqual([(each.windows.start, each.windows.end) for each in found], [(89610, 90390), (2610, 3390)])
 
     def test_another_hole(self) -> None:
         """Jobs that are lacking at one time are asked for together, also if one of them is lacking at another time, too."""
         times = {"a": [Intervals.of([(3000, 3300)])], "b": [Intervals.of([(3000, 3300), (9000, 9300)])]}
-        found = refinements(times, {"a": Job(5, 30.0), "b": Job(5, 30.0)}, 150.0)
+        found = refinements(times, {"a": Job(5, 30.0), "b": Job(5, 30.0)}, 300)
         self.assertEqual([each.jobs for each in found], [("b",), ("a", "b")])
 
-    def test_slow_job(self) -> None:
-        """A job that is scraped seldom is judged by an hour."""
-        (found,) = refinements({"a": [Intervals.of([(3000, 3300)])]}, {"a": Job(5, 600.0)}, 150.0)
-        self.assertEqual(found.windows.length, 3600)
+    def test_slow_job_is_asked_in_windows_of_its_own(self) -> None:
+        """A job that is scraped seldom is asked again in windows of two of its intervals, farther around."""
+        (found,) = refinements({"a": [Intervals.of([(7200, 10800)])]}, {"a": Job(5, 600.0)}, 3600)
+        self.assertEqual((found.windows.start, found.windows.length, found.windows.end), (1800, 600, 16200))
+
+    def test_paces_share_the_jobs_out(self) -> None:
+        """Each job is compared in the shortest windows that have two of its intervals; the slowest ones are not compared."""
+        jobs = {f"{window}": Job(1, window) for window in (2.0, 300.0, 301.0, 3600.0, 7200.0, 21600.0, 21601.0, 172800.0)}
+        found = [set(jobs_of_pace(jobs, pace)) for pace in PACES]
+        self.assertEqual(found, [{"2.0", "300.0"}, {"301.0", "3600.0"}, {"7200.0", "21600.0"}])
+
+    def test_lack_of_all_quick_jobs(self) -> None:
+        """A server that has nothing of all quick jobs has nothing at all, if these have half of the targets."""
+        jobs = {"a": Job(5, 30.0), "b": Job(5, 30.0), "slow": Job(10, 600.0)}
+        self.assertTrue(is_whole_pool(["a", "b"], jobs))
+        self.assertFalse(is_whole_pool(["a"], jobs))
+        self.assertFalse(is_whole_pool(["a", "b"], {**jobs, "slow": Job(11, 600.0)}))
+        self.assertFalse(is_whole_pool(["slow"], jobs))
+        self.assertTrue(is_whole_pool(["slow"], {"slow": Job(1, 600.0)}))
+
+    def test_witnesses_of_slow_jobs(self) -> None:
+        """The targets of slow jobs are found although an instant selector looks back only five minutes."""
+        query = 'topk by (job) (2, max_over_time(up{job=~"a"}[3600000ms]))'
+        self.assertEqual(parameters(witnesses_path("up", ["a"], 1.0, 3600))["query"], query)
