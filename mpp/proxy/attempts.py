@@ -128,14 +128,22 @@ class Attempts:
 
     def _attempt_or_fail(self, backend: Backend | None) -> None:
         self._waiting = None
-        if self._callbacks.ended:
-            return
-        if backend is None:
+        if backend is not None and not self._callbacks.ended:
+            self.go_on(backend)
+        elif not self._callbacks.ended:
             self._fail()
-        else:
-            self.attempt(backend)
 
     # Attempting
+
+    def go_on(self, backend: Backend) -> None:
+        """Make a further attempt; if the client must be warned of what the backend lacks, leave it to the fetch instead."""
+        plan = placing.with_warning(self._context, self.plan, backend) if self.started and self._callbacks.splices else None
+        if plan is None:
+            self.attempt(backend)
+        else:
+            while self.running:
+                self.running.pop().cancel()
+            self._callbacks.splice(plan)
 
     def attempt(self, backend: Backend) -> None:
         """Make an attempt on a backend, unless that would risk the last healthy server."""
@@ -228,7 +236,7 @@ class Attempts:
         selections = self._context.selections
         backend = placing.next_choice(self.plan, selections.current, retry_state.busy(self.running), self._context.rng)
         if backend is not None:
-            self.attempt(backend)
+            self.go_on(backend)
         elif self.running or retry_state.refreshed:
             self._fail()
         else:

@@ -19,11 +19,15 @@ class FetchCallbacks(Protocol):
     def ended(self) -> bool:
         """Whether the fetch has ended."""
 
+    @property
+    def splices(self) -> bool:
+        """Whether `splice` may be called."""
+
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
         """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
     def splice(self, plan: RequestPlan, /) -> None:
-        """Let several servers answer the request, each some of its steps, before any attempt was made."""
+        """Let the servers of a plan answer the request, each some of its steps, or one all of them after other attempts."""
 
     def fail(self, why: LocalReply, /) -> None:
         """End all waiters with a local reply, because there is no usable response."""

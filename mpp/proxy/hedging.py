@@ -48,8 +48,8 @@ class HedgedRequest(Protocol):
     retry_state: RetryState | None
     plan: RequestPlan | None
 
-    def attempt(self, backend: Backend, /) -> None:
-        """Make an attempt on a backend."""
+    def go_on(self, backend: Backend, /) -> None:
+        """Make a further attempt on a backend."""
 
     def failed(self, attempt: Attempt, error: UpstreamError, /) -> None:
         """Handle an attempt that failed without a response."""
@@ -119,7 +119,7 @@ def _hedge(request: HedgedRequest, attempt: Attempt, reason: str) -> None:
         reason=reason,
         backend=backend.name,
     )
-    request.attempt(backend)
+    request.go_on(backend)
 
 
 def _candidate(request: HedgedRequest, context: ForwardContext) -> Backend | None:

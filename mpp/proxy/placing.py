@@ -97,6 +97,15 @@ def next_choice(
     return policy.choose(selection, best, tried, rng, renewed=renewed)
 
 
+def with_warning(context: ForwardContext, plan: RequestPlan | None, backend: Backend) -> RequestPlan | None:
+    """Return the plan of a request that moves to another server; None if the client needs no warning of what that one lacks."""
+    moved = None if plan is None else plan.moved(backend, rerouting.in_service(context.selections.current))
+    if moved is None or not moved.plan.warning:
+        return None
+    context.metrics.incomplete()
+    return moved
+
+
 def new_backend(
     attempt: Attempt, running: list[Attempt], retry_state: RetryState | None, plan: RequestPlan | None
 ) -> Backend | None:

@@ -93,6 +93,11 @@ class RequestPlan:
         """Return the plan in which one server answers all steps."""
         return evolve(self, plan=planning.plan(self.lacks, self.steps, candidates, self.own, splice=False))
 
+    def moved(self, backend: Backend, candidates: Sequence[Backend]) -> RequestPlan:
+        """Return the plan in which a given server answers all steps, with the warning that this needs."""
+        whole = (Part(backend, 0, self.steps.count - 1),)
+        return evolve(self, plan=planning.with_warning(self.lacks, self.steps, whole, candidates))
+
     def warning(self, answered_by: Sequence[Backend], candidates: Sequence[Backend]) -> str:
         """
         Return a line for the client about data that is missing in the response; empty if none is.

@@ -40,7 +40,7 @@ def request_plan(
     if kind is None and not remote:
         return None
     candidates = in_service(selection, excluded)
-    if len(candidates) < 2 or own not in candidates:
+    if own not in candidates:
         return None
     request = remote_read.find(info.body) if kind is None else data_requests.find(kind, info, now)
     plan = None if request is None else planner.plan(request, coverage, candidates, own, splice=splice)

@@ -81,9 +81,14 @@ class ServerFetch(Fetch):
 
     # Called by the attempts
 
+    splices = True
+
     def splice(self, plan: RequestPlan) -> None:
-        """Let several servers answer the request, each some of its steps."""
+        """Let the servers of a plan answer the request, each some of its steps, or one all of them after other attempts."""
+        before = self._attempts
         self._attempts = spliced = SplicedAttempts(self._context, self.info, self.began, plan, self)
+        if isinstance(before, Attempts) and before.started:
+            spliced.go_on(before)
         spliced.start()
 
     def undivided(self, plan: RequestPlan) -> None:

@@ -87,6 +87,11 @@ class _Part:
         """Whether the request has ended, or is not divided any longer."""
         return self._request.ended
 
+    @property
+    def splices(self) -> bool:
+        """Whether it can be divided: a part never is."""
+        return False
+
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str) -> None:
         """Keep the response until all parts have one."""
         self.answer = response, attempt
@@ -135,6 +140,12 @@ class SplicedAttempts:
             return info
         steps = self.plan.steps
         return data_requests.with_range(info, steps.time(parts[number].first), steps.time(parts[number].last))
+
+    def go_on(self, before: Attempts) -> None:
+        """Continue with what earlier attempts, which are over, have learned; there is one part."""
+        (part,) = self._parts
+        part.attempts.started, part.attempts.reasons = before.started, before.reasons
+        part.attempts.retry_state = before.retry_state
 
     def start(self) -> None:
         """

@@ -27,6 +27,7 @@ COVERAGE = Coverage(
 )
 IN_A = "/api/v1/query?query=up&time=10200"
 IN_BOTH = "/api/v1/query?query=up&time=10900"
+EMPTY = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
 RATE = "/api/v1/query?query=rate(up%5B10m%5D)&time=11200"
 
 
@@ -118,8 +119,11 @@ class FirstChoiceTests(SynchronousTestCase):
         down = evolve(self.world.selections.current.observed[B], standing=Standing.DOWN)
         current = self.world.selections.current
         self.world.selections.current = evolve(current, observations=(current.observations[0], down))
-        self.world.request(target=IN_A.encode())
+        client = self.world.request(target=IN_A.encode())
         self.assertEqual(self.world.upstreams.sent[0].backend, A)
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200, EMPTY))
+        assert client.delivered is not None
+        self.assertIn(b'"warnings":["mpp: no server has all data from', b"".join(client.delivered.buffered))
 
     def test_the_client_keeps_its_server(self) -> None:
         """A server that answers only because the client's own one lacks data gets no affinity."""
@@ -154,6 +158,31 @@ class FurtherAttemptsTests(SynchronousTestCase):
         self.assertEqual(self.world.upstreams.sent[1].backend, C)
         self.world.upstreams.sent[1].answer.callback(FakeResponse(200))
         self.assertEqual(client.served_by, C)
+
+    def test_the_answer_of_a_further_attempt_says_what_is_missing(self) -> None:
+        """The client is warned, and learns of both attempts; a gzipped response could not get the warning."""
+        client = self.request()
+        self.world.upstreams.sent[0].answer.errback(Failure(UpstreamError(Phase.CONNECT, Cause.REFUSED, "refused")))
+        self.assertNotIn(b"gzip", self.world.upstreams.sent[1].head)
+        self.world.upstreams.sent[1].answer.callback(FakeResponse(200, EMPTY))
+        assert client.delivered is not None
+        self.assertIn(b'"warnings":["mpp: no one server has all data', b"".join(client.delivered.buffered))
+        self.assertEqual((client.served_by, client.attempts), (C, 2))
+        self.assertEqual(self.world.counted("mpp_incomplete_requests_total"), 1)
+        self.assertEqual(self.world.counted("mpp_retries_total", backend="b:9090", reason="refused"), 1)
+
+    def test_the_answer_of_a_hedge_says_what_is_missing(self) -> None:
+        """A server that is stuck is given up for one that lacks more."""
+        client = self.request()
+        self.world.upstreams.there = False
+        while len(self.world.upstreams.sent) < 2:
+            self.assertLess(self.world.clock.seconds(), 3)
+            self.world.clock.advance(0.05)
+        self.assertEqual(self.world.upstreams.sent[1].backend, C)
+        self.assertIn(B, self.world.upstreams.cancelled)
+        self.world.upstreams.sent[1].answer.callback(FakeResponse(200, EMPTY))
+        assert client.delivered is not None
+        self.assertIn(b'"warnings":["mpp: no one server', b"".join(client.delivered.buffered))
 
     def test_no_hedge_to_a_server_that_lacks_more(self) -> None:
         """A slow server is waited for: the answer of another one would be wrong."""
