@@ -22,11 +22,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.patience import within
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import SynchronousTestCase
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 START_DEADLINE = 30.0
@@ -159,6 +162,11 @@ class Process:
         if wait:
             self.wait_ready()
         return self
+
+    def start_for(self, test: SynchronousTestCase, *, wait: bool = True) -> Self:
+        """Start it, and close it when a test has ended."""
+        test.addCleanup(self.close)
+        return self.start(wait=wait)
 
     def wait_ready(self) -> None:
         """Wait until it serves; fails with its last output."""

@@ -75,8 +75,7 @@ class BombTests(SynchronousTestCase):
             *("--kubeconfig", str(kubeconfig), "--kube-pod-label-selector", "app=prometheus"),
             interval="200ms",
         )
-        self.addCleanup(mpp.close)
-        mpp.start(wait=False)
+        mpp.start_for(self, wait=False)
 
         def all_refused() -> bool:
             lines = [line for line in mpp.log().splitlines() if problem in line]

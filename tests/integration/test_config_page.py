@@ -51,9 +51,7 @@ class ConfigPageTests(SynchronousTestCase):
 
     def test_page_shows_values_and_origins_without_secrets(self) -> None:
         """Each worker shows what is in force and its origin, on the admin listener only, without secrets, after reloads too."""
-        mpp = Configured(free_port())
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Configured(free_port()).start_for(self)
         self.assertEqual(fetch(mpp.port, "/mpp/config")[0], 404)
         for _ in range(4):
             values = mpp.values()

@@ -24,9 +24,7 @@ class LimitCase(SynchronousTestCase):
     """One server behind mpp, and many requests at once."""
 
     def start(self, url: str, *options: str) -> None:
-        self.mpp = Mpp([url], *options)
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.mpp = Mpp([url], *options).start_for(self)
 
     def burst(self, target: str, status: int, takes: float) -> None:
         """Send them; each must be answered within 1.5 times what they take on so many connections, and a second."""
@@ -49,9 +47,7 @@ class SimulatedTests(LimitCase):
 
     def setUp(self) -> None:
         """Start both, and mpp."""
-        self.server = Simulated("--version", "3.5.0")
-        self.addCleanup(self.server.close)
-        self.server.start()
+        self.server = Simulated("--version", "3.5.0").start_for(self)
         self.limiter = Limiter(self.server.port, LIMIT)
         self.addCleanup(self.limiter.close)
         self.start(f"http://127.0.0.1:{self.limiter.port}")

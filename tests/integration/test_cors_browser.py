@@ -22,9 +22,7 @@ class PageTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         require_chromium()
-        self.server = Simulated("--version", "3.5.0", "--history", "15d", name="first")
-        self.addCleanup(self.server.close)
-        self.server.start()
+        self.server = Simulated("--version", "3.5.0", "--history", "15d", name="first").start_for(self)
         self.browser = Browser()
         self.addCleanup(self.browser.close)
         self.browser.start().look()
@@ -41,9 +39,7 @@ class PageTests(SynchronousTestCase):
 
     def start(self, backends: list[str], *options: str) -> Mpp:
         """Start mpp in front of some servers."""
-        mpp = Mpp(backends, *options)
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Mpp(backends, *options).start_for(self)
         return mpp
 
     def assert_read(self, found: tuple[int, dict[str, Any]] | str, status: int, words: str) -> None:
@@ -73,9 +69,7 @@ class PageTests(SynchronousTestCase):
 
     def test_no_server(self) -> None:
         """A script reads that no server answers, though none answers the question of the browser either."""
-        second = Simulated("--version", "3.5.0", "--history", "15d", name="second")
-        self.addCleanup(second.close)
-        second.start()
+        second = Simulated("--version", "3.5.0", "--history", "15d", name="second").start_for(self)
         mpp = self.start([second.url])
         second.close()
         self.assert_read(self.fetched(mpp, QUERY, headers=TYPED), 503, "unavailable")

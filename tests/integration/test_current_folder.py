@@ -22,9 +22,7 @@ class CurrentFolderTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start a server, and leave the modules."""
-        self.server = Simulated("--version", "3.5.0")
-        self.addCleanup(self.server.close)
-        self.server.start()
+        self.server = Simulated("--version", "3.5.0").start_for(self)
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.log = self.folder / "log"

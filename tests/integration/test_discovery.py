@@ -86,16 +86,11 @@ class DiscoveryCase(SynchronousTestCase):
     """Two simulated servers, and mpp under load."""
 
     def setUp(self) -> None:
-        self.first, self.second = (self.started(Simulated(name=name)) for name in ("a", "b"))
-
-    def started(self, process: Any) -> Any:
-        """Start it, and have it ended after the test."""
-        self.addCleanup(process.close)
-        return process.start()
+        self.first, self.second = (Simulated(name=name).start_for(self) for name in ("a", "b"))
 
     def launch(self, *options: str) -> Load:
         """Start mpp, wait until the first server is selected, and put a load on it."""
-        self.mpp = self.started(Bare(*options))
+        self.mpp = Bare(*options).start_for(self)
         self.mpp.wait_selected(self.first.address)
         load = Load(self.mpp.port, clients=4)
         self.addCleanup(load.stop)

@@ -72,8 +72,7 @@ class PairCase(SynchronousTestCase):
     def mpp(self, *options: str) -> Mpp:
         """Start mpp in front of the servers."""
         started = Mpp([server.address for server in self.servers.values()], *options)
-        self.addCleanup(started.close)
-        started.start().wait_selected(self.servers["prom-a:9090"].address)
+        started.start_for(self).wait_selected(self.servers["prom-a:9090"].address)
         return started
 
     def terminal(self, **environ: str) -> Terminal:
@@ -124,9 +123,7 @@ class CommandLineTests(PairCase):
         """mpp, started like this, answers a query."""
         (line,) = mpp_commands("\n".join(texts))
         self.assertNotEqual(self.here(line), line)
-        mpp = Command(self.here(line))
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Command(self.here(line)).start_for(self)
         self.assertEqual(fetch(mpp.port, QUERY)[0], 200)
 
     def test_behind_a_proxy(self) -> None:

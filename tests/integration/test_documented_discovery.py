@@ -63,9 +63,7 @@ class DiscoveryCase(TestCase):
         self.folder.mkdir()
         self.authority = FakeAuthority()
         (self.folder / "ca.pem").write_bytes(self.authority.pem)
-        self.server = Simulated()
-        self.addCleanup(self.server.close)
-        self.server.start(wait=False)
+        self.server = Simulated().start_for(self, wait=False)
 
     async def assert_works(self, line: str, environ: Mapping[str, str] | None = None, *within: str) -> None:
         """The command finds the server, and passes requests on to it."""

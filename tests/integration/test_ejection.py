@@ -23,11 +23,9 @@ class EjectionTests(SynchronousTestCase):
         self.faulty = Simulated("--version", "3.5.0", "--history", "30d", name="faulty")
         self.well = Simulated("--version", "3.5.0", "--history", "10d", name="well")
         for server in (self.faulty, self.well):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         self.mpp = Mpp([self.faulty.url, self.well.url], "--affinity-options", "none", interval="10s")
-        self.addCleanup(self.mpp.close)
-        self.mpp.start().wait_selected(self.faulty.address)
+        self.mpp.start_for(self).wait_selected(self.faulty.address)
 
     def counted(self, name: str, **labels: str) -> float:
         """Give a metric of the faulty server."""

@@ -17,11 +17,10 @@ class EndpointsFileTests(SynchronousTestCase):
         """Start them, with one of the two in the file."""
         self.first, self.second = Simulated(name="a"), Simulated(name="b")
         for server in (self.first, self.second):
-            self.addCleanup(server.close)
-            server.start()
-        self.mpp = Mpp([self.first.url], "--routing-strategy", "random", "--affinity-options", "none", interval="200ms")
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+            server.start_for(self)
+        self.mpp = Mpp(
+            [self.first.url], "--routing-strategy", "random", "--affinity-options", "none", interval="200ms"
+        ).start_for(self)
 
     def listed(self) -> float:
         """Give the number of backends that the file gave last."""

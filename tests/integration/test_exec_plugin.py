@@ -31,9 +31,7 @@ class HangingPluginTests(SynchronousTestCase):
         program = {"command": str(self.plugin), "args": [str(self.notes)]}
         user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", **program}}
         kubeconfig = make_kubeconfig(folder, user, {"server": "https://127.0.0.1:1"})
-        self.mpp = Configured(kubeconfig=str(kubeconfig), kube_service_name="prometheus", enable_lifecycle=True)
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.mpp = Configured(kubeconfig=str(kubeconfig), kube_service_name="prometheus", enable_lifecycle=True).start_for(self)
         self.addCleanup(self.kill_plugins)
         self.pids = wait_until(self.noted, "the plugin runs")
 

@@ -24,14 +24,11 @@ class ExposedTests(SynchronousTestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
         self.folder.chmod(0o755)
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
 
     def warnings(self, mpp: Mpp, text: str) -> list[str]:
         """Start mpp; return the warnings that have a text, until the first requests could be served."""
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp.start_for(self)
         return [line for line in mpp.log().splitlines() if text in line and "level=warn" in line]
 
     def test_exposed_files_are_named_in_one_warning(self) -> None:

@@ -21,9 +21,7 @@ class _Failover(SynchronousTestCase):
 
     def mpp(self, servers: list[str], *options: str) -> Mpp:
         """Start mpp in front of some servers."""
-        mpp = Mpp(servers, *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp(servers, *options).start_for(self)
 
     def real_pair(self) -> tuple[Prometheus, Prometheus]:
         """Start two real servers."""
@@ -124,8 +122,7 @@ class StandingTests(_Failover):
         """A new, empty server is not chosen by ``single-most-data``, though it is listed first, until the other one dies."""
         empty, full = Prometheus(require_binary()), Prometheus(require_binary(), history=HISTORY)
         for server in (empty, full):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         mpp = self.mpp([empty.url, full.url])
         self.assertEqual([mpp.is_selected(server.address) for server in (empty, full)], [False, True])
         full.kill()
@@ -133,9 +130,7 @@ class StandingTests(_Failover):
 
     def slots_taken(self, binary: str) -> None:
         """Occupy the only query slot of the only server."""
-        server = Prometheus(binary, max_concurrency=1)
-        self.addCleanup(server.close)
-        server.start()
+        server = Prometheus(binary, max_concurrency=1).start_for(self)
         with Load(server.port, clients=2, asks=[Ask(SLOW_QUERY)], at_most=60) as slow:
             time.sleep(0.3)
             mpp = self.mpp([server.url])
@@ -181,8 +176,7 @@ class FaultTests(_Failover):
             Simulated("--version", "3.5.0", "--history", "10d", name="well"),
         )
         for server in servers:
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         return servers
 
     def test_no_fault_is_seen(self) -> None:

@@ -25,9 +25,7 @@ class FederationTests(SynchronousTestCase):
 
     def start(self, *options: str) -> Mpp:
         """Start mpp in front of them, with random routing."""
-        mpp = Mpp([server.url for server in self.servers], "--routing-strategy", "random", *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([server.url for server in self.servers], "--routing-strategy", "random", *options).start_for(self)
 
     def replicas(self, mpp: Mpp, requests: int = 20) -> set[str]:
         """Federate so many times; return the replicas that the series are from."""

@@ -243,12 +243,8 @@ class RoutePrefixTests(SynchronousTestCase):
 
     def test_prefix_is_put_in_front_once(self) -> None:
         """Paths get the prefix unless they have it; redirects of the server lead back to it through mpp."""
-        server = Prometheus(require_binary(), route_prefix="/prometheus", history=HISTORY)
-        self.addCleanup(server.close)
-        server.start()
-        mpp = Mpp([server.url])
-        self.addCleanup(mpp.close)
-        mpp.start()
+        server = Prometheus(require_binary(), route_prefix="/prometheus", history=HISTORY).start_for(self)
+        mpp = Mpp([server.url]).start_for(self)
         for target in (f"/api/v1/query?query=seeded&time={THEN}", f"/prometheus/api/v1/query?query=seeded&time={THEN}"):
             status, _, data = fetch(mpp.port, target)
             self.assertEqual((status, len(json.loads(data)["data"]["result"])), (200, 2), target)
@@ -264,13 +260,12 @@ class RoutePrefixTests(SynchronousTestCase):
         """Redirects and pages of each server lead to the same pages of the other one; none of them is unsafe behind a prefix."""
         servers = [Prometheus(require_binary(), route_prefix=prefix) for prefix in ("/one", "/gate/two", "")]
         for server in servers:
-            self.addCleanup(server.close)
-            server.start(wait=False)
+            server.start_for(self, wait=False)
         for server in servers:
             server.wait_ready()
-        mpp = Mpp([server.url for server in servers], "--routing-strategy", "random", "--affinity-options", "none")
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Mpp([server.url for server in servers], "--routing-strategy", "random", "--affinity-options", "none").start_for(
+            self
+        )
         for server in servers:
             mpp.wait_selected(server.address + server.prefix)
         served = set()
@@ -397,9 +392,7 @@ class RefusedTests(SynchronousTestCase):
 
     def test_allowed_when_asked_for(self) -> None:
         """With ``--allow-unsafe-paths`` they go through."""
-        mpp = Mpp([self.simulated.url], "--allow-unsafe-paths")
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Mpp([self.simulated.url], "--allow-unsafe-paths").start_for(self)
         status, _, data = fetch(mpp.port, "/-/reload", method="POST")
         self.assertEqual((status, data), (403, b"Lifecycle API is not enabled."))
 

@@ -67,9 +67,7 @@ class FoundCase(SynchronousTestCase):
 
     def start(self, **keys: Any) -> Configured:
         """Start mpp."""
-        mpp = Configured(**self.keys(**keys))
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Configured(**self.keys(**keys)).start_for(self)
 
     def keys(self, **keys: Any) -> dict[str, Any]:
         """Give what the file has in any case: every request goes to a random server."""
@@ -115,8 +113,7 @@ class FoundCase(SynchronousTestCase):
     def begin(self, *servers: Process) -> None:
         """Start servers."""
         for server in servers:
-            self.addCleanup(server.close)
-            server.start(wait=False)
+            server.start_for(self, wait=False)
         for server in servers:
             server.wait_ready()
 

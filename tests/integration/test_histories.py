@@ -46,9 +46,7 @@ class HistoriesTests(SynchronousTestCase):
 
     def begin(self, *options: str) -> Mpp:
         """Start mpp in front of both."""
-        mpp = Mpp([server.url for server in self.servers.values()], *options, interval="2s")
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([server.url for server in self.servers.values()], *options, interval="2s").start_for(self)
 
     def of(self, mpp: Mpp, name: str) -> Any:
         """Return what the status page says of a server."""

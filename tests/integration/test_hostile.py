@@ -293,11 +293,8 @@ class HostileTests(SynchronousTestCase):
         """Start all three."""
         self.pair = [Simulated("--version", "3.5.0", name=name) for name in ("a", "b")]
         for each in self.pair:
-            self.addCleanup(each.close)
-            each.start()
-        self.mpp = Mpp([each.url for each in self.pair])
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+            each.start_for(self)
+        self.mpp = Mpp([each.url for each in self.pair]).start_for(self)
         fetch(self.mpp.port, PATH)
 
     def reached(self) -> int:

@@ -80,9 +80,7 @@ class HostileServersTests(SynchronousTestCase):
 
     def start(self, *options: str) -> Mpp:
         """Start mpp."""
-        mpp = Mpp([self.server.address], *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([self.server.address], *options).start_for(self)
 
     def test_lines_of_metrics(self) -> None:
         """Whatever a line of metrics repeats, mpp answers its clients all the while."""

@@ -99,7 +99,7 @@ class HostsTests(DiscoveryCase):
         self.hosts, self.switch = folder / "hosts", folder / "nsswitch.conf"
         self.switch.write_text("hosts: files\n")
         self.port = free_port()
-        self.first, self.second = (self.started(At(host, self.port)) for host in ("127.0.0.1", "127.0.0.2"))
+        self.first, self.second = (At(host, self.port).start_for(self) for host in ("127.0.0.1", "127.0.0.2"))
 
     def resolve(self, *addresses: str) -> None:
         """Have the name stand for these addresses; in the same file, over which another one lies."""
@@ -107,7 +107,7 @@ class HostsTests(DiscoveryCase):
 
     def launch(self, *options: str) -> Load:
         """Start mpp with that name, wait until the first server is selected, and put a load on it."""
-        self.mpp = self.started(Resolving(self.hosts, self.switch, "--dns", f"{NAME}:{self.port}", *options))
+        self.mpp = Resolving(self.hosts, self.switch, "--dns", f"{NAME}:{self.port}", *options).start_for(self)
         self.mpp.wait_selected(self.first.address)
         load = Load(self.mpp.port, clients=4)
         self.addCleanup(load.stop)
@@ -148,7 +148,7 @@ class HostsTests(DiscoveryCase):
     def test_both_families(self) -> None:
         """An IPv6 address is a server like those of IPv4."""
         try:
-            third = self.started(At("::1", self.port))
+            third = At("::1", self.port).start_for(self)
         except NotStarted as error:
             raise SkipTest(f"no IPv6 here: {error}") from None
         self.resolve("127.0.0.1")
@@ -171,7 +171,7 @@ class MovedHostTests(DiscoveryCase):
         self.hosts, self.switch = self.folder / "hosts", self.folder / "nsswitch.conf"
         self.switch.write_text("hosts: files\n")
         self.port = free_port()
-        self.first, self.second = (self.started(At(host, self.port)) for host in ("127.0.0.2", "127.0.0.3"))
+        self.first, self.second = (At(host, self.port).start_for(self) for host in ("127.0.0.2", "127.0.0.3"))
         self.resolve("127.0.0.2")
 
     def resolve(self, address: str) -> None:
@@ -184,7 +184,7 @@ class MovedHostTests(DiscoveryCase):
         return f"{NAME}:{self.port}"
 
     def launch(self, *options: str, clients: int = 4) -> Load:
-        self.mpp = self.started(Resolving(self.hosts, self.switch, *options))
+        self.mpp = Resolving(self.hosts, self.switch, *options).start_for(self)
         self.mpp.wait_selected(self.name)
         load = Load(self.mpp.port, clients=clients)
         self.addCleanup(load.stop)

@@ -20,9 +20,7 @@ class ItselfTests(SynchronousTestCase):
 
     def server(self) -> Simulated:
         """Start a server."""
-        server = Simulated("--version", "3.5.0")
-        self.addCleanup(server.close)
-        return server.start()
+        return Simulated("--version", "3.5.0").start_for(self)
 
     def mpp(self, backends: list[str], *options: str, port: int = 0) -> Mpp:
         """Start mpp."""

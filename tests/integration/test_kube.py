@@ -61,9 +61,7 @@ class KubeTests(TestCase):
         for server in self.servers:
             server.start()
         options = ["--kubeconfig", str(self.kubeconfig), "--kube-service-name", "prometheus", "--routing-strategy", "random"]
-        mpp = Mpp(["# all in Kubernetes"], *options, interval=INTERVAL)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp(["# all in Kubernetes"], *options, interval=INTERVAL).start_for(self)
 
     async def seconds_until(self, condition: Callable[[], bool], what: str) -> float:
         """Give how long it takes until something is true."""

@@ -17,9 +17,7 @@ class KubernetesProbeTests(SynchronousTestCase):
         for workers in ("1", "2"):
             server = Simulated("--version", "3.5.0")
             self.addCleanup(server.close)
-            mpp = Mpp([server.start().url], "--workers", workers)
-            self.addCleanup(mpp.close)
-            mpp.start()
+            mpp = Mpp([server.start().url], "--workers", workers).start_for(self)
             for _ in range(10):
                 self.assertEqual(fetch(mpp.port, "/-/healthy", headers=KUBELET)[0], 200)
                 self.assertEqual(fetch(mpp.port, "/-/ready", headers=KUBELET)[0], 200)

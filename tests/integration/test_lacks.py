@@ -30,8 +30,7 @@ class LacksTests(SynchronousTestCase):
         self.jobs = {"node": self.targets.addresses(TARGETS)}
         self.servers = [Scraper(require_binary(), self.jobs, name=name, interval=1.0) for name in "ab"]
         for server in self.servers:
-            self.addCleanup(server.close)
-            server.start(wait=False)
+            server.start_for(self, wait=False)
         for server in self.servers:
             server.wait_ready()
             server.wait_scraped(TARGETS)
@@ -40,9 +39,7 @@ class LacksTests(SynchronousTestCase):
         """Start mpp in front of both."""
         urls = [server.url for server in self.servers]
         options = ("--routing-strategy", strategy, "--affinity-options", "none", *options)
-        mpp = Mpp(urls, *options, interval="2s")
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp(urls, *options, interval="2s").start_for(self)
 
     def newest(self, mpp: Mpp, count: int = 20) -> Counter[tuple[int, str]]:
         """Return how often which number of targets was found on which server."""

@@ -39,9 +39,7 @@ class StoppedBeforeTests(SynchronousTestCase):
     def begin(self, strategy: str) -> Mpp:
         """Start mpp in front of both."""
         options = ("--routing-strategy", strategy, "--affinity-options", "none")
-        mpp = Mpp([self.old.url, self.good.url], *options, interval="2s")
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([self.old.url, self.good.url], *options, interval="2s").start_for(self)
 
     def test_first_query(self) -> None:
         """From the first query on, those for newest data go to the good one, with each strategy."""

@@ -24,16 +24,14 @@ class RefusedProbeTests(SynchronousTestCase):
         self.failing = Simulated("--version", "3.5.0", "--history", "30d", name="failing")
         self.refused = Simulated("--version", "3.5.0", "--history", "10d", name="refused")
         for server in (self.failing, self.refused):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         self.refused.set(asks_for=[f"{name}: {value}" for name, value in TENANT.items()])
 
     def begin(self, status: int, *options: str) -> Mpp:
         """Start mpp when probes of the one server are refused with a status."""
         self.refused.set(refuses_with=status)
         mpp = Mpp([self.failing.url, self.refused.url], "--affinity-options", "none", *options, interval="2s")
-        self.addCleanup(mpp.close)
-        mpp.start().wait_selected(self.failing.address)
+        mpp.start_for(self).wait_selected(self.failing.address)
         self.assertEqual(mpp.standing_of(self.refused.address), "not_ready")
         return mpp
 

@@ -24,12 +24,8 @@ class LimitTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start both and let mpp warm up."""
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
-        self.mpp = Mpp([self.simulated.url])
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
+        self.mpp = Mpp([self.simulated.url]).start_for(self)
         for _ in range(20):
             fetch(self.mpp.port, "/big?bytes=3000000")
 
@@ -102,17 +98,13 @@ class CrowdTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start a simulated server."""
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
         self.crowd = contextlib.ExitStack()
         self.addCleanup(self.crowd.close)
 
     def begin(self, *options: str) -> Mpp:
         """Start mpp in front of it."""
-        mpp = FewFiles([self.simulated.url], *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return FewFiles([self.simulated.url], *options).start_for(self)
 
     def connect(self, port: int, count: int) -> list[socket.socket]:
         """Let many connect, and say nothing."""

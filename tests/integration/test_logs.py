@@ -32,15 +32,11 @@ class LogCase(SynchronousTestCase):
 
     def server(self) -> Simulated:
         """Start a server."""
-        server = Simulated("--version", "3.5.0")
-        self.addCleanup(server.close)
-        return server.start()
+        return Simulated("--version", "3.5.0").start_for(self)
 
     def mpp(self, backends: list[str], *options: str) -> Mpp:
         """Start mpp."""
-        mpp = Mpp(backends, *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp(backends, *options).start_for(self)
 
     def lines(self, mpp: Mpp, form: str) -> list[dict[str, Any]]:
         """Read the whole log; fails at a line that is none."""
@@ -109,9 +105,7 @@ class ReloadedTests(LogCase):
         """Format, level and access log change under load: every line is whole, and no request is missing."""
         server = self.server()
         keys = {"endpoint": server.url, "access_log": True, "enable_lifecycle": True}
-        mpp = Configured(**keys)
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Configured(**keys).start_for(self)
         with Load(mpp.port, clients=4, pause=0.002) as load:
             for text, changed in (
                 ("log-format: json\n", ["log-format"]),

@@ -79,15 +79,12 @@ class FloodTests(SynchronousTestCase):
         """Start a server, and write a web configuration."""
         self.path = Path(self.mktemp()).absolute()
         self.path.write_text(f"basic_auth_users: {{alice: {hashed('s3cret', 10)}, bob: {hashed('b', 10)}}}\n")
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
 
     def start(self, kind: type[Mpp], *options: str) -> Mpp:
         """Start mpp."""
         mpp = kind([self.simulated.url], "--web-config", str(self.path), *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return mpp.start_for(self)
 
     def ask(self, mpp: Mpp, user: str = "alice", password: str = "s3cret", **headers: str) -> tuple[int, float]:
         """Ask on a connection of its own; return status and seconds."""

@@ -17,8 +17,7 @@ class ParameterTests(SynchronousTestCase):
         self.strict = Simulated("--version", "3.5.0", "--history", "30d", name="strict")
         self.other = Simulated("--version", "3.5.0", "--history", "10d", name="other")
         for server in (self.strict, self.other):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         self.strict.set(wants_parameter="namespace")
 
     def begin(self, *options: str, config: str = "") -> Mpp:

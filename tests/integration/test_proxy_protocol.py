@@ -37,14 +37,10 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start one server, and mpp with both listeners."""
-        self.server = Simulated()
-        self.addCleanup(self.server.close)
-        self.server.start()
+        self.server = Simulated().start_for(self)
         self.proxied = free_port()
         plain = ("--listen", f"haproxy:tcp:{self.proxied}:interface=127.0.0.1", "--access-log", "--log-format", "json")
-        self.mpp = Mpp([self.server.url], *plain, *self.options)
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.mpp = Mpp([self.server.url], *plain, *self.options).start_for(self)
         self.mpp.wait_selected(self.server.address)
 
     options: tuple[str, ...] = ()

@@ -49,9 +49,7 @@ class KilledCase(SynchronousTestCase):
 
     def begin(self, servers: list[str], *options: str) -> Mpp:
         """Start mpp, without affinity."""
-        mpp = Mpp(servers, "--affinity-options", "none", *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp(servers, "--affinity-options", "none", *options).start_for(self)
 
 
 class RealPairTests(KilledCase):
@@ -114,8 +112,7 @@ class SimulatedPairTests(KilledCase):
         self.first = Simulated("--version", "3.5.0", "--history", "30d", name="first")
         self.second = Simulated("--version", "3.5.0", "--history", "10d", name="second")
         for server in (self.first, self.second):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
 
     def test_every_worker_knows(self) -> None:
         """What one worker has found out about a query all of them know."""

@@ -72,9 +72,7 @@ class RejectedCase(SynchronousTestCase):
 
     def start(self, *options: str, port: int = 0) -> Mpp:
         """Start another mpp, in front of that server or of what listens on a port."""
-        mpp = Mpp([f"127.0.0.1:{port or self.behind.port}"], *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([f"127.0.0.1:{port or self.behind.port}"], *options).start_for(self)
 
     @contextlib.contextmanager
     def nothing_arrives(self) -> Iterator[None]:
@@ -189,9 +187,7 @@ class PathTests(RejectedCase):
     def test_behind_gateways(self) -> None:
         """What a gateway that normalizes paths would make of them never reaches the server behind it."""
         for program in ("haproxy", "nginx"):
-            gateway = Gateway(program, self.behind.port)
-            self.addCleanup(gateway.close)
-            gateway.start()
+            gateway = Gateway(program, self.behind.port).start_for(self)
             mpp = self.start(port=gateway.port)
             became = []
             for path in SPELLINGS:

@@ -67,15 +67,12 @@ class ReloadTests(SynchronousTestCase):
         """Start the servers."""
         self.servers = [Simulated(name=name) for name in ("a", "b")]
         for server in self.servers:
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         self.urls = [server.url for server in self.servers]
 
     def mpp(self, *command: str, **keys: Any) -> Configured:
         """Start mpp."""
-        mpp = Configured(*command, **{"endpoint": self.urls, "enable_lifecycle": True, **keys})
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Configured(*command, **{"endpoint": self.urls, "enable_lifecycle": True, **keys}).start_for(self)
 
     def test_trusted_proxies(self) -> None:
         """Whom the log takes for the client follows the proxies named in the file; what makes no sense changes nothing."""
@@ -341,12 +338,8 @@ class WithoutFileTests(SynchronousTestCase):
 
     def test_hang_up(self) -> None:
         """The signal is harmless: there is nothing that could have changed, and the log says so."""
-        server = Simulated()
-        self.addCleanup(server.close)
-        server.start()
-        mpp = Mpp([server.url])
-        self.addCleanup(mpp.close)
-        mpp.start()
+        server = Simulated().start_for(self)
+        mpp = Mpp([server.url]).start_for(self)
         mpp.signal(signal.SIGHUP)
         wait_until(lambda: "reloaded from command line and environment, nothing has changed" in mpp.log(), "it says so", 10)
         self.assertEqual(fetch(mpp.port, "/api/v1/query?query=up")[0], 200)

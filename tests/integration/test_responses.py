@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,8 +15,6 @@ from tests.integration.processes import Mpp, Process, Simulated, fetch, wait_unt
 from tests.integration.servers import SEEDED_UNTIL, Prometheus, binaries, version_of
 from tests.integration.test_found import Guarded
 from tests.integration.test_reload import Configured
-
-P = TypeVar("P", bound=Process)
 
 QUERY = "/api/v1/query?query=up"
 # Of 20 a second, 10 at once.
@@ -30,20 +27,15 @@ CLIENTS, PAUSE = 4, 0.12
 class PairCase(SynchronousTestCase):
     """Two servers with something in front of each, and mpp."""
 
-    def started(self, process: P) -> P:
-        """Start a process that ends with the test."""
-        self.addCleanup(process.close)
-        return process.start()
-
     def pair(self) -> tuple[Simulated, Simulated]:
         """Start two simulated servers; the first has more data."""
         first = Simulated("--version", "3.5.0", "--history", "30d", name="first")
         second = Simulated("--version", "3.5.0", "--history", "10d", name="second")
-        return self.started(first), self.started(second)
+        return first.start_for(self), second.start_for(self)
 
     def front(self, *servers: Process, options: tuple[str, ...] = (), interval: str = "10s") -> Mpp:
         """Start mpp in front of servers, the first of which is selected."""
-        mpp = self.started(Mpp([s.address for s in servers], "--affinity-options", "none", *options, interval=interval))
+        mpp = Mpp([s.address for s in servers], "--affinity-options", "none", *options, interval=interval).start_for(self)
         mpp.wait_selected(servers[0].address)
         return mpp
 
@@ -60,7 +52,7 @@ class LimiterTests(PairCase):
 
     def check(self, locations: str, *options: str) -> None:
         """Let both servers be limited; no client must notice, and no server be ejected."""
-        servers = [self.started(Nginx(server.address, LIMIT, locations)) for server in self.pair()]
+        servers = [Nginx(server.address, LIMIT, locations).start_for(self) for server in self.pair()]
         mpp = self.front(*servers, options=options, interval="2s")
         tally = self.load(mpp, 6.0)
         self.assertEqual(tally.failures, [], f"{tally}\n{mpp.log()[-3000:]}")
@@ -80,7 +72,7 @@ class LimiterTests(PairCase):
 
     def test_a_gateway_without_a_server_is_out_soon(self) -> None:
         """A gateway that says 503 to everything is taken out within a second or two; no client notices."""
-        servers = [self.started(Nginx(server.address)) for server in self.pair()]
+        servers = [Nginx(server.address).start_for(self) for server in self.pair()]
         mpp = self.front(*servers)
         with Load(mpp.port, clients=CLIENTS, asks=(Ask(QUERY),), pause=PAUSE) as load:
             servers[0].kill()
@@ -100,8 +92,8 @@ class GatewayTests(PairCase):
         """Half of the requests meet a gateway that fails them in some way; no client sees a status of it."""
         first, second = self.pair()
         said = "".join(f"location = /api/v1/label/s{status}/values {{ return {status}; }}" for status in self.STATUSES)
-        gateway = self.started(Nginx(first.address, locations=said))
-        mpp = self.started(Mpp([gateway.address, second.address], "--routing-strategy", "random", "--affinity-options", "none"))
+        gateway = Nginx(first.address, locations=said).start_for(self)
+        mpp = Mpp([gateway.address, second.address], "--routing-strategy", "random", "--affinity-options", "none").start_for(self)
         wait_until(lambda: mpp.metric("mpp_selected_backends") == 2, "both are selected")
         for status in self.STATUSES:
             before = mpp.metric("mpp_retries_total")
@@ -140,8 +132,8 @@ class BrokenBlockTests(PairCase):
     def check(self, binary: str, name: str) -> None:
         """Break a file of the first server while both run; clients must get what the second one reads."""
         first, second = (Prometheus(binary, name=each, history=10 * 3600) for each in "ab")
-        self.started(first)
-        self.started(second)
+        first.start_for(self)
+        second.start_for(self)
         mpp = self.front(first, second)
         broken(first, name)
         spoiled = fetch(first.port, f"/api/v1/query?query=sum(seeded)&time={int(time.time()) - SEEDED_UNTIL - 600}")
@@ -182,25 +174,23 @@ class CredentialsTests(PairCase):
         found = [binary for binary in binaries() if version_of(binary) >= (2, 24)]
         if not found:
             self.skipTest("no Prometheus that has users")
-        self.servers = [self.started(Guarded(found[-1], name, "one", "mpp")) for name in "ab"]
+        self.servers = [Guarded(found[-1], name, "one", "mpp").start_for(self) for name in "ab"]
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         for name, text in (("user", "one"), ("password", "test")):
             (folder / name).write_text(text)
         self.folder = folder
         known = {"username_file": str(folder / "user"), "password_file": str(folder / "password")}
-        self.mpp = self.started(
-            Configured(
-                endpoint=[server.address for server in self.servers],
-                selection_interval="30s",
-                # A server hashes a password that is new to it, and answers no other request that has a password meanwhile: on a
-                # busy machine it is stuck for longer than a quarter of a second.
-                suspect_after="10s",
-                routing_strategy="random",
-                affinity_options="none",
-                locators=[{"name": "endpoint", "http_config": {"basic_auth": known}}],
-            )
-        )
+        self.mpp = Configured(
+            endpoint=[server.address for server in self.servers],
+            selection_interval="30s",
+            # A server hashes a password that is new to it, and answers no other request that has a password meanwhile: on a
+            # busy machine it is stuck for longer than a quarter of a second.
+            suspect_after="10s",
+            routing_strategy="random",
+            affinity_options="none",
+            locators=[{"name": "endpoint", "http_config": {"basic_auth": known}}],
+        ).start_for(self)
         wait_until(lambda: self.mpp.metric("mpp_selected_backends") == 2, "both are selected")
 
     def test_one_refuses_them(self) -> None:

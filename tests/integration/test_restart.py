@@ -25,15 +25,11 @@ class RestartTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start it."""
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
 
     def begin(self, *options: str) -> Mpp:
         """Start mpp in front of it."""
-        mpp = Mpp([self.simulated.url], *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([self.simulated.url], *options).start_for(self)
 
     def end(self, mpp: Mpp, within: float) -> None:
         """Wait for mpp's end, which is clean and without a traceback."""
@@ -162,9 +158,7 @@ class RestartTests(RestartTestCase):
 
     def test_inherited_socket(self) -> None:
         """Restarted on a socket that a supervisor holds, mpp loses no request, on kept nor on new connections."""
-        mpp = Activated([self.simulated.url])
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Activated([self.simulated.url]).start_for(self)
         with Crowd(mpp.port, clients=8, pause=0.01) as crowd:
             for _ in range(2):
                 crowd.reach(40)
@@ -176,9 +170,7 @@ class RestartTests(RestartTestCase):
 
     def test_shared_port(self) -> None:
         """The next mpp opens the port while the last one serves, and goes on when that has ended."""
-        first = Shared([self.simulated.url], free_port())
-        self.addCleanup(first.close)
-        first.start()
+        first = Shared([self.simulated.url], free_port()).start_for(self)
         second, status = first.succeed()
         self.addCleanup(second.close)
         self.assertTrue(clean(status))

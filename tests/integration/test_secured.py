@@ -73,8 +73,7 @@ class SecuredTests(SynchronousTestCase):
         self.first, self.second, self.clients = (FakeAuthority(name) for name in ("first", "second", "clients"))
         self.servers = [Secured(require_binary(), self.first, self.clients, name) for name in ("a", "b")]
         for server in self.servers:
-            self.addCleanup(server.close)
-            server.start(wait=False)
+            server.start_for(self, wait=False)
         for server in self.servers:
             server.wait_ready()
         self.folder = Path(self.mktemp()).absolute()
@@ -101,9 +100,7 @@ class SecuredTests(SynchronousTestCase):
     @one_process("the environment would win over the number of workers in the file")
     def test_changed_certificates_fail_no_request(self) -> None:
         """Requests of clients without any credentials, and with wrong ones, are answered, while certificates change."""
-        mpp = Configured(**self.keys())
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Configured(**self.keys()).start_for(self)
         self.assertEqual({mpp.standing_of(server.address) for server in self.servers}, {"viable"}, mpp.log())
         stranger = {"Authorization": "Basic c3RyYW5nZXI6eA=="}
         self.assertEqual(fetch(mpp.port, "/api/v1/query?query=1", headers=stranger)[0], 200)
@@ -128,9 +125,7 @@ class SecuredTests(SynchronousTestCase):
 
     def test_changed_again_and_again(self) -> None:
         """Requests that wait for a new connection get one although the connections are replaced again meanwhile."""
-        mpp = Configured(**self.keys())
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Configured(**self.keys()).start_for(self)
         with Load(mpp.port, clients=16, timeout=5) as load:
             for number in range(400):
                 mpp.write(**self.keys(min_version="TLS12" if number % 2 else "TLS13"))
@@ -147,9 +142,7 @@ class SecuredTests(SynchronousTestCase):
     def test_not_trusted(self) -> None:
         """Servers whose certificate nobody vouches for, or who refuse ours, get no request; the page says why."""
         self.write("ca.pem", self.second.pem)
-        mpp = Configured(**self.keys())
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Configured(**self.keys()).start_for(self)
         self.assertEqual({mpp.standing_of(server.address) for server in self.servers}, {"down"})
         self.assertRegex(mpp.log(), "is down: .*(certificate verify failed|tls)")
         self.write("ca.pem", self.first.pem)
@@ -157,9 +150,7 @@ class SecuredTests(SynchronousTestCase):
 
     def test_refused_as_a_whole(self) -> None:
         """A password file that is not there leaves everything as it was."""
-        mpp = Configured(**self.keys())
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Configured(**self.keys()).start_for(self)
         (self.folder / "password").unlink()
         mpp.write("retries: 0\n", **self.keys(server_name="other"))
         mpp.signal(signal.SIGHUP)

@@ -81,9 +81,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_quick_start(self) -> None:
         """mpp is installed from a checkout and serves, by the commands of the README; only the addresses are others."""
-        server = Simulated()
-        self.addCleanup(server.close)
-        server.start()
+        server = Simulated().start_for(self)
         (commands,) = blocks("quick-start")
         *install, start = commands.splitlines()
         self.follow(Step("cd ~/mpp"))

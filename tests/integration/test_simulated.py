@@ -41,9 +41,7 @@ class LikenessTests(SynchronousTestCase):
         require_binary()
         for binary in binaries():
             real = shared_pair(binary)[0]
-            simulated = Simulated("--version", ".".join(str(part) for part in version_of(binary)))
-            self.addCleanup(simulated.close)
-            simulated.start()
+            simulated = Simulated("--version", ".".join(str(part) for part in version_of(binary))).start_for(self)
             for method, target in SAME:
                 answers = []
                 for port in (real.port, simulated.port):
@@ -57,9 +55,7 @@ class LikenessTests(SynchronousTestCase):
         for binary in binaries():
             real = shared_pair(binary)[0]
             real.wait_scraped(1)
-            simulated = Simulated("--version", ".".join(str(part) for part in version_of(binary)))
-            self.addCleanup(simulated.close)
-            simulated.start()
+            simulated = Simulated("--version", ".".join(str(part) for part in version_of(binary))).start_for(self)
             named = {line.split(" ")[0].split("{")[0] for line in self.lines(simulated.port)}
             there = {line.split(" ")[0].split("{")[0] for line in self.lines(real.port)}
             self.assertEqual(named - there, set())
@@ -74,9 +70,7 @@ class SocketTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start one."""
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
 
     def ready(self, timeout: float = 0.3) -> Any:
         """Ask whether it is ready."""

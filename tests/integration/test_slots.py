@@ -51,11 +51,8 @@ class SlotCase(SynchronousTestCase):
             Simulated("--version", version, "--history", f"{20 - number}d", name=name) for number, name in enumerate("ab")
         ]
         for each in self.pair:
-            self.addCleanup(each.close)
-            each.start()
-        self.mpp = Mpp([each.url for each in self.pair], *options)
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+            each.start_for(self)
+        self.mpp = Mpp([each.url for each in self.pair], *options).start_for(self)
         self.mpp.wait_selected(self.pair[0].address)
 
 
@@ -137,9 +134,7 @@ class QuerySlotTests(SynchronousTestCase):
             self.addCleanup(server.close)
             server.wait_scraped(2)
         # The first round must have read the flags, and no second one shall find the server busy and select the other.
-        self.mpp = Mpp([server.url for server in self.servers], interval="60s")
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.mpp = Mpp([server.url for server in self.servers], interval="60s").start_for(self)
         self.selected = next(server for server in self.servers if self.mpp.is_selected(server.address))
 
     def heavy(self, port: int) -> threading.Thread:

@@ -17,14 +17,11 @@ class SlowMetricsTests(SynchronousTestCase):
         self.slow = Simulated("--version", "3.5.0", "--history", "30d", name="slow")
         self.quick = Simulated("--version", "3.5.0", "--history", "10d", name="quick")
         for server in (self.slow, self.quick):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
 
     def begin(self) -> Mpp:
         """Start mpp."""
-        mpp = Mpp([self.quick.url, self.slow.url], interval="500ms")
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([self.quick.url, self.slow.url], interval="500ms").start_for(self)
 
     def round_seconds(self, mpp: Mpp, seconds: float) -> float:
         """Return how long a round takes on average during the next seconds."""

@@ -61,13 +61,12 @@ class SplicedTests(SynchronousTestCase):
             for name, holes in lost.items()
         }
         for server in self.servers.values():
-            self.addCleanup(server.close)
-            server.start(wait=False)
+            server.start_for(self, wait=False)
         for server in self.servers.values():
             server.wait_ready()
-        self.mpp = Mpp([self.servers[name].url for name in "ab"], "--routing-strategy", "random", *self.options, interval="2s")
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.mpp = Mpp(
+            [self.servers[name].url for name in "ab"], "--routing-strategy", "random", *self.options, interval="2s"
+        ).start_for(self)
         for server in (self.servers["a"], self.servers["b"]):
             wait_until(lambda server=server: self.looked_back(server), "all is compared", FOUND_S)
 

@@ -45,12 +45,9 @@ class StarvingCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start both."""
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
         self.mpp = self.kind([self.simulated.url], *self.options)
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.mpp.start_for(self)
         self.open = contextlib.ExitStack()
         self.addCleanup(self.open.close)
 

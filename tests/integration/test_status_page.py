@@ -23,11 +23,9 @@ class PairCase(SynchronousTestCase):
         self.first = Simulated("--version", "3.5.0", "--history", "15d", name="first")
         self.second = Simulated("--version", "3.5.0", "--history", "10d", name="second")
         for server in (self.first, self.second):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         self.mpp = Mpp([self.first.url, self.second.url])
-        self.addCleanup(self.mpp.close)
-        self.mpp.start().wait_selected(self.first.address)
+        self.mpp.start_for(self).wait_selected(self.first.address)
 
     @property
     def url(self) -> str:
@@ -122,8 +120,7 @@ class BrowserTests(PairCase):
         self.assertIn("would answer this", self.browser.text(".verdict"))
         self.assertEqual(self.browser.value("document.images.length"), 0)
         mpp = Mpp([self.first.url, self.second.url])
-        self.addCleanup(mpp.close)
-        mpp.start().wait_selected(self.first.address)
+        mpp.start_for(self).wait_selected(self.first.address)
         self.browser.open(f"http://{mpp.address}/mpp/status")
         self.assertIn("<script>document.title", self.browser.text(".card"))
         self.assertIn("different versions", self.browser.text())
@@ -208,9 +205,7 @@ class DocumentTests(PairCase):
         changed["flags"] = {"query.lookback-delta": "1s", "query.timeout": "1m"}
         self.first.set(started_at=time.time() - 3600)
         self.second.set(**changed, config_at=time.time(), started_at=time.time() - 3600)
-        mpp = Mpp([self.first.url, self.second.url])
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Mpp([self.first.url, self.second.url]).start_for(self)
         found = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
         kinds = [each["kind"] for each in found["drift"]]
         self.assertEqual(kinds, ["reload", "configuration", "flags", "targets", "retention", "clock", "external_labels"])
@@ -235,9 +230,7 @@ class RealServersTests(SynchronousTestCase):
                 server.start()
                 wait_until(lambda server=server: HAS_TARGETS in fetch(server.port, "/metrics")[2], "it has its targets")
                 server.wait_scraped(2)
-            mpp = Mpp([server.url for server in servers])
-            self.addCleanup(mpp.close)
-            mpp.start()
+            mpp = Mpp([server.url for server in servers]).start_for(self)
             found = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
             (note,) = found["drift"]
             self.assertEqual(
@@ -262,9 +255,7 @@ class RealServersTests(SynchronousTestCase):
             servers[1].kill()
             servers[1].options = options
             servers[1].start()
-            mpp = Mpp([server.url for server in servers])
-            self.addCleanup(mpp.close)
-            mpp.start()
+            mpp = Mpp([server.url for server in servers]).start_for(self)
             page = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
             (told,) = (each for each in page["drift"] if each["kind"] == "flags")
             expected = {
@@ -284,9 +275,7 @@ class RealServersTests(SynchronousTestCase):
         server.hold_replay()
         (server.folder / "data" / "wal" / "00000001").touch()
         server.start(wait=False)
-        mpp = Mpp([server.url])
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Mpp([server.url]).start_for(self)
 
         def replay() -> Any:
             return json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])["backends"][0]["wal_replay"]

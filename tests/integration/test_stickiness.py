@@ -18,16 +18,13 @@ class _Sticky(SynchronousTestCase):
         """Start the servers."""
         self.servers = [Simulated(name=name) for name in "abc"]
         for server in self.servers:
-            self.addCleanup(server.close)
-            server.start(wait=False)
+            server.start_for(self, wait=False)
         for server in self.servers:
             server.wait_ready()
 
     def start(self, *options: str) -> Mpp:
         """Start an mpp in front of them, with random routing."""
-        mpp = Mpp([server.url for server in self.servers], "--routing-strategy", "random", *options)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Mpp([server.url for server in self.servers], "--routing-strategy", "random", *options).start_for(self)
 
     def served(self, mpp: Mpp, **headers: str) -> str:
         """Ask once; give who answered."""
@@ -101,9 +98,7 @@ class ChainTests(_Sticky):
     def test_a_browser_stays_at_every_level(self) -> None:
         """A browser that was once sent to a server stays on it: on the same inner mpp, and there on the same server."""
         inner = [self.start(), self.start()]
-        outer = Mpp([f"http://{mpp.address}" for mpp in inner], "--routing-strategy", "random")
-        self.addCleanup(outer.close)
-        outer.start()
+        outer = Mpp([f"http://{mpp.address}" for mpp in inner], "--routing-strategy", "random").start_for(self)
         for mpp in inner:
             wait_until(lambda mpp=mpp: outer.standing_of(mpp.address) == "viable", "the inner mpp serve", 10)
         for _ in range(4):

@@ -26,11 +26,8 @@ class SlowServersTests(SynchronousTestCase):
         for options in ((), ("--workers", "2")):
             servers = [Simulated("--version", "3.5.0", "--history", "30d", name=name) for name in ("first", "second")]
             for server in servers:
-                self.addCleanup(server.close)
-                server.start().spoil("late", seconds=0.4)
-            mpp = Mpp([server.url for server in servers], "--affinity-options", "none", *options, interval="1s")
-            self.addCleanup(mpp.close)
-            mpp.start()
+                server.start_for(self).spoil("late", seconds=0.4)
+            mpp = Mpp([server.url for server in servers], "--affinity-options", "none", *options, interval="1s").start_for(self)
             with Load(mpp.port, clients=4, asks=(Ask(QUERY), Ask("/api/v1/labels"))) as load:
                 time.sleep(8.0)
                 load.reach(5)
@@ -50,11 +47,9 @@ class SlowServersTests(SynchronousTestCase):
         """A slow server that stops is still found out, after four times as long as it usually takes, and nothing is lost."""
         servers = [Simulated("--version", "3.5.0", "--history", name, name=name) for name in ("30d", "10d")]
         for server in servers:
-            self.addCleanup(server.close)
-            server.start().spoil("late", seconds=0.4)
+            server.start_for(self).spoil("late", seconds=0.4)
         mpp = Mpp([server.url for server in servers], "--affinity-options", "none", interval="10s")
-        self.addCleanup(mpp.close)
-        mpp.start().wait_selected(servers[0].address)
+        mpp.start_for(self).wait_selected(servers[0].address)
         servers[0].spoil("silence")
         began = time.monotonic()
         status, fields, _ = fetch(mpp.port, QUERY)
@@ -71,16 +66,14 @@ class FailedHedgeTests(SynchronousTestCase):
         self.stuck = Simulated("--version", "3.5.0", "--history", "30d", name="stuck")
         self.other = Simulated("--version", "3.5.0", "--history", "10d", name="other")
         for server in (self.stuck, self.other):
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         self.clients = ThreadPoolExecutor(4)
         self.addCleanup(self.clients.shutdown, wait=False)
 
     def begin(self, *options: str) -> Mpp:
         """Start mpp; the rounds are far apart, so that nothing but the requests themselves can bring news."""
         mpp = Mpp([self.stuck.url, self.other.url], "--affinity-options", "none", *options, interval="10s")
-        self.addCleanup(mpp.close)
-        mpp.start().wait_selected(self.stuck.address)
+        mpp.start_for(self).wait_selected(self.stuck.address)
         return mpp
 
     def asked(self, mpp: Mpp) -> Future[tuple[int, dict[str, str], bytes]]:

@@ -21,9 +21,7 @@ class VerdictTests(SynchronousTestCase):
 
     def mpp(self, *urls: str, **keys: object) -> Configured:
         """Start mpp."""
-        mpp = Configured(endpoint=[*urls], enable_lifecycle=True, **keys)
-        self.addCleanup(mpp.close)
-        return mpp.start()
+        return Configured(endpoint=[*urls], enable_lifecycle=True, **keys).start_for(self)
 
     def verdict(self, mpp: Configured) -> tuple[str, str]:
         """Return level and text, as the status JSON has them."""
@@ -62,8 +60,7 @@ class VerdictTests(SynchronousTestCase):
         """A refused configuration turns the page amber until one is accepted; so does one that needs a restart."""
         servers = [Simulated("--version", "3.5.0", name=name) for name in ("a", "b")]
         for server in servers:
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         urls = [server.url for server in servers]
         mpp = self.mpp(*urls)
         wait_until(lambda: self.verdict(mpp)[0] == "good", "both are well", WAIT_S)

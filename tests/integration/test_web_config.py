@@ -81,9 +81,7 @@ class WebConfigCase(SynchronousTestCase):
         self.authority = FakeAuthority()
         (self.folder / "ca.pem").write_bytes(self.authority.pem)
         self.issue("localhost")
-        self.simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(self.simulated.close)
-        self.simulated.start()
+        self.simulated = Simulated("--version", "3.5.0").start_for(self)
         self.context = ssl.create_default_context(cadata=self.authority.pem.decode())
 
     def write(self, name: str, text: str | bytes) -> None:
@@ -101,9 +99,7 @@ class WebConfigCase(SynchronousTestCase):
     def start(self, text: str, *options: str) -> TLSMpp:
         """Start mpp."""
         self.write("web.yml", text)
-        mpp = TLSMpp(self.simulated.url, self.folder, self.context, *options)
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = TLSMpp(self.simulated.url, self.folder, self.context, *options).start_for(self)
         return mpp
 
     def change(self, mpp: TLSMpp, text: str) -> None:
@@ -237,8 +233,7 @@ class TLSTests(WebConfigCase):
             mpp = self.start(text + users) if text else Mpp([self.simulated.url], "--web-config", str(self.folder / "web.yml"))
             if not text:
                 self.write("web.yml", users)
-                self.addCleanup(mpp.close)
-                mpp.start()
+                mpp.start_for(self)
             url = f"{scheme}://localhost:{mpp.port}/api/v1/query"
 
             def upload(*options: str, url: str = url) -> tuple[list[str], str]:
@@ -357,9 +352,7 @@ class FloodTests(WebConfigCase):
         """While wrong passwords pour in, who is known is served as ever, and somebody new within seconds."""
         cost = 10
         self.write("web.yml", f"basic_auth_users: {{alice: {hashed('s3cret', cost)}, bob: {hashed('b', cost)}}}")
-        mpp = Mpp([self.simulated.url], "--web-config", str(self.folder / "web.yml"))
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Mpp([self.simulated.url], "--web-config", str(self.folder / "web.yml")).start_for(self)
         self.assertEqual(fetch(mpp.port, QUERY, headers=basic("alice", "s3cret"))[0], 200)
         stopped = threading.Event()
         seen: Counter[int] = Counter()
@@ -522,9 +515,7 @@ class ExampleTests(SynchronousTestCase):
                 raise SkipTest(f"no {tool}")
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        simulated = Simulated()
-        self.addCleanup(simulated.close)
-        simulated.start()
+        simulated = Simulated().start_for(self)
         prepare, run = blocks("securing")
         python = f'python3() {{ {sys.executable} "$@"; }}\n'
         subprocess.run(["sh", "-ec", python + prepare], cwd=folder, check=True, capture_output=True, timeout=60)
@@ -555,9 +546,7 @@ class AdminListenTests(WebConfigCase):
     def test_admin_pages_are_on_their_listener_only(self) -> None:
         """Metrics and status are there only, queries elsewhere only."""
         port = free_port()
-        mpp = Mpp([self.simulated.url], "--admin-listen", f"tcp:{port}:interface=127.0.0.1")
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Mpp([self.simulated.url], "--admin-listen", f"tcp:{port}:interface=127.0.0.1").start_for(self)
         for where, target, status in (
             (mpp.port, "/mpp/metrics", 404),
             (mpp.port, "/mpp/health", 200),

@@ -74,12 +74,8 @@ class EmptiedCase(SynchronousTestCase):
         self.path = self.folder / "web.yml"
         self.good = f"# users\nbasic_auth_users:\n  alice: {hashed('s3cret')}\n  bob: {hashed('b')}\n"
         overwrite(self.path, self.good)
-        simulated = Simulated("--version", "3.5.0")
-        self.addCleanup(simulated.close)
-        simulated.start()
-        self.mpp = Mpp([simulated.url], "--web-config", str(self.path), *self.options)
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        simulated = Simulated("--version", "3.5.0").start_for(self)
+        self.mpp = Mpp([simulated.url], "--web-config", str(self.path), *self.options).start_for(self)
         self.alice = basic("alice", "s3cret")
 
     def ask(self, target: str, method: str = "GET") -> bytes:
@@ -251,9 +247,7 @@ class StartTests(SynchronousTestCase):
         for number, text in enumerate(("basic_auth_users:", "basic_auth_users: {}")):
             path = Path(self.mktemp()).absolute()
             path.write_text(text)
-            mpp = Mpp(["127.0.0.1:1"], "--web-config", str(path), *(("--workers", "2") if number else ()))
-            self.addCleanup(mpp.close)
-            mpp.start()
+            mpp = Mpp(["127.0.0.1:1"], "--web-config", str(path), *(("--workers", "2") if number else ())).start_for(self)
             wait_until(lambda mpp=mpp: "nothing is protected" in mpp.log(), "the warning", 5)
             time.sleep(1)
             warnings = [line for line in mpp.log().splitlines() if "nothing is protected" in line]

@@ -45,16 +45,14 @@ class WorkersTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Start all."""
         self.servers = [self.server(name) for name in ("a", "b")]
-        self.mpp = Mpp([server.url for server in self.servers], "--workers", "2", "--routing-strategy", "random", *self.options)
-        self.addCleanup(self.mpp.close)
-        self.mpp.start()
+        self.mpp = Mpp(
+            [server.url for server in self.servers], "--workers", "2", "--routing-strategy", "random", *self.options
+        ).start_for(self)
         self.wait_workers()
 
     def server(self, name: str) -> Simulated:
         """Start one server."""
-        server = Simulated("--version", "3.5.0", name=name)
-        self.addCleanup(server.close)
-        return server.start()
+        return Simulated("--version", "3.5.0", name=name).start_for(self)
 
     @property
     def workers(self) -> list[int]:
@@ -212,8 +210,7 @@ class EjectionTests(WorkersTestCase):
         crowd = self.crowd(4)
         back = Simulated("--version", "3.5.0", name="a")
         back.port, back.control_port = port, control
-        self.addCleanup(back.close)
-        back.start()
+        back.start_for(self)
         self.mpp.wait_selected(back.address)
         served = set()
         for client in crowd * 8:
@@ -287,10 +284,6 @@ class SingleTests(SynchronousTestCase):
 
     def test_no_extra_process(self) -> None:
         """There is one process."""
-        server = Simulated("--version", "3.5.0")
-        self.addCleanup(server.close)
-        server.start()
-        mpp = Mpp([server.url])
-        self.addCleanup(mpp.close)
-        mpp.start()
+        server = Simulated("--version", "3.5.0").start_for(self)
+        mpp = Mpp([server.url]).start_for(self)
         self.assertEqual(children(mpp.pid), [])

@@ -33,14 +33,12 @@ class WorkersCase(SynchronousTestCase):
         """Start them."""
         self.servers = [Simulated("--version", "3.5.0", name=name) for name in ("a", "b")]
         for server in self.servers:
-            self.addCleanup(server.close)
-            server.start()
+            server.start_for(self)
         self.urls = [server.url for server in self.servers]
 
     def started(self, mpp: Mpp) -> Mpp:
         """Start mpp, and wait until both workers let clients in."""
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp.start_for(self)
         wait_until(lambda: mpp.log().count("mpp serves") >= 3, "both serve")
         return mpp
 
@@ -207,9 +205,7 @@ class WebConfigTests(WebConfigCase):
     def test_follows_its_files(self) -> None:
         """All workers ask for the password, and for another one when that has changed."""
         (self.folder / "web.yml").write_text(f"{TLS}}}\nbasic_auth_users: {{alice: {hashed('one')}}}\n")
-        mpp = TLSMpp(self.simulated.url, self.folder, self.context, "--workers", "2")
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = TLSMpp(self.simulated.url, self.folder, self.context, "--workers", "2").start_for(self)
         wait_until(lambda: mpp.log().count("mpp serves") >= 3, "both serve")
         asked = [mpp.ask(QUERY, **basic("alice", password))[0] for password in ("one", "two") for _ in range(4)]
         self.assertEqual(asked, [200] * 4 + [401] * 4)
@@ -223,9 +219,7 @@ class WebConfigTests(WebConfigCase):
         port = free_port()
         key, certificate = self.folder / "key.pem", self.folder / "cert.pem"
         listen = f"ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
-        mpp = Mpp([self.simulated.url], "--workers", "2", "--listen", listen)
-        self.addCleanup(mpp.close)
-        mpp.start()
+        Mpp([self.simulated.url], "--workers", "2", "--listen", listen).start_for(self)
         for _ in range(4):
             self.ask_over_tls(port)
 
@@ -234,9 +228,7 @@ class WebConfigTests(WebConfigCase):
         port = free_port()
         key, certificate = self.folder / "key.pem", self.folder / "cert.pem"
         listen = f"ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
-        mpp = Configured(endpoint=[self.simulated.url], workers=2, listen=[listen])
-        self.addCleanup(mpp.close)
-        mpp.start()
+        mpp = Configured(endpoint=[self.simulated.url], workers=2, listen=[listen]).start_for(self)
         whole = certificate.read_bytes()
         certificate.write_bytes(whole[:100])
         time.sleep(2)
