@@ -31,6 +31,9 @@ _log = make_logger()
 LINE_DESCRIPTOR = 3
 COUNTS_DESCRIPTOR = 4
 FIRST_SOCKET = 5
+# The number of liveness checks in which a worker may still start: two minutes. The start takes a second of CPU time, of which a
+# busy machine or the limit of a container may leave little, and a worker that is killed for that has to start again.
+_START_CHECKS = 24
 
 
 class WorkerProcess(ProcessProtocol):
@@ -44,7 +47,7 @@ class WorkerProcess(ProcessProtocol):
     :ivar metrics: the last metrics of the worker.
     :ivar pid: the process id; 0 before the start.
     :ivar ended: the way in which the process ended, as the predicate of a sentence; empty while it runs.
-    :ivar silences: the number of liveness checks in a row without a response.
+    :ivar silences: the number of liveness checks in a row without a response; it is below 0 until the start may be over.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class WorkerProcess(ProcessProtocol):
         self.number = number
         self.heard = 0
         self.metrics: Families = []
-        self.silences = 0
+        self.silences = -_START_CHECKS
         self.pid = 0
         self.ended = ""
         self.began = clock.seconds()

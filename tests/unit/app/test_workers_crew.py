@@ -286,6 +286,7 @@ class CrewTests(SynchronousTestCase):
     def test_worker_that_misses_several_polls_is_killed(self) -> None:
         """Who does not answer several polls in a row is killed."""
         self.stage.advance(PATIENCE_S)
+        self.poll(self.first, self.second)
         for _ in range(HUNG - 1):
             self.poll(self.first)
         self.assertEqual((self.first.signals, self.second.signals), ([], []))
@@ -294,6 +295,16 @@ class CrewTests(SynchronousTestCase):
         self.second.die()
         ended = "worker 1 (process 1) has ended with exit status 0; another one starts in 0.1 s"
         self.assertEqual(self.world.noted, [("worker", "worker 1 hangs and is killed"), ("worker", ended)])
+
+    def test_slow_start_is_no_hang(self) -> None:
+        """A worker that has not responded yet has a minute or two for its start, which takes long on a busy machine."""
+        self.stage.advance(PATIENCE_S)
+        for _ in range(int(60 / POLL_S)):
+            self.poll(self.first)
+        self.assertEqual((self.first.signals, self.second.signals), ([], []))
+        for _ in range(int(60 / POLL_S) + HUNG):
+            self.poll(self.first)
+        self.assertEqual((self.first.signals, self.second.signals[:1]), ([], ["KILL"]))
 
     def test_busy_worker_is_not_taken_for_hung(self) -> None:
         """Who is too busy for a page, again and again, is not taken for one that hangs."""
