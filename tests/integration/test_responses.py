@@ -15,6 +15,7 @@ from tests.integration.processes import Mpp, Process, Simulated, fetch, wait_unt
 from tests.integration.servers import SEEDED_UNTIL, Prometheus, binaries, version_of
 from tests.integration.test_found import Guarded
 from tests.integration.test_reload import Configured
+from tests.integration.workers import one_process
 
 QUERY = "/api/v1/query?query=up"
 # Of 20 a second, 10 at once.
@@ -112,6 +113,7 @@ def broken(server: Prometheus, name: str) -> None:
             file.write(b"\0" * (path.stat().st_size - 70))
 
 
+@one_process("each worker remembers which queries met a storage error")
 class BrokenBlockTests(PairCase):
     """Real servers of every version there is, one of them with broken blocks."""
 
