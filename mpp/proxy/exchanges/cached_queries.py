@@ -151,6 +151,9 @@ class CachedQueries:
 
     async def _keep(self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int) -> None:
         cache = _cache(context)
+        if part.sent_at <= cache.flushed_at:
+            # An entry that was made after the flush must not get its steps.
+            return
         cached = cache.peek(request.key)
         new = cached is None
         if cached is None:
@@ -166,12 +169,10 @@ class CachedQueries:
             sources = tuple(source for source, *_ in answered_by(context, request, part))
             fresh, first = Fresh(part.first, part.last, matrix), max(part.first, settled + 1)
             cached.tail = Tail.of(fresh, first, request.grid, part.sent_at, sources)
-        if part.sent_at <= cache.flushed_at:
-            return
-        if new:
-            cache.keep(request.key, cached)
-        else:
+        if not new:
             cache.grew(request.key)
+        elif part.sent_at > cache.flushed_at:
+            cache.keep(request.key, cached)
 
     async def _add(self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: PageSource) -> None:
         """Add steps of a response to the pages of a query, as far as they are not there."""
