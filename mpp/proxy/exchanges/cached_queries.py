@@ -210,7 +210,7 @@ def _is_invalid(context: ForwardContext, request: CacheableRequest, extent: Exte
     if not coverage:
         return False
     good = context.planner.good_steps(
-        request.within(extent.first, extent.last), coverage, source.backend, _all_servers(context), _common_gaps(context)
+        request.within(extent.first, extent.last), coverage, source.backend, _all_servers(context), _final_gaps(context)
     )
     return good != [(0, extent.last - extent.first)]
 
@@ -221,10 +221,14 @@ def _all_servers(context: ForwardContext) -> tuple[Backend, ...]:
 
 
 def _common_gaps(context: ForwardContext) -> Intervals:
-    """Return the times, in milliseconds, at which a gap that all servers have is final."""
+    """Return the times, in milliseconds, at which a gap that all servers have is cached: none while a server is down."""
     selection = context.selections.current
-    if not all(map(selection.is_in_service, selection.ranked)):
-        return NEVER
+    servers = [each.backend for each in selection.observations if not each.is_self]
+    return _final_gaps(context) if all(map(selection.is_in_service, servers)) else NEVER
+
+
+def _final_gaps(context: ForwardContext) -> Intervals:
+    """Return the times, in milliseconds, at which a gap that all servers have is final."""
     return Intervals.of([(-math.inf, (context.wall() - COMMON_GAP_S) * 1000)])
 
 
