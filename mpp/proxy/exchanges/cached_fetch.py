@@ -7,6 +7,7 @@ handled there. If a part is answered with an error, or not as Prometheus does, o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -32,10 +33,6 @@ from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.fetch import Answer, Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
-
-# Bytes of a response that is handed over as a whole; the pieces of a larger one are made while the client reads it.
-_WHOLE = 1024 * 1024
-_MOST_SERVERS = 4
 
 
 class CachedFetch(Fetch):
@@ -101,6 +98,8 @@ class CachedFetch(Fetch):
                 missing = tuple(each for steps in missing for each in caching.without(steps, covered))
         if not missing:
             self._note = "hit"
+            # No server works for it, so that there is nothing to wait for in vain.
+            self.ends_at = math.inf
             self._join()
         else:
             self._ask(caching.asked_for(missing))
@@ -114,14 +113,10 @@ class CachedFetch(Fetch):
             self._note = f"partial; {count} of {request.last - request.first + 1} steps from servers"
         else:
             self._view = self._tail = None
-            admitted = True
-            if not self._may_read:
-                self._note = "miss; no-cache"
-            elif self._cached is not None:
-                self._note = "miss; other steps"
-            else:
+            why, admitted = "other steps", True
+            if self._cached is None:
                 why, admitted = self._queries.why_new(self._context, request)
-                self._note = f"miss; {why}"
+            self._note = f"miss; {why if self._may_read else 'no-cache'}"
             if not admitted:
                 self._ask_for_all(self._note)
                 return
@@ -166,19 +161,22 @@ class CachedFetch(Fetch):
         """Join the parts when all have a response."""
         self._started += answer.started
         response = answer.response
-        if part.whole or response.status != 200 or not response.complete:
+        if part.whole or not cached_response.is_readable(response):
             self._unusable(part, answer)
         elif all(each.answer is not None for each in self._parts):
             self._join()
 
     def _unusable(self, part: MissingPart, answer: Answer) -> None:
         """Deliver a response that is no part of another one, or ask one server for the whole range."""
-        if part.whole or self._view is None:
+        if self.info.method == b"HEAD" and not part.whole:
+            # The part was asked for by GET, so that its response has a body.
+            self._ask_for_all(self._note)
+        elif part.whole or self._view is None:
             part.answer = None
             self._release()
             self._answered(answer._replace(cache=self._note))
         else:
-            self._ask_for_all(f"bypass; a part of the steps was answered with status {answer.response.status}")
+            self._ask_for_all(f"bypass; a part of the steps was answered {cached_response.how(answer.response)}")
 
     def part_unanswered(self, part: MissingPart, why: LocalReply) -> None:
         """End the request, because no server answers a part of it."""

@@ -13,6 +13,7 @@ from mpp.cache.cached_query import Tail
 from mpp.cache.recent import MOST_BODY, AssembledBody
 from mpp.cache.texts.deflate import Deflated, compressed
 from mpp.cache.view import View
+from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.proxy.exchanges.new_steps import NewSteps
@@ -39,6 +40,21 @@ def response(info: RequestInfo, fields: Headers, length: int, pieces: Iterator[b
     if length > _WHOLE and not gzip:
         return GeneratedResponse(b"OK", fields, pieces, length)
     return WholeResponse(200, b"OK", fields, pieces, length)
+
+
+def is_readable(response: IResponse) -> bool:
+    """Return whether a response can be made a part of another one: it is successful, complete and not compressed."""
+    return how(response) == ""
+
+
+def how(response: IResponse) -> str:
+    """Return how a response differs from one that can be made a part of another one, for ``MPP.Cache``; empty if it does not."""
+    if response.status != 200:
+        return f"with status {response.status}"
+    if not response.complete:
+        return "at great length"
+    # No coding was asked for, but there are servers and proxies that do not care.
+    return "with a content coding" if headers.values(response.headers, b"content-encoding") else ""
 
 
 async def assembled(

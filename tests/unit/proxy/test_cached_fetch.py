@@ -1,0 +1,565 @@
+"""Tests of range queries whose steps are partly in the cache, against servers that evaluate the range that they are asked for."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from typing import Any
+from urllib.parse import parse_qs
+
+from attrs import evolve, frozen
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.cache.store import RangeCache
+from mpp.core.coverage import Coverage, Job, Missing
+from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.core.facts import NO_FACTS
+from mpp.core.intervals import Intervals
+from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
+from mpp.proxy.exchanges.exchange import Exchange
+from tests.forward_support import A, B, FakeDownstream, FakeResponse, Sent, World
+
+NOW = 1_800_000_000
+STEP = 15
+HOUR = 3600
+FORM = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
+RESET = Failure(UpstreamError(Phase.HEAD, Cause.RESET))
+
+
+@frozen
+class Asked:
+    """The range that a server was asked for."""
+
+    start: int
+    end: int
+
+    @property
+    def steps(self) -> int:
+        """The number of its steps."""
+        return (self.end - self.start) // STEP + 1
+
+
+def asked(sent: Sent) -> Asked:
+    """Return the range of a request that was sent."""
+    values = parse_qs(sent.head.split()[1].decode().partition("?")[2]) | parse_qs(sent.body.decode())
+    return Asked(int(float(values["start"][0])), int(float(values["end"][0])))
+
+
+def matrix(start: int, end: int, *, series: int = 3, end_of_body: str = "", value: str = "") -> bytes:
+    """Return the response of a server to a range."""
+    result = ",".join(
+        f'{{"metric":{{"__name__":"up","n":"{number:05}"}},"values":['
+        + ",".join(f'[{time},"{value}{time % 1000 + number}"]' for time in range(start, end + 1, STEP))
+        + "]}"
+        for number in range(series)
+    )
+    return f'{{"status":"success","data":{{"resultType":"matrix","result":[{result}]}}{end_of_body}}}'.encode()
+
+
+class CachedCase(SynchronousTestCase):
+    """mpp with a cache, and a clock that tells the time of day as well."""
+
+    def setUp(self) -> None:
+        self.build()
+
+    def build(self, *, memory: int = 64 * MIB, **settings: Any) -> None:
+        """Begin with an empty cache."""
+        chosen = {"no_single_flight": False, "cache_memory": memory, "selected": (A,), "standbys": (B,), **settings}
+        self.world = world = World(**chosen)
+        observed = tuple(Observation(each, Standing.VIABLE) for each in (A, B))
+        world.selections.current = Selection(1, Choice((A,), (B,)), observed)
+        clock = world.clock
+        self.cache: RangeCache[Any, Any] = RangeCache(memory, 6.0 * HOUR, clock, random.Random(1), world.metrics)
+        world.forwarder.context = evolve(world.forwarder.context, cache=self.cache, wall=lambda: NOW + clock.seconds())
+        self.series = 3
+
+    def request(
+        self,
+        start: int = NOW - HOUR,
+        end: int = NOW,
+        headers: Headers = (),
+        method: bytes = b"GET",
+        query: bytes = b"up",
+        more: bytes = b"",
+    ) -> FakeDownstream:
+        """Begin a request."""
+        text = b"query=%b&start=%d&end=%d&step=%d%b" % (query, start, end, STEP, more)
+        target, body = b"/api/v1/query_range", b""
+        if method == b"POST":
+            headers, body = (*headers, *FORM), text
+        else:
+            target += b"?" + text
+        client = FakeDownstream(RequestInfo(method, target, headers, body, "203.0.113.9"))
+        self.exchange: Exchange = self.world.forwarder.forward(client)
+        return client
+
+    @property
+    def sent(self) -> list[Sent]:
+        """The requests that servers have got and not answered."""
+        return [each for each in self.world.upstreams.sent if not each.answer.called]
+
+    def answer(self, sent: Sent | None = None, status: int = 200, headers: Headers = (), **how: Any) -> Asked:
+        """Let a server answer a request, the only one by default; return what it was asked for."""
+        if sent is None:
+            (sent,) = self.sent
+        found = asked(sent)
+        complete = how.pop("complete", True)
+        body = matrix(found.start, found.end, **{"series": self.series, **how}) if status == 200 else b"an error"
+        sent.answer.callback(FakeResponse(status, body, ((b"Content-Type", b"application/json"), *headers), complete=complete))
+        self.turn()
+        return found
+
+    def turn(self, count: int = 60) -> None:
+        """Let the reactor turn without time passing."""
+        for _ in range(count):
+            self.world.clock.advance(0)
+
+    def served(self, *args: Any, **how: Any) -> FakeDownstream:
+        """Let a request be answered at once."""
+        client = self.request(*args, **how)
+        for sent in self.sent:
+            self.answer(sent)
+        self.turn()
+        client.ended(None)
+        return client
+
+    def body(self, client: FakeDownstream) -> bytes:
+        """Return the body that a client got."""
+        response = client.delivered
+        assert response is not None, client.failed
+        if response.complete:
+            return b"".join(response.buffered)
+        found = Collected()
+        response.relay(found)
+        return b"".join(found.pieces)
+
+    def use(self, client: FakeDownstream) -> str:
+        """Return how the cache was used for a client."""
+        return dict(client.about).get(b"MPP.Cache", b"").decode()
+
+    def assert_right(self, client: FakeDownstream, start: int, end: int, **how: Any) -> None:
+        """Check that a client has got what a server would have sent."""
+        self.assertEqual(self.body(client), matrix(start, end, **{"series": self.series, **how}))
+
+
+class Collected:
+    """A consumer that keeps all it gets."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.ended = False
+
+    def body_received(self, data: bytes) -> None:
+        self.pieces.append(bytes(data))
+
+    def body_ended(self) -> None:
+        self.ended = True
+
+    def body_failed(self, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+class UsedTests(CachedCase):
+    """What the servers are asked for."""
+
+    def test_a_miss_and_a_hit(self) -> None:
+        """A window that is settled is asked for once; GET and POST share it."""
+        start, end = NOW - 2 * HOUR, NOW - HOUR
+        first = self.request(start, end)
+        self.assertEqual(self.answer(), Asked(start, end))
+        self.assert_right(first, start, end)
+        for method in (b"GET", b"POST"):
+            client = self.request(start, end, method=method)
+            self.assertEqual((self.sent, self.use(client)), ([], "hit"))
+            self.assert_right(client, start, end)
+        self.assertEqual(self.use(first), "miss; new query")
+        counted = [self.world.counted("mpp_cache_requests_total", result=each) for each in ("hit", "partial", "miss", "bypass")]
+        self.assertEqual(counted, [2, 0, 1, 0])
+
+    def test_only_the_newest_steps_are_asked_for(self) -> None:
+        """When a window has moved by a step, that are the ones above the freshness limit."""
+        self.build(cache_tail=0.0)
+        self.served()
+        self.world.clock.advance(STEP)
+        client = self.request(NOW - HOUR + STEP, NOW + STEP)
+        found = self.answer()
+        self.assertEqual(found, Asked(NOW - 60 + STEP, NOW + STEP))
+        self.assert_right(client, NOW - HOUR + STEP, NOW + STEP)
+        self.assertEqual(self.use(client), f"partial; {found.steps} of 241 steps from servers")
+
+    def test_the_tail(self) -> None:
+        """Steps above the freshness limit are given again for a second, with an option not at all."""
+        for tail, later, count in ((1.0, 0.9, 0), (1.0, 1.1, 1), (0.0, 0.0, 1)):
+            self.build(cache_tail=tail)
+            self.served()
+            self.world.clock.advance(later)
+            client = self.request()
+            self.assertEqual(len(self.sent), count, (tail, later))
+            if count:
+                self.answer()
+            self.assert_right(client, NOW - HOUR, NOW)
+
+    def test_a_shorter_window_uses_the_tail(self) -> None:
+        """Two windows with the same end."""
+        self.served()
+        client = self.request(NOW - 30)
+        self.assertEqual((self.sent, self.use(client)), ([], "hit"))
+        self.assert_right(client, NOW - 30, NOW)
+
+    def test_a_slow_response_has_no_step_that_was_too_new_when_it_was_sent(self) -> None:
+        """The samples may have changed since the server has read them."""
+        self.build(cache_tail=0.0, request_timeout=300.0)
+        self.request()
+        self.world.clock.advance(100)
+        self.answer()
+        self.request()
+        self.assertEqual(self.answer(), Asked(NOW - 45, NOW))
+
+    def test_times_that_a_query_reads(self) -> None:
+        """What counts is the time that is read, and not the one of the step."""
+        for query, newest in (
+            (b"up+offset+1h", None),
+            (b"up+offset+-5m", NOW - 345),
+            (b"up+@+1700000000", None),
+            (b"time()", None),
+        ):
+            self.build(cache_tail=0.0)
+            self.served(query=query)
+            client = self.request(query=query)
+            self.assertEqual([asked(each).start for each in self.sent], [] if newest is None else [newest], query)
+            for sent in self.sent:
+                self.answer(sent)
+            self.assert_right(client, NOW - HOUR, NOW)
+
+    def test_whole_range_queries_pass_by(self) -> None:
+        """Their steps cannot be joined; the reason is given."""
+        for query, more in ((b"up+@+end()", b""), (b"up", b"&limit=1"), (b"up", b"&stats=all"), (b"up[", b"")):
+            client = self.served(query=query, more=more)
+            self.assertTrue(self.use(client).startswith("bypass; "), query)
+        self.assertEqual(self.cache.state.entries, 0)
+
+    def test_two_windows_share_the_request_for_the_newest_steps(self) -> None:
+        """The same steps of the same query are asked for once at a time."""
+        self.build(cache_tail=0.0)
+        self.served()
+        self.world.clock.advance(STEP)
+        end = NOW + STEP
+        clients = [self.request(start, end) for start in (NOW - HOUR, NOW - HOUR // 2)]
+        self.answer()
+        for client, start in zip(clients, (NOW - HOUR, NOW - HOUR // 2), strict=True):
+            self.assert_right(client, start, end)
+
+    def test_gzip_and_head(self) -> None:
+        """A client that accepts gzip gets it; one that asks for the head gets no body."""
+        fields = ((b"Accept-Encoding", b"gzip"),)
+        for _ in range(2):
+            client = self.served(headers=fields)
+            self.assertEqual(gzip.decompress(self.body(client)), matrix(NOW - HOUR, NOW))
+            head = self.served(method=b"HEAD")
+            assert head.delivered is not None
+            self.assertEqual((self.body(head), head.delivered.length), (b"", 0))
+            self.assertIn((b"Content-Length", b"%d" % len(matrix(NOW - HOUR, NOW))), head.delivered.headers)
+
+
+class ControlTests(CachedCase):
+    """Clients that say something about caches."""
+
+    def test_no_cache_is_not_answered_from_the_cache_but_cached(self) -> None:
+        """By both fields that say so."""
+        for field in ((b"Cache-Control", b"max-age=0"), (b"Pragma", b"no-cache"), (b"Cache-Control", b"No-Cache")):
+            self.build()
+            for _ in range(2):
+                client = self.request(headers=(field,))
+                self.assertEqual((self.answer(), self.use(client)), (Asked(NOW - HOUR, NOW), "miss; no-cache"))
+            self.request()
+            self.assertEqual(self.sent, [])
+
+    def test_no_store(self) -> None:
+        """It is neither answered from the cache nor cached."""
+        for _ in range(2):
+            client = self.request(headers=((b"Cache-Control", b"no-store"),))
+            self.answer()
+            self.assertEqual(self.use(client), "bypass; no-store")
+        self.assertEqual(self.cache.state.entries, 0)
+
+    def test_no_cache_does_not_circumvent_the_admission(self) -> None:
+        """A query at an odd time is cached when it is asked for again, also for a client that sends no-cache."""
+        for count in range(2):
+            self.served(NOW - HOUR + 7, NOW + 7, headers=((b"Cache-Control", b"no-cache"),))
+            self.assertEqual(self.cache.state.entries, count)
+
+
+class OtherClientTests(CachedCase):
+    """A response is not given to another user."""
+
+    def test_fields_that_count(self) -> None:
+        """Credentials and unknown fields do; the field is named."""
+        for name in (b"Authorization", b"X-Unknown", b"Cookie", b"Origin"):
+            self.build()
+            self.served()
+            client = self.request(headers=((name, b"a"),))
+            self.answer()
+            self.assertEqual(self.use(client), f"miss; cached with other values of {name.decode().lower()}")
+
+    def test_neutral_fields(self) -> None:
+        """Fields of Grafana and of traces differ in each request."""
+        self.served()
+        for name in (b"X-Query-Group-Id", b"traceparent", b"X-Panel-Id", b"User-Agent", b"X-Forwarded-For"):
+            client = self.request(headers=((name, b"%d" % random.random()),))
+            self.assertEqual((self.sent, self.use(client)), ([], "hit"), name)
+
+    def test_a_response_that_is_for_one_client_is_not_kept(self) -> None:
+        """It sets a cookie, or varies by a field that is thought to be neutral."""
+        for field in ((b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent")):
+            self.request()
+            self.answer(headers=(field,))
+            self.assertEqual(self.cache.state.entries, 0, field)
+
+
+class NotesTests(CachedCase):
+    """Warnings and infos."""
+
+    def test_notes_about_the_query_are_given_again(self) -> None:
+        """They are what the server would say."""
+        end = ',"warnings":["PromQL warning: w"],"infos":["PromQL info: i"]'
+        self.request()
+        self.answer(end_of_body=end)
+        client = self.request()
+        self.assertEqual(self.use(client), "hit")
+        self.assert_right(client, NOW - HOUR, NOW, end_of_body=end)
+
+    def test_a_response_with_another_warning_is_not_kept(self) -> None:
+        """It may be incomplete."""
+        self.request()
+        self.answer(end_of_body=',"warnings":["a remote storage does not answer"]')
+        client = self.request()
+        self.assertEqual(self.answer(), Asked(NOW - HOUR, NOW))
+        self.assertEqual(self.use(client), "miss; new query")
+
+
+class UnusualPartTests(CachedCase):
+    """Parts that are not answered as expected."""
+
+    def setUp(self) -> None:
+        """Cache an hour."""
+        self.build(cache_tail=0.0)
+        self.served()
+
+    def test_a_part_that_cannot_be_joined(self) -> None:
+        """One server is asked for the whole range."""
+        for how in (
+            {"status": 422},
+            {"complete": False},
+            {"end_of_body": ',"isPartial":true'},
+            {"headers": ((b"Content-Encoding", b"gzip"),)},
+        ):
+            client = self.request()
+            self.answer(**how)  # type: ignore[arg-type]
+            self.assertIsNone(client.delivered, how)
+            self.assertEqual(self.answer(), Asked(NOW - HOUR, NOW))
+            self.assertTrue(self.use(client).startswith("bypass; "), how)
+            self.assert_right(client, NOW - HOUR, NOW)
+
+    def test_a_server_that_dies(self) -> None:
+        """Another one is asked for the part."""
+        client = self.request()
+        self.sent[0].answer.errback(RESET)
+        self.assertEqual(self.answer(), Asked(NOW - 45, NOW))
+        self.assert_right(client, NOW - HOUR, NOW)
+
+    def test_no_server_answers(self) -> None:
+        """The client gets an error, and nothing is left."""
+        client = self.request()
+        while self.sent:
+            self.sent[0].answer.errback(RESET)
+        self.world.clock.pump([1.0] * 40)
+        self.assertEqual((client.failed is not None, self.world.metrics.in_flight), (True, 0))
+
+    def test_all_clients_leave(self) -> None:
+        """The servers' work is cancelled, and the next client gets its response."""
+        exchanges = []
+        for _ in range(3):
+            self.request()
+            exchanges.append(self.exchange)
+        (sent,) = self.sent
+        for number, exchange in enumerate(exchanges):
+            self.assertFalse(sent.answer.called, number)
+            exchange.client_gone()
+        self.assertTrue(sent.answer.called)
+        self.assertEqual(self.world.metrics.in_flight, 0)
+        self.assert_right(self.served(), NOW - HOUR, NOW)
+
+    def test_the_first_client_leaves(self) -> None:
+        """The others get the response."""
+        self.request()
+        first = self.exchange
+        second = self.request()
+        first.client_gone()
+        self.answer()
+        self.assert_right(second, NOW - HOUR, NOW)
+
+    def test_an_error_for_a_client_that_wants_the_head_only(self) -> None:
+        """Its connection would take a body for the next response."""
+        self.build()
+        client = self.request(method=b"HEAD")
+        self.answer(status=422)
+        for sent in self.sent:
+            self.assertTrue(sent.head.startswith(b"HEAD "))
+            sent.answer.callback(FakeResponse(422))
+        assert client.delivered is not None
+        self.assertEqual((client.delivered.status, self.body(client)), (422, b""))
+
+    def test_a_server_that_compresses_although_it_was_not_asked_to(self) -> None:
+        """Its response is delivered as it is."""
+        self.build()
+        client = self.request()
+        self.answer(headers=((b"Content-Encoding", b"gzip"),))
+        assert client.delivered is not None
+        self.assertIn((b"Content-Encoding", b"gzip"), client.delivered.headers)
+        self.assertEqual(self.cache.state.entries, 0)
+
+
+class ChangeTests(CachedCase):
+    """What is cached when something changes."""
+
+    START, END = NOW - 2 * HOUR, NOW - HOUR
+
+    def test_a_flush_while_a_request_is_under_way(self) -> None:
+        """Its response may be older than what made the flush necessary, also if the query is cached again meanwhile."""
+        self.request(self.START, self.END)
+        old = self.sent[0]
+        self.cache.flush()
+        self.world.clock.advance(0.01)
+        self.request(self.START - HOUR, self.START - STEP)
+        self.answer(self.sent[1])
+        self.assertEqual(self.cache.state.entries, 1)
+        self.answer(old)
+        client = self.request(self.START, self.END)
+        self.assertEqual(self.answer(), Asked(self.START, self.END))
+        self.assertEqual(self.use(client), "miss; other steps")
+
+    def test_the_highest_age(self) -> None:
+        """Pages are asked for again after it, 20 % more or less."""
+        self.served(self.START, self.END)
+        self.world.clock.advance(4 * HOUR)
+        self.request(self.START, self.END)
+        self.assertEqual(self.sent, [])
+        self.world.clock.advance(4 * HOUR)
+        self.request(self.START, self.END)
+        self.assertEqual(self.answer(), Asked(self.START, self.END))
+
+    def observed(self, answers_id: str, *, standing: Standing = Standing.VIABLE) -> None:
+        """Let the servers be found in a state."""
+        facts = evolve(NO_FACTS, answers_id=answers_id)
+        observed = tuple(Observation(each, standing, facts=facts) for each in (A, B))
+        self.world.selections.current = Selection(2, Choice((A,), (B,)), observed)
+
+    def test_other_flags_of_a_server(self) -> None:
+        """It would give other answers now; it would not, when it was only away."""
+        self.observed("one")
+        self.served(self.START, self.END)
+        self.world.selections.current = Selection(3, Choice((B,), ()), (Observation(B, Standing.VIABLE),))
+        self.request(self.START, self.END)
+        self.observed("one")
+        self.request(self.START, self.END)
+        self.assertEqual(self.sent, [])
+        self.observed("two")
+        self.request(self.START, self.END)
+        self.assertEqual(self.answer(), Asked(self.START, self.END))
+
+    def lacks(self, *servers: Backend) -> None:
+        """Let servers lack some minutes within the range."""
+        gap = Missing.of(Intervals.of([(self.START + 900, self.START + 1200)]), {})
+        self.world.selections.coverage = Coverage({"node": Job(80, 15.0)}, dict.fromkeys(servers, gap))
+
+    def test_a_gap_that_becomes_known(self) -> None:
+        """The pages with steps that read it are dropped."""
+        self.served(self.START, self.END)
+        self.lacks(A)
+        client = self.request(self.START, self.END)
+        self.assertNotEqual(self.sent, [])
+        for sent in self.sent:
+            self.answer(sent)
+        self.assert_right(client, self.START, self.END)
+        self.request(self.START, self.END)
+        self.assertEqual(self.sent, [])
+
+    def test_steps_that_lack_data_are_not_kept(self) -> None:
+        """When no server that answers has them all."""
+        self.lacks(A)
+        current = self.world.selections.current
+        down = Observation(B, Standing.DOWN)
+        self.world.selections.current = Selection(2, Choice((A,), ()), (current.observations[0], down))
+        self.served(self.START, self.END)
+        self.request(self.START, self.END)
+        found = [asked(each) for each in self.sent]
+        self.assertEqual(len(found), 1, found)
+        self.assertTrue(self.START + 600 <= found[0].start <= self.START + 930, found)
+        self.assertTrue(self.START + 1200 <= found[0].end <= self.START + 1800, found)
+
+    def test_a_gap_of_all_servers_is_kept_when_a_server_leaves(self) -> None:
+        """It was final when it was cached."""
+        self.lacks(A, B)
+        self.served(self.START, self.END)
+        down = Observation(B, Standing.DOWN)
+        self.world.selections.current = Selection(2, Choice((A,), ()), (self.world.selections.current.observations[0], down))
+        self.request(self.START, self.END)
+        self.assertEqual(self.sent, [])
+
+    def test_other_settings_while_a_request_is_under_way(self) -> None:
+        """The request goes on with its own; the next one is cached no more."""
+        client = self.request()
+        self.world.reload(no_single_flight=False)
+        self.answer()
+        self.assert_right(client, NOW - HOUR, NOW)
+        client = self.served()
+        self.assertEqual(self.use(client), "")
+
+
+class LargeTests(CachedCase):
+    """Responses that are handled in several turns of the reactor."""
+
+    def setUp(self) -> None:
+        """Cache a response of 5 MB."""
+        self.build(memory=512 * MIB)
+        self.series = 1000
+        self.served()
+
+    def test_a_large_response_is_made_while_the_client_reads_it(self) -> None:
+        """It is right, also when the client pauses."""
+        client = self.request(NOW - HOUR + STEP, NOW)
+        self.turn(2000)
+        response = client.delivered
+        assert response is not None
+        self.assertFalse(response.complete)
+        found = Collected()
+
+        class Slow(Collected):
+            def body_received(self, data: bytes) -> None:
+                found.pieces.append(bytes(data))
+                response.pause()
+
+        response.relay(Slow())
+        for _ in range(1000):
+            response.resume()
+        expected = matrix(NOW - HOUR + STEP, NOW, series=1000)
+        self.assertEqual((b"".join(found.pieces) == expected, response.length), (True, len(expected)))
+
+    def test_followers_have_time(self) -> None:
+        """No server works for a hit, so that no deadline ends it."""
+        clients = [self.request(NOW - HOUR + STEP, NOW) for _ in range(3)]
+        self.assertIsNone(clients[0].delivered)
+        self.world.clock.advance(0.5)
+        self.turn(6000)
+        self.assertEqual([client.failed for client in clients], [None] * 3)
+        expected = matrix(NOW - HOUR + STEP, NOW, series=1000)
+        self.assertEqual([self.body(client) == expected for client in clients], [True] * 3)
+
+    def test_a_client_that_leaves_meanwhile(self) -> None:
+        """The work ends."""
+        self.request(NOW - HOUR + STEP, NOW)
+        self.assertNotEqual(self.world.clock.getDelayedCalls(), [])
+        self.exchange.client_gone()
+        self.turn()
+        self.assertEqual(self.world.metrics.in_flight, 0)
