@@ -20,7 +20,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.integration.clients import Load
+from tests.integration.clients import Ask, Load
 from tests.integration.patience import within
 from tests.integration.processes import NotStarted, Simulated, fetch, free_port, wait_until
 from tests.integration.test_discovery import Bare, DiscoveryCase, TargetList
@@ -184,9 +184,10 @@ class MovedHostTests(DiscoveryCase):
         return f"{NAME}:{self.port}"
 
     def launch(self, *options: str, clients: int = 4) -> Load:
+        """Start mpp and clients of it; each asks for something else, because requests for the same are sent once."""
         self.mpp = Resolving(self.hosts, self.switch, *options).start_for(self)
         self.mpp.wait_selected(self.name)
-        load = Load(self.mpp.port, clients=clients)
+        load = Load(self.mpp.port, clients=clients, asks=[Ask(f"/api/v1/query?query=up&client={n}") for n in range(clients)])
         self.addCleanup(load.stop)
         return load.start()
 
