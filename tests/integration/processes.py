@@ -8,13 +8,11 @@ nothing here may run in a reactor's thread that has to answer meanwhile.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import http.client
 import json
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -26,15 +24,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.integration.forks import CHECKOUT, Fork, die_with_parent
 from tests.integration.patience import within
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
 START_DEADLINE = 30.0
 """Seconds that a server may take to start on an idle machine, see `within`."""
-_PR_SET_PDEATHSIG = 1
 # Not seeded: several runs at a time must not try the same ports in the same order.
 _random = random.SystemRandom()
 _given: set[int] = set()
@@ -42,12 +39,6 @@ _given: set[int] = set()
 
 class NotStarted(Exception):
     """A process did not become ready; the message ends with its last output."""
-
-
-def die_with_parent() -> None:
-    """Let the kernel kill this process when the one that started it is gone (Linux; elsewhere nothing happens)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -126,7 +117,7 @@ class Process:
         self.folder = Path(tempfile.mkdtemp(prefix=f"mpp-test-{name}-"))
         self.current = CHECKOUT
         self.environ: dict[str, str] = {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Fork | None = None
 
     def command(self) -> list[str]:
         """Give the command line."""
@@ -149,8 +140,15 @@ class Process:
 
     def start(self, *, wait: bool = True) -> Self:
         """Start it, and wait until it serves unless told not to."""
+        self.process = self.launch()
+        if wait:
+            self.wait_ready()
+        return self
+
+    def launch(self) -> subprocess.Popen[bytes] | Fork:
+        """Start its process."""
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 self.command(),
                 cwd=self.current,
                 env={**os.environ, **self.environ},
@@ -159,9 +157,6 @@ class Process:
                 stderr=log,
                 preexec_fn=die_with_parent,
             )
-        if wait:
-            self.wait_ready()
-        return self
 
     def start_for(self, test: SynchronousTestCase, *, wait: bool = True) -> Self:
         """Start it, and close it when a test has ended."""
@@ -227,7 +222,6 @@ class Simulated(Process):
     def __init__(self, *options: str, name: str = "simulated") -> None:
         super().__init__(name)
         self.control_port = free_port()
-        self.environ["PYTHONPATH"] = str(CHECKOUT)
         self._options = options
 
     @property
@@ -235,10 +229,10 @@ class Simulated(Process):
         """Its URL."""
         return f"http://{self.address}"
 
-    def command(self) -> list[str]:
-        """Give the command line."""
+    def launch(self) -> Fork:
+        """See `Process`."""
         ports = ["--port", str(self.port), "--control-port", str(self.control_port)]
-        return [sys.executable, "-P", "-m", "tests.simulated", *ports, "--name", self.name, *self._options]
+        return Fork([*ports, "--name", self.name, *self._options], self.folder / "log")
 
     def is_ready(self) -> bool:
         """Tell whether it can be controlled."""

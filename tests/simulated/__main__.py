@@ -43,8 +43,6 @@ def _arguments() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run the command and return its exit status."""
-    # Without TLS, which no simulated server serves, Twisted is imported in less than half of the time.
-    sys.modules["OpenSSL"] = None  # type: ignore[assignment]
     from twisted.internet import error
     from twisted.internet import reactor as typeless
 
