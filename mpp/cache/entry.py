@@ -7,7 +7,7 @@ Knows neither the query nor the time, nor how much memory all entries may take.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from sys import getsizeof
 
 from mpp.cache import grid as steps
@@ -18,6 +18,12 @@ from mpp.cache.preparation import Prepared
 from mpp.cache.recent import RecentSpans
 from mpp.cache.series import Series, SeriesTable
 from mpp.cache.view import View
+
+MOST_PAGES = 400
+"""
+Pages of an entry: four times the longest range that Prometheus answers (11,000 steps). Each page is looked at with every change,
+and very many pages without series would fit into the memory.
+"""
 
 
 class Entry:
@@ -65,23 +71,31 @@ class Entry:
         if any(self._pages.get(new.number) is not old for old, new in prepared.pages):
             return False
         self._table = prepared.table
-        self._pages.update({new.number: new for _, new in prepared.pages})
+        for _, new in prepared.pages:
+            # The pages that were changed last are the last ones of the table.
+            self._pages.pop(new.number, None)
+            self._pages[new.number] = new
+        if len(self._pages) > MOST_PAGES:
+            self._remove(list(self._pages)[:-MOST_PAGES])
         self._changed()
         return True
 
     def drop(self, bad: Callable[[Extent], bool]) -> int:
         """Drop the pages that have a bad extent; return how many these are."""
         found = [page.number for page in self._pages.values() if any(map(bad, page.extents))]
-        for number in found:
-            del self._pages[number]
         if found:
-            self._table = self._table.only({series for order in self._orders() for series in order})
+            self._remove(found)
             self._changed()
         return len(found)
 
     def expire(self, now: float) -> int:
         """Drop the pages that have steps which were to be used until now, by the monotonic clock; return how many these are."""
         return self.drop(lambda extent: extent.kept_until <= now) if self._expires_at <= now else 0
+
+    def _remove(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            del self._pages[number]
+        self._table = self._table.only({series for order in self._orders() for series in order})
 
     def _orders(self) -> list[tuple[Series, ...]]:
         """Return the sequences of series of all pages; most pages share one."""

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.cache.entry import MOST_PAGES
 from mpp.cache.extents import Extent
 from mpp.cache.grid import PAGE, Grid
 from mpp.cache.preparation import prepare
@@ -161,6 +162,18 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(entry.view(0, 300).held, ((0, PAGE - 1),))
         self.assertEqual(entry.expire(10.0), 1)
         self.assertEqual(entry.view(0, 300).held, ())
+
+    def test_ranges_without_series_are_bounded_in_number(self) -> None:
+        """They take so little memory that very many fit into it; the pages that were changed last stay."""
+        entry, empty = entry_of(GRID), Answers(GRID, ())
+        SERVER.fill(entry, 0, 9)
+        for number in range(1, 2 * MOST_PAGES - 1):
+            empty.fill(entry, number * PAGE, number * PAGE)
+            if number == MOST_PAGES - 1:
+                SERVER.fill(entry, 10, 19)
+        self.assertEqual(len(list(entry.extents())), MOST_PAGES)
+        self.assertEqual(entry.view(0, 30).held, ((0, 19),))
+        self.assertEqual(entry.view(PAGE, PAGE).held, ())
 
     def test_vanished_series_are_forgotten(self) -> None:
         """An entry with no pages takes as much memory as a new one, whatever it had."""
