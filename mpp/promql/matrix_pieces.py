@@ -13,6 +13,9 @@ from mpp.promql.matrix import Matrix, MatrixSeries, NotJoinable
 PIECE = 256 * 1024
 """Bytes that are parsed in one step, which takes about a millisecond; a single series may be longer."""
 
+MOST_SERIES = 4 * 1024 * 1024
+"""Bytes of the longest series that is parsed: it is parsed in one step, and searched through for each further piece."""
+
 # A text in JSON cannot contain it, because a quotation mark in a text is escaped.
 _BETWEEN = b',{"metric":'
 _RESULT = b'"result":['
@@ -23,25 +26,32 @@ def parsed(body: Iterable[bytes]) -> Generator[None, None, Matrix]:
     Parse a response; yields between its steps, and returns the parsed response.
 
     :param body: the pieces of the body.
-    :raise NotJoinable: it is no successful response with a matrix.
+    :raise NotJoinable: it is no successful response with a matrix, or a series is longer than `MOST_SERIES`.
     """
-    head, rest = b"", b""
+    head = b""
+    rest: list[bytes] = []
+    size = 0
     series: list[MatrixSeries] = []
     for piece in body:
-        rest += piece
-        if len(rest) < PIECE:
+        rest.append(piece)
+        size += len(piece)
+        if size < PIECE:
             continue
+        text = b"".join(rest)
         if not head:
-            start = rest.find(_RESULT)
+            start = text.find(_RESULT)
             if start < 0:
-                continue
-            head, rest = rest[: start + len(_RESULT)], rest[start + len(_RESULT) :]
-        end = rest.rfind(_BETWEEN)
+                raise NotJoinable("it has no result near its beginning")
+            head, text = text[: start + len(_RESULT)], text[start + len(_RESULT) :]
+        end = text.rfind(_BETWEEN)
         if end > 0:
-            series += _series(rest[:end])
-            rest = rest[end + 1 :]
-            yield
-    found = Matrix(head + rest)
+            series += _series(text[:end])
+            text = text[end + 1 :]
+        if len(text) > MOST_SERIES:
+            raise NotJoinable("a single series is too long")
+        rest, size = [text], len(text)
+        yield
+    found = Matrix(head + b"".join(rest))
     return Matrix.of(series + found.series, found.warnings, found.infos)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.promql.matrix import PIECE, Matrix, NotJoinable, joined, sort_key, with_warning
+from mpp.promql.matrix_pieces import MOST_SERIES, parsed
 
 Series = tuple[dict[str, str], dict[int, str], dict[int, str]]
 """Labels, values and histograms by step."""
@@ -129,3 +130,35 @@ class SortKeyTests(SynchronousTestCase):
         keys = [sort_key(json.dumps(each).encode()) for each in (one, other)]
         self.assertEqual(keys[0] < keys[1], pairs[0] < pairs[1])
         self.assertEqual(keys[0] == keys[1], pairs[0] == pairs[1])
+
+
+class PiecesTests(SynchronousTestCase):
+    """A response that is parsed piece by piece."""
+
+    def parsed(self, body: bytes) -> Matrix:
+        """Parse a response in pieces as they come from a connection."""
+        steps = parsed(body[at : at + 65536] for at in range(0, len(body), 65536))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: Matrix = end.value
+                return found
+
+    def body(self, *series: bytes) -> bytes:
+        """Return a response with series."""
+        texts = b",".join(b'{"metric":{"n":"%d"},"values":[%b]}' % (number, each) for number, each in enumerate(series))
+        return b'{"status":"success","data":{"resultType":"matrix","result":[%b]},"infos":["i"]}' % texts
+
+    def test_it_is_the_same(self) -> None:
+        """As when it is parsed at once, whatever the lengths of the series."""
+        for count, length in ((0, 0), (1, 1), (3000, 20), (5, 20_000), (1, 100_000)):
+            body = self.body(*[b",".join(b'[%d,"1"]' % (15 * step) for step in range(length))] * count)
+            found, expected = self.parsed(body), Matrix(body)
+            self.assertTrue(list(found.rows()) == list(expected.rows()), (count, length))
+            self.assertEqual(found.infos, ["i"])
+
+    def test_a_very_long_series(self) -> None:
+        """It cannot be parsed without stopping everything else, so it is refused."""
+        body = self.body(b",".join([b'[15,"1"]'] * (MOST_SERIES // 8)))
+        self.assertRaises(NotJoinable, self.parsed, body)
