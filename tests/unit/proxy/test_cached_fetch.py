@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +19,7 @@ from mpp.core.facts import NO_FACTS
 from mpp.core.intervals import Intervals
 from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.proxy.exchanges.exchange import Exchange
+from mpp.proxy.exchanges.forwarder import Forwarder
 from tests.forward_support import A, B, FakeDownstream, FakeResponse, Sent, World
 
 NOW = 1_800_000_000
@@ -555,6 +557,26 @@ class LargeTests(CachedCase):
         self.assertEqual([client.failed for client in clients], [None] * 3)
         expected = matrix(NOW - HOUR + STEP, NOW, series=1000)
         self.assertEqual([self.body(client) == expected for client in clients], [True] * 3)
+
+    def test_a_tail_of_many_series(self) -> None:
+        """It is cut out in another thread, as the pages are made in one; nobody waits for it."""
+        self.build(memory=512 * MIB)
+        self.series = 100
+        work: list[tuple[Any, Deferred[Any]]] = []
+
+        def in_thread(function: Any) -> Deferred[Any]:
+            work.append((function, Deferred()))
+            return work[-1][1]
+
+        self.world.forwarder = Forwarder(self.world.forwarder.context, in_thread)
+        client = self.request(NOW - 30)
+        self.answer()
+        self.assert_right(client, NOW - 30, NOW)
+        function, done = work[0]
+        done.callback(function())
+        client = self.request(NOW - 30)
+        self.turn()
+        self.assertEqual((self.sent, self.use(client)), ([], "hit"))
 
     def test_a_client_that_leaves_meanwhile(self) -> None:
         """The work ends."""
