@@ -136,6 +136,9 @@ def cacheable(
     kind = data_requests.kind_of(key.path)
     if kind is not DataKind.RANGE:
         return "no query" if kind is None else kind.value
+    if any(b"%" in (name := each.partition(b"=")[0]) or b"+" in name for each in key.parameters):
+        # A server decodes it, to another start perhaps.
+        return "the name of a parameter is encoded"
     data = data_requests.find(kind, info, now)
     if data is None:
         return "the server will reject it"

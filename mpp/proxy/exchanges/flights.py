@@ -85,7 +85,8 @@ class Flights:
         found = self._seen.get(key)
         if found is None:
             found = caching.cacheable(info, key, context.wall(), context.planner.reads)
-            if len(info.target) + len(info.body) <= _LONGEST:
+            fields = sum(len(name) + len(value) for name, value in key.fields)
+            if len(info.target) + len(info.body) + fields <= _LONGEST:
                 self._seen[key] = found
                 if len(self._seen) > _MOST_SEEN:
                     self._seen.popitem(last=False)

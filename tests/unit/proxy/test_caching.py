@@ -1,0 +1,99 @@
+"""Tests of the decisions about the range cache."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.core.model import Headers, RequestInfo
+from mpp.coverage.planning.planner import Planner
+from mpp.promql.memory import QueryMemory
+from mpp.proxy.decisions import caching, identical
+from mpp.proxy.decisions.caching import CacheableRequest
+from mpp.proxy.decisions.identical import CountedFields
+
+READS = Planner(QueryMemory()).reads
+
+
+def found(text: bytes, headers: Headers = ()) -> CacheableRequest | str:
+    """Return a range query as the cache sees it, or why it is not cached."""
+    info = RequestInfo(b"GET", b"/api/v1/query_range?" + text, headers, b"", "203.0.113.9")
+    key = identical.key_of(info, CountedFields())
+    return "not shared" if key is None else caching.cacheable(info, key, 2000.0, READS)
+
+
+class CacheableTests(SynchronousTestCase):
+    """Which requests the cache answers."""
+
+    def test_other_spellings_are_the_same_query(self) -> None:
+        """Order, encoding, the timeout and the range do not count."""
+        one, other = found(b"query=a%2Bb&start=0&end=60&step=15"), found(b"step=15&end=120&timeout=3s&start=30&query=a%2bb")
+        assert isinstance(one, CacheableRequest) and isinstance(other, CacheableRequest)
+        self.assertEqual(one.key, other.key)
+        self.assertEqual((one.first, one.last, other.first, other.last), (0, 4, 2, 8))
+
+    def test_what_differs(self) -> None:
+        """The phase, the step and further parameters."""
+        base = b"query=a&start=0&end=60&step=15"
+        keys = [base, base.replace(b"=0&", b"=1&"), base.replace(b"15", b"30"), base + b"&lookback_delta=1m", base + b"&x=y"]
+        requests = [each for text in keys if isinstance(each := found(text), CacheableRequest)]
+        self.assertEqual(len({each.key for each in requests}), len(keys))
+
+    def test_what_a_server_would_understand_in_another_way(self) -> None:
+        """An encoded name of a parameter, which a server decodes: another start than the one that is found."""
+        for text in (b"%73tart=90&query=a&start=0&end=60&step=15", b"query=a&start=0&end=60&step=15&+x=1"):
+            self.assertEqual(found(text), "the name of a parameter is encoded")
+
+    def test_absurd_ranges(self) -> None:
+        """They are for the server to reject; none is an error of mpp."""
+        for start, end, step in (
+            (b"0", b"11000", b"0.001"),
+            (b"0", b"1e99", b"1"),
+            (b"-1e12", b"1e12", b"1"),
+            (b"9", b"1", b"1"),
+            (b"0", b"1", b"0"),
+            (b"0", b"1", b"-1"),
+            (b"0", b"1", b"1e-9"),
+            (b"NaN", b"1", b"1"),
+            (b"0", b"1", b"Inf"),
+            (b"9" * 5000, b"1", b"1"),
+        ):
+            self.assertEqual(found(b"query=a&start=%b&end=%b&step=%b" % (start, end, step)), "the server will reject it")
+        self.assertEqual(found(b"&".join([b"query=a"] * 5000)), "not shared")
+
+
+class AskedTests(SynchronousTestCase):
+    """The ranges that servers are asked for."""
+
+    @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12))
+    def test_at_most_four(self, lengths: list[tuple[int, int]]) -> None:
+        """They have all missing steps, in order, and none twice."""
+        missing, at = [], 0
+        for gap, length in lengths:
+            missing.append((at + gap, at + gap + length))
+            at += gap + length + 1
+        asked = caching.asked_for(missing)
+        self.assertLessEqual(len(asked), caching.MOST_RANGES)
+        steps = [step for first, last in asked for step in range(first, last + 1)]
+        self.assertEqual(steps, sorted(set(steps)))
+        self.assertEqual({step for first, last in missing for step in range(first, last + 1)} - set(steps), set())
+
+    def test_without(self) -> None:
+        """Steps without others, on either side."""
+        for others, left in (((3, 5), ((1, 2), (6, 9))), ((0, 9), ()), ((8, 20), ((1, 7),)), ((20, 30), ((1, 9),))):
+            self.assertEqual(caching.without((1, 9), others), left)
+
+
+class DirectivesTests(SynchronousTestCase):
+    """What a client says about caches."""
+
+    def test_directives(self) -> None:
+        """In any case, several in one field, and by the older field."""
+        for field, expected in (
+            ((b"Cache-Control", b"No-Store , no-cache"), {b"no-store", b"no-cache"}),
+            ((b"cache-control", b"max-age=0"), {b"max-age=0", b"no-cache"}),
+            ((b"Pragma", b"no-cache"), {b"no-cache"}),
+            ((b"Pragma", b"x"), set()),
+        ):
+            self.assertEqual(caching.directives((field,)), expected)
