@@ -209,6 +209,10 @@ class QueryFrontend(Contestant):
         """What it says it is."""
         return first_line(_found("thanos"), "--version")
 
+    def is_ready(self) -> bool:
+        """Tell whether it says so: its probe is the only thing that it answers without a query."""
+        return fetch(self.port, "/-/ready")[0] == 200
+
 
 class MppRow(Contestant):
     """
