@@ -16,6 +16,7 @@ from mpp.core.interfaces import ISelections, IUpstreams
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus.cors import AllowedOrigins
+from mpp.core.scheduling.turns import Turns
 from mpp.core.settings import Settings
 from mpp.coverage.planning.planner import Planner
 from mpp.promql.memory import QueryMemory
@@ -57,6 +58,7 @@ class ForwardContext:
     :ivar instance: the identity of this mpp, by which it recognizes its own requests.
     :ivar budget: limits the number of retries and hedges.
     :ivar ticker: calls exchanges periodically while they wait.
+    :ivar turns: divides the joining of large responses among the turns of the reactor.
     :ivar liveness: finds out whether a silent server still responds.
     :ivar unreadable: the queries that servers could not read from their storage.
     :ivar planner: finds the server that lacks least of what a request reads.
@@ -81,6 +83,7 @@ class ForwardContext:
     credentials: OwnCredentials
     budget: RetryBudget = field()
     ticker: Ticker = field()
+    turns: Turns = field()
     liveness: LivenessChecks = field()
     unreadable: UnreadableQueries = field()
     planner: Planner = field(factory=lambda: Planner(QueryMemory()))
@@ -100,6 +103,10 @@ class ForwardContext:
     @ticker.default
     def _ticker(self) -> Ticker:
         return Ticker(self.clock, self.settings.suspect_after / TICKS)
+
+    @turns.default
+    def _turns(self) -> Turns:
+        return Turns(self.clock)
 
     @liveness.default
     def _liveness(self) -> LivenessChecks:

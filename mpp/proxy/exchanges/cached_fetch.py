@@ -214,7 +214,7 @@ class CachedFetch(Fetch):
         answer = part.answer
         assert answer is not None
         body = list(answer.response.buffered)
-        pieces = await cached_response.compressed_body(self._context.clock, body) if self._gzip else body
+        pieces = await cached_response.compressed_body(self._context.turns, body) if self._gzip else body
         fields = answer.response.headers
         response = cached_response.response(
             self.info, caching.fields_of_new(fields), sum(map(len, pieces)), iter(pieces), gzip=self._gzip
@@ -232,9 +232,9 @@ class CachedFetch(Fetch):
         for part in self._parts:
             if part.answer is not None:
                 body = part.answer.response.buffered
-                new.append(NewSteps(part.first, part.last, part.answer, body, await parse(context.clock, body)))
+                new.append(NewSteps(part.first, part.last, part.answer, body, await parse(context.turns, body)))
         fresh = [Fresh(each.first, each.last, each.matrix) for each in new if each.matrix]
-        length, pieces = await cached_response.assembled(context.clock, view, fresh, self._tail, gzip=self._gzip)
+        length, pieces = await cached_response.assembled(context.turns, view, fresh, self._tail, gzip=self._gzip)
         self._queries.grew(context, request)
         asked = sum(each.last - each.first + 1 for each in new)
         kept = request.last - request.first + 1 - asked

@@ -160,7 +160,7 @@ class CachedQueries:
         new = cached is None
         if cached is None:
             cached = CachedQuery(Entry(request.grid, cache.recent, fields_of_query(part.answer.response.headers)))
-        matrix = part.matrix or await parse(context.clock, part.body)
+        matrix = part.matrix or await parse(context.turns, part.body)
         if not is_kept_with(matrix.warnings):
             return
         kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-
 from mpp.cache.assembly import Assembly, Fresh
 from mpp.cache.cached_query import Tail
 from mpp.cache.recent import MOST_BODY, AssembledBody
@@ -16,6 +13,7 @@ from mpp.cache.view import View
 from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
+from mpp.core.scheduling.turns import Turns
 from mpp.proxy.exchanges.new_steps import NewSteps
 from mpp.wire.whole_response import GZIP_FIELDS, GeneratedResponse, WholeResponse
 
@@ -58,7 +56,7 @@ def how(response: IResponse) -> str:
 
 
 async def assembled(
-    clock: IReactorTime, view: View, fresh: Sequence[Fresh], tail: Fresh | None, *, gzip: bool
+    turns: Turns, view: View, fresh: Sequence[Fresh], tail: Fresh | None, *, gzip: bool
 ) -> tuple[int, Iterator[bytes]]:
     """
     Return the length and the pieces of a response that is made of cached steps and others.
@@ -73,7 +71,7 @@ async def assembled(
         return known.length, iter(known.pieces)
     assembly = Assembly(view, fresh if tail is None else [*fresh, tail], gzip=gzip)
     while not assembly.work():
-        await deferLater(clock, 0)
+        await turns.next()
     pieces: Iterator[bytes] = map(bytes, assembly.pieces())
     if not fresh and assembly.length <= MOST_BODY:
         body = AssembledBody(tuple(pieces), assembly.length)
@@ -82,13 +80,13 @@ async def assembled(
     return assembly.length, pieces
 
 
-async def compressed_body(clock: IReactorTime, body: Sequence[bytes]) -> list[bytes]:
+async def compressed_body(turns: Turns, body: Sequence[bytes]) -> list[bytes]:
     """Return the pieces of a body compressed by gzip; a turn of the reactor compresses one piece."""
     deflated = Deflated()
     for piece in body:
         deflated.put(compressed(piece))
         if len(body) > 1:
-            await deferLater(clock, 0)
+            await turns.next()
     return [bytes(piece) for piece in deflated.gzip()]
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-
 from mpp.core.model import Backend
+from mpp.core.scheduling.turns import Turns
 from mpp.promql.matrix import Matrix
 from mpp.promql.matrix_pieces import parsed
 from mpp.proxy.context import ForwardContext
@@ -34,12 +32,13 @@ class NewSteps(NamedTuple):
 
     @property
     def sent_at(self) -> float:
-        """When the server was asked, by the monotonic clock."""
-        assert self.answer.attempt is not None, "a server has answered"
-        return self.answer.attempt.sent_at
+        """When the server was asked, by the monotonic clock; for a joined response, the first one at the earliest."""
+        attempt = self.answer.attempt
+        assert attempt is not None, "a server has answered"
+        return attempt.deadline.began if self.answer.parts else attempt.sent_at
 
 
-async def parse(clock: IReactorTime, body: Sequence[bytes]) -> Matrix:
+async def parse(turns: Turns, body: Sequence[bytes]) -> Matrix:
     """
     Parse a response, with a turn of the reactor after each piece of a large one.
 
@@ -52,7 +51,7 @@ async def parse(clock: IReactorTime, body: Sequence[bytes]) -> Matrix:
         except StopIteration as end:
             found: Matrix = end.value
             return found
-        await deferLater(clock, 0)
+        await turns.next()
 
 
 def answered_by(context: ForwardContext, request: CacheableRequest, part: NewSteps) -> Iterator[tuple[PageSource, int, int]]:

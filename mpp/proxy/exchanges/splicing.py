@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from mpp.core.errors import UpstreamError
@@ -251,7 +250,7 @@ class SplicedAttempts:
             for piece in compressed(found) if gzip else found:
                 pieces.append(piece)
                 if breaks:
-                    await deferLater(self._context.clock, 0)
+                    await self._context.turns.next()
         except NotJoinable:
             self._joining = None
             self._drop()
@@ -269,7 +268,7 @@ class SplicedAttempts:
 
     async def _parsed(self, body: bytes, *, breaks: bool) -> Matrix:
         if breaks:
-            await deferLater(self._context.clock, 0)
+            await self._context.turns.next()
         return Matrix(body)
 
     def _deliver(self, response: IResponse, attempt: Attempt, parts: Sequence[tuple[Backend, int, int]] = ()) -> None:

@@ -1,0 +1,45 @@
+"""
+Divides long computations among the turns of the reactor. However many are under way, one turn does a slice of one of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+class Turns:
+    """
+    The computations that wait for a turn of the reactor, in the order in which they came.
+
+    :param clock: calls the next one.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: OrderedDict[Deferred[None], None] = OrderedDict()
+        self._next: IDelayedCall | None = None
+
+    def __repr__(self) -> str:
+        return f"<Turns: {len(self._waiting)} waiting>"
+
+    def next(self) -> Deferred[None]:
+        """Return a Deferred that fires in a later turn of the reactor, in which no other one fires; it may be cancelled."""
+        waiting: Deferred[None] = Deferred(self._forget)
+        self._waiting[waiting] = None
+        if self._next is None:
+            self._next = self._clock.callLater(0, self._fire)
+        return waiting
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        self._waiting.pop(waiting, None)
+
+    def _fire(self) -> None:
+        self._next = None
+        if self._waiting:
+            waiting, _ = self._waiting.popitem(last=False)
+            if self._waiting:
+                self._next = self._clock.callLater(0, self._fire)
+            waiting.callback(None)
