@@ -49,6 +49,7 @@ class Answer(NamedTuple):
         if the response is complete.
     :ivar cache: how the cache was used, in the words of ``MPP.Cache``; empty if it was not.
     :ivar shared: another request has fetched it.
+    :ivar asked_at: when the first server was asked for a part of it, or before that, by the monotonic clock; 0 if none was.
     """
 
     response: IResponse
@@ -63,6 +64,7 @@ class Answer(NamedTuple):
     broke_off: Callable[[UpstreamError], tuple[str, ...]] | None = None
     cache: str = ""
     shared: bool = False
+    asked_at: float = 0.0
 
     @property
     def cache_use(self) -> str:

@@ -32,10 +32,8 @@ class NewSteps(NamedTuple):
 
     @property
     def sent_at(self) -> float:
-        """When the server was asked, by the monotonic clock; for a joined response, the first one at the earliest."""
-        attempt = self.answer.attempt
-        assert attempt is not None, "a server has answered"
-        return attempt.deadline.began if self.answer.parts else attempt.sent_at
+        """When the server was asked, by the monotonic clock."""
+        return self.answer.asked_at
 
 
 async def parse(turns: Turns, body: Sequence[bytes]) -> Matrix:

@@ -116,8 +116,21 @@ class ServerFetch(Fetch):
         keeps = plan is not None and backend != plan.own
         broke_off = None if response.complete else partial(_broke_off, made, attempt)
         also = tuple(each for each in dict.fromkeys(part[0] for part in parts) if each != backend)
+        # A part may have been answered long before the one that this attempt belongs to.
+        asked_at = self.began if parts else attempt.sent_at
         answer = Answer(
-            response, backend, attempt, attempts, made.reasons, affinity, also, tuple(parts), keeps, broke_off, self._note
+            response,
+            backend,
+            attempt,
+            attempts,
+            made.reasons,
+            affinity,
+            also,
+            tuple(parts),
+            keeps,
+            broke_off,
+            self._note,
+            asked_at=asked_at,
         )
         if response.complete:
             self._forget()

@@ -500,6 +500,21 @@ class ChangeTests(CachedCase):
         self.assertTrue(self.START + 600 <= found[0].start <= self.START + 930, found)
         self.assertTrue(self.START + 1200 <= found[0].end <= self.START + 1800, found)
 
+    def test_a_part_that_was_answered_long_before_the_last_one(self) -> None:
+        """Its newest steps are as old as its own request, although the response is complete later only."""
+        self.build(cache_tail=0.0, request_timeout=300.0)
+        gaps = {A: (NOW - 3000, NOW - 2700), B: (NOW - 1500, NOW - 1200)}
+        missing = {server: Missing.of(Intervals.of([gap]), {}) for server, gap in gaps.items()}
+        self.world.selections.coverage = Coverage({"node": Job(80, 15.0)}, missing)
+        self.request()
+        first, second = self.sent
+        self.answer(second)
+        self.world.clock.advance(100)
+        first.answer.errback(RESET)
+        self.answer()
+        self.request()
+        self.assertEqual(max(asked(each).end for each in self.sent), NOW)
+
     def test_a_gap_of_all_servers_is_kept_when_a_server_leaves(self) -> None:
         """It was final when it was cached."""
         self.lacks(A, B)
