@@ -12,7 +12,8 @@ being verified wait for the same result, as the requests of a dashboard do after
 
 Verified credentials are *known* for `REMEMBERED_S` after each use: they are accepted without verification. They are *familiar*
 for `FAMILIAR_S`: they are verified again, but in a separate queue, in which no unknown credentials can delay them. Both end at
-once when the hash of the user changes or is removed.
+once when the hash of the user changes or is removed. When anything else in the file changes, credentials are no longer known, but
+still familiar: otherwise an added user would lock out all others during a flood.
 
 The cache contains only a keyed digest of the credentials, with the name and the hash of the user. A password is in memory only
 during its verification.
@@ -134,10 +135,17 @@ class Passwords:
         return tuple((each.familiar, now - each.used_at) for each in self._known.values() if now - each.used_at < FAMILIAR_S)
 
     def use(self, users: Mapping[bytes, bytes]) -> None:
-        """Replace the password hashes, by user; cached credentials of users with another hash are dropped."""
+        """
+        Replace the password hashes, by user.
+
+        Cached credentials of users with another hash are dropped; the others are familiar, but no longer known.
+        """
         self._users = users
         self._hashes = tuple(users.values())
         self._known = {digest: each for digest, each in self._known.items() if self._is_valid(each.familiar)}
+        unknown_since = self._clock.seconds() - REMEMBERED_S
+        for each in self._known.values():
+            each.used_at = min(each.used_at, unknown_since)
 
     def known(self, authorization: bytes) -> bytes | None:
         """Return the user of known credentials (an ``Authorization`` field), else None; see Note [Flood]."""

@@ -216,13 +216,19 @@ class PasswordsTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), MOST_WAITING)
         self.assertEqual(self.passwords.known(basic("bob", "b")), b"bob")
 
-    def test_changed_hash_forgets_its_user_only(self) -> None:
-        """Who has another hash, or none any more, is not known; the others stay known."""
+    def test_a_changed_file_ends_what_is_known(self) -> None:
+        """A flood locks out nobody whose hash did not change; a user with another hash waits like strangers."""
         for user in ("alice", "bob"):
             self.make_known(basic(user, "secret"))
         self.passwords.use({b"alice": b"hash-a", b"bob": b"hash-new"})
+        for user in ("alice", "bob"):
+            self.assertIsNone(self.passwords.known(basic(user, "secret")))
+        self.flood()
+        verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
+        self.again.pop().callback(True)
+        self.assertIs(self.successResultOf(verdict), PasswordCheck.RIGHT)
         self.assertEqual(self.passwords.known(basic("alice", "secret")), b"alice")
-        self.assertIsNone(self.passwords.known(basic("bob", "secret")))
+        self.assertIs(self.successResultOf(self.passwords.verdict(basic("bob", "secret"), "peer")), PasswordCheck.TOO_MANY)
 
     def test_changed_meanwhile(self) -> None:
         """A password that was right for a hash no more in force is wrong."""
