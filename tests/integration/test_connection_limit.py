@@ -24,7 +24,7 @@ class LimitCase(SynchronousTestCase):
     """One server behind mpp, and many requests at once."""
 
     def start(self, url: str, *options: str) -> None:
-        self.mpp = Mpp([url], *options).start_for(self)
+        self.mpp = Mpp([url], "--no-single-flight", *options).start_for(self)
 
     def burst(self, target: str, status: int, takes: float) -> None:
         """Send them; each must be answered within 1.5 times what they take on so many connections, and a second."""

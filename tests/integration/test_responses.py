@@ -36,7 +36,8 @@ class PairCase(SynchronousTestCase):
 
     def front(self, *servers: Process, options: tuple[str, ...] = (), interval: str = "10s") -> Mpp:
         """Start mpp in front of servers, the first of which is selected."""
-        mpp = Mpp([s.address for s in servers], "--affinity-options", "none", *options, interval=interval).start_for(self)
+        options = ("--affinity-options", "none", "--no-single-flight", *options)
+        mpp = Mpp([s.address for s in servers], *options, interval=interval).start_for(self)
         mpp.wait_selected(servers[0].address)
         return mpp
 

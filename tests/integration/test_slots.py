@@ -109,7 +109,7 @@ class QueueTests(SlotCase):
 
     def test_they_go_where_there_is_room(self) -> None:
         """Requests for which the selected server has no slot are answered by the standby."""
-        self.start("--max-concurrency", "2")
+        self.start("--max-concurrency", "2", "--no-single-flight")
         self.pair[0].spoil("late", seconds=8, spare_probes=True)
         target = "/api/v1/labels"
         held = threading.Thread(target=lambda: all_at_once([lambda: timed(self.mpp.port, target)] * 2), daemon=True)

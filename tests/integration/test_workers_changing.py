@@ -108,7 +108,7 @@ class ShownTests(WorkersCase):
 
     def test_status_page_counts_all_workers(self) -> None:
         """The status page tells what the workers did and do, not only the one that is asked."""
-        mpp = self.started(Mpp(self.urls, "--workers", "2", "--affinity-options", "none"))
+        mpp = self.started(Mpp(self.urls, "--workers", "2", "--affinity-options", "none", "--no-single-flight"))
         self.assertEqual(json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])["backends"][0]["recent"]["requests"], 0)
         crowd = [http.client.HTTPConnection("127.0.0.1", mpp.port, timeout=10) for _ in range(10)]
         for client in crowd:

@@ -132,6 +132,10 @@ class WorkerProcess(ProcessProtocol):
             for message in messages():
                 self.channel.notify_encoded(message)
 
+    def has_started(self) -> None:
+        """Record that the worker serves; from now on it must respond to the checks."""
+        self.silences = 0
+
     def signal(self, name: str) -> None:
         """Send a signal to the process, if it is running."""
         if self.transport is not None and self.transport.pid is not None:

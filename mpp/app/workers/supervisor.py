@@ -148,6 +148,7 @@ class WorkerSupervisor(Service):
             "storage": self._storage_failed,
             "kube_probe": self._kube_probes.report_once,
             "log": log_of_worker,
+            "started": lambda: process.has_started(),
         }
         questions: RequestHandlers = {
             "reselect": self._reselect,
@@ -177,8 +178,7 @@ class WorkerSupervisor(Service):
     def _replace(self, process: WorkerProcess) -> None:
         number, lived = process.number, self._reactor.seconds() - process.began
         delay = self._delays[number]
-        delay = _FIRST_DELAY_S if lived >= _GREW_UP_S or not delay else min(2 * delay, _LONGEST_DELAY_S)
-        self._delays[number] = delay
+        self._delays[number] = delay = _FIRST_DELAY_S if lived >= _GREW_UP_S or not delay else min(2 * delay, _LONGEST_DELAY_S)
         self._gathering.restarts += 1
         text = "worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
         _log.error(text, number=number, pid=process.pid, ended=process.ended, delay=delay)

@@ -118,6 +118,7 @@ class Worker:
         program.privilegedStartService()
         self._join_rotation(program, settings.workers)
         program.startService()
+        self.channel.notify("started")
 
     def _reconfigure(self, text: str) -> None:
         program = self._program

@@ -38,6 +38,8 @@ MOST_BYTES = 4 * MIB
 """A longer response is not read; it has some 12,000 rules."""
 MOST_RULES = 10_000
 """The most rules of all servers together; further ones are left out."""
+FIRST_S = 5.0
+"""Seconds after mpp has seen a server first: a limiter in front of it may already be busy with the probes at the start."""
 LEAST_S = 60.0
 """Seconds between two requests for the rules of one server; after each failure twice as many, up to `PAUSE_MOST_S`."""
 PAUSE_MOST_S = 3600.0
@@ -104,7 +106,7 @@ class RuleSurvey:
         if server is not None:
             server.observation = observation
         elif self._enabled:
-            self._servers[observation.backend] = _RuledServer(observation)
+            self._servers[observation.backend] = _RuledServer(observation, due=self._clock.seconds() + FIRST_S)
 
     def begin(self) -> None:
         """Ask the servers that may have other rules than before."""

@@ -41,6 +41,8 @@ _FOR_ALL = frozenset((200, 400, 404, 422, 500, 502, 503, 504))
 _TIMEOUT = re.compile(rb'"errorType" ?: ?"timeout"')
 
 _MOST_PARAMETERS = 200
+# Bytes of a field that are searched.
+_LONGEST = 1000
 _MOST_SPELLINGS = 1024
 
 
@@ -89,9 +91,9 @@ class CountedFields:
             if lower is None:
                 continue
             if lower == _ACCEPT_ENCODING:
-                gzip = gzip or _GZIP.search(value) is not None
+                gzip = gzip or _GZIP.search(value, 0, _LONGEST) is not None
             elif lower == _ACCEPT:
-                if not _JSON.search(value):
+                if not _JSON.search(value, 0, _LONGEST):
                     found.append((lower, value))
             elif lower == _COOKIE:
                 if value := _others(value):

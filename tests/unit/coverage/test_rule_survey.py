@@ -18,7 +18,7 @@ from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.coverage.rules.composing import RuleComposer
 from mpp.coverage.rules.page import LONGEST_S, RulesPage
-from mpp.coverage.rules.survey import LEAST_S, MOST_BYTES, MOST_RULES, PATHS, PAUSE_MOST_S, RuleSurvey
+from mpp.coverage.rules.survey import FIRST_S, LEAST_S, MOST_BYTES, MOST_RULES, PATHS, PAUSE_MOST_S, RuleSurvey
 from mpp.promql.memory import QueryMemory
 from mpp.promql.rules import RuleDefinition
 from tests.logged import logged
@@ -118,7 +118,10 @@ class SurveyTests(SynchronousTestCase):
     def see(self, backend: Backend = A, state: ServerState = STATE, standing: Standing = Standing.VIABLE) -> int:
         """Observe a server; return how many requests that leads to."""
         before = len(self.servers.asked)
+        is_new = backend not in self.survey._servers
         self.survey.see(Observation(backend, standing, facts=state))
+        if is_new:
+            self.clock.advance(FIRST_S)
         self.survey.begin()
         return len(self.servers.asked) - before
 
