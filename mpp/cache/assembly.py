@@ -14,7 +14,7 @@ from attrs import frozen
 
 from mpp.cache.recent import Row
 from mpp.cache.series import Series, SeriesTable
-from mpp.cache.spans import CUT_US, PIECE_US, SERIES_US, HeldSpan, separated
+from mpp.cache.spans import BYTES_COMPRESSED_PER_US, CUT_US, PIECE_US, SERIES_US, HeldSpan, sent, separated
 from mpp.cache.texts.body import Body, GzipBody, PlainBody
 from mpp.cache.texts.cutting import MEMBERS, cut
 from mpp.cache.texts.deflate import Bytes
@@ -121,12 +121,13 @@ class _Portion(Protocol):
 class _NewPortion:
     """The part of a new answer that lies within a view."""
 
-    def __init__(self, fresh: Fresh, view: View, table: SeriesTable) -> None:
+    def __init__(self, fresh: Fresh, view: View, table: SeriesTable, *, gzip: bool) -> None:
         self.first = max(fresh.first, view.first)
         self.rows: dict[Series, Row] = {}
         self.warnings = fresh.matrix.warnings
         self.infos = fresh.matrix.infos
         self._matrix = fresh.matrix
+        self._gzip = gzip
         self._table = table
         self._times = view.grid.time(self.first), view.grid.time(min(fresh.last, view.last))
         self._is_whole = view.first <= fresh.first and fresh.last <= view.last
@@ -137,16 +138,17 @@ class _NewPortion:
             if not self._is_whole:
                 texts = [cut(text, member, *self._times) for member, text in enumerate(texts)]
             if any(texts):
-                values, histograms = ([text] if text else [] for text in texts)
+                values, histograms = ([sent(text) if self._gzip else text] if text else [] for text in texts)
                 self.rows[self._table.by_metric[metric]] = values, histograms
-            yield SERIES_US if self._is_whole else SERIES_US + CUT_US
+            cost = SERIES_US if self._is_whole else SERIES_US + CUT_US
+            yield cost + sum(map(len, texts)) // BYTES_COMPRESSED_PER_US if self._gzip else cost
 
 
 def _assembled(view: View, held: Sequence[Range], fresh: Sequence[Fresh], body: Body, *, gzip: bool) -> Iterator[int]:
     """Write the body; yield the cost of each slice in microseconds."""
     table = view.table.including(metric for each in fresh for metric in each.matrix.metrics())
     parts: list[_Portion] = [HeldSpan(view, first, last, gzip=gzip) for first, last in held]
-    parts += [_NewPortion(each, view, table) for each in fresh]
+    parts += [_NewPortion(each, view, table, gzip=gzip) for each in fresh]
     parts.sort(key=_first)
     for part in parts:
         yield from part.fill()

@@ -13,7 +13,7 @@ from mpp.cache.page import KeptPage
 from mpp.cache.recent import Row
 from mpp.cache.series import Series
 from mpp.cache.texts.cutting import MEMBERS, cut
-from mpp.cache.texts.deflate import Deflated, Piece, inflated, text_length
+from mpp.cache.texts.deflate import Deflated, Piece, compressed, inflated, text_length
 from mpp.cache.view import View
 
 MOST_JOINED = 512 * 1024
@@ -25,7 +25,10 @@ CUT_US = 8
 """The time that a series, a piece of it, and a cut take, in microseconds, measured on a slow core."""
 
 _BYTES_INFLATED_PER_US = 100
-_BYTES_COPIED_PER_US = 2000
+BYTES_COMPRESSED_PER_US = 50
+"""How many bytes of new text are compressed in a microsecond, on a slow core."""
+# A shorter text is not compressed: that would take more time than it saves.
+_LEAST_COMPRESSED = 1024
 
 
 class HeldSpan:
@@ -98,13 +101,18 @@ def _joined(pieces: Sequence[Piece], *, gzip: bool) -> Sequence[Piece]:
         return ()
     joined = Deflated()
     for piece in separated(pieces):
-        joined.put(piece)
+        joined.put(sent(piece) if gzip else piece)
     run = joined.run()
     return (run,) if gzip else (inflated(run.data),)
 
 
+def sent(piece: Piece) -> Piece:
+    """Return a piece as it is sent in a compressed body: a long text is compressed."""
+    return compressed(piece) if isinstance(piece, bytes) and len(piece) >= _LEAST_COMPRESSED else piece
+
+
 def _joining_us(piece: Piece) -> int:
-    return PIECE_US + (len(piece) // _BYTES_COPIED_PER_US if isinstance(piece, bytes) else piece.length // _BYTES_INFLATED_PER_US)
+    return PIECE_US + text_length(piece) // _BYTES_INFLATED_PER_US
 
 
 def separated(pieces: Sequence[Piece]) -> Iterator[Piece]:
