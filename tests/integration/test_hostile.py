@@ -24,6 +24,8 @@ OF_PROBES = (
     "/api/v1/status/runtimeinfo",
     "/api/v1/status/buildinfo",
     "/api/v1/status/flags",
+    "/api/v1/status/config",
+    "/api/v1/rules",
     "/metrics",
 )
 """What mpp itself asks the servers; no case uses these."""
