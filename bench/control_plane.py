@@ -102,11 +102,11 @@ class PinnedMpp(Mpp):
     """mpp on the proxy's core."""
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return pinned(PROXY_CORE, *super().command())
 
     def rounds(self) -> tuple[float, float]:
-        """Give how many rounds there were, and how long they took together."""
+        """Return how many rounds there were, and how long they took together."""
         return self.metric(f"{ROUND}_count"), self.metric(f"{ROUND}_sum")
 
 
@@ -124,7 +124,7 @@ def running(count: int, strategy: str, page: int) -> Iterator[tuple[Backends, Pi
 
 
 def watch(mpp: PinnedMpp, seconds: float) -> tuple[float, float]:
-    """Give the share of a core that mpp uses, and how long a round takes."""
+    """Return the share of a core that mpp uses, and how long a round takes."""
     (count, took), cpu, began = mpp.rounds(), cpu_seconds(mpp.pid), time.monotonic()
     time.sleep(seconds)
     cpu = (cpu_seconds(mpp.pid) - cpu) / (time.monotonic() - began)
@@ -133,7 +133,7 @@ def watch(mpp: PinnedMpp, seconds: float) -> tuple[float, float]:
 
 
 def load(mpp: PinnedMpp, seconds: int, idle: float) -> float:
-    """Give the CPU time of a request in microseconds, without what mpp uses anyway."""
+    """Return the CPU time of a request in microseconds, without what mpp uses anyway."""
     cpu = cpu_seconds(mpp.pid)
     answers = wrk(f"http://127.0.0.1:{mpp.port}/api/v1/query?query=up", seconds)
     if not answers.clean:

@@ -9,7 +9,7 @@ LIMIT = 1.0
 
 
 def cell(result: dict[str, Any]) -> str:
-    """Give the text of a cell: failed requests of all, worst latency; bold when it breaks the promise."""
+    """Return the text of a cell: failed requests of all, worst latency; bold when it breaks the promise."""
     failed, count = sum(result["failed"].values()), sum(result["requests"].values())
     shown = f"{failed} of {count}, {result['worst']:.2f} s"
     if result.get("warned"):
@@ -20,7 +20,7 @@ def cell(result: dict[str, Any]) -> str:
 
 
 def explain(result: dict[str, Any], changed: dict[str, int]) -> str:
-    """Give a line or more about what happened."""
+    """Return a line or more about what happened."""
     ways = ", ".join(f"{method} {result['failed'].get(method, 0)}/{count}" for method, count in result["requests"].items())
     line = f"{ways}; median {result['median'] * 1000:.1f} ms, p99 {result['p99'] * 1000:.0f} ms, "
     line += f"worst before the fault {result['well'] * 1000:.0f} ms; "
@@ -29,7 +29,7 @@ def explain(result: dict[str, Any], changed: dict[str, int]) -> str:
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
-    """Give a simple table in reStructuredText."""
+    """Return a simple table in reStructuredText."""
     widths = [max(len(line[column]) for line in [heads, *rows]) for column in range(len(heads))]
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in [heads, *rows]]

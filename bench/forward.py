@@ -234,7 +234,7 @@ def report(figures: dict[tuple[str, str], Figures], found: list[Proxy], cases: l
 
 
 def _ratios(row: Figures, base: Figures) -> str:
-    """Give the ratios of rates, taken round by round."""
+    """Return the ratios of rates, taken round by round."""
     ratios = sorted(rate / other for rate, other in zip(row.rates, base.rates, strict=True))
     return f"{ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}"
 
@@ -261,7 +261,7 @@ def bench(cases: list[Case], options: argparse.Namespace) -> None:
 
 
 def show_profile(case: Case, mpp: Proxy, folder: Path) -> str:
-    """Give where mpp's time goes."""
+    """Return where mpp's time goes."""
     return profile(mpp.pid, PROFILED_S, lambda: load(case, mpp.port, PROFILED_S + 1, folder)[0])
 
 

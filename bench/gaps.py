@@ -36,7 +36,7 @@ class Sidecar(Process):
         self._binary, self._server, self.grpc = binary, server, free_port()
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         where = [f"--http-address={self.address}", f"--grpc-address=127.0.0.1:{self.grpc}"]
         return [
             self._binary,
@@ -59,7 +59,7 @@ class ThanosQuery(Process):
         self._binary, self._sidecars, self._grpc = binary, sidecars, free_port()
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         where = [f"--http-address={self.address}", f"--grpc-address=127.0.0.1:{self._grpc}"]
         endpoints = [f"--endpoint=127.0.0.1:{each.grpc}" for each in self._sidecars]
         return [self._binary, "query", *where, *endpoints, "--query.replica-label=replica"]
@@ -84,7 +84,7 @@ class Promxy(Process):
         (self.folder / "config.yaml").write_text(json.dumps({"promxy": {"server_groups": [group]}}))
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [self._binary, f"--config={self.folder}/config.yaml", f"--bind-addr={self.address}"]
 
     def is_ready(self) -> bool:

@@ -76,7 +76,7 @@ def in_front(options: argparse.Namespace, slots: int) -> Iterator[tuple[MppProxy
 
 
 def form(steps: int, mark: int, **more: str) -> str:
-    """Give the parameters of a query of so many steps; the mark tells it from the others."""
+    """Return the parameters of a query of so many steps; the mark tells it from the others."""
     parameters = {"query": f"{EXPRESSION} + {mark}", "start": "0", "end": str(steps), "step": "1"}
     return urlencode({**parameters, **more})
 
@@ -174,7 +174,7 @@ def _saturate(mpp: MppProxy, steps: int) -> tuple[Tally, float]:
 
 
 def _ejections(mpp: MppProxy, before: Counter[str]) -> tuple[int, bool]:
-    """Give the number of ejections since, and whether this mpp counts them."""
+    """Return the number of ejections since, and whether this mpp counts them."""
     number = sum(value for name, value in (mpp.counters() - before).items() if name.startswith("mpp_ejections_total"))
     return number, b"mpp_ejections_total" in fetch(mpp.port, "/mpp/metrics")[2]
 

@@ -52,7 +52,7 @@ class Answer:
         self.complete = True
 
     def parts(self) -> tuple[bytes, bytes]:
-        """Give the head, which now announces the end of the connection, and the body as on the wire."""
+        """Return the head, which now announces the end of the connection, and the body as on the wire."""
         head, _, body = bytes(self.data).partition(b"\r\n\r\n")
         return head + b"\r\nConnection: close\r\n\r\n", body
 

@@ -35,7 +35,7 @@ def ip(*arguments: str) -> str:
 
 
 def hardware_address(name: str) -> str:
-    """Give an interface's hardware address."""
+    """Return an interface's hardware address."""
     fields = ip("-o", "link", "show", "dev", name).split()
     return fields[fields.index("link/ether") + 1]
 
@@ -94,7 +94,7 @@ class Link:
             _check(_libc.setns(self._outer, _CLONE_NEWNET))
 
     def listen(self, port: int, backlog: int) -> socket.socket:
-        """Give a listening socket."""
+        """Return a listening socket."""
         with self._inside():
             listener = socket.create_server((self.address, port), backlog=backlog)
         self._listener, self._backlog = listener, backlog

@@ -29,7 +29,7 @@ WARNING = b'"mpp: no '
 
 
 def request(method: str, number: int, at: str = "") -> bytes:
-    """Give one request; ``at`` is the time that it asks for, now if it is empty."""
+    """Return one request; ``at`` is the time that it asks for, now if it is empty."""
     form = "query=" + quote_plus(f"count(up) + {number}") + (f"&time={at}" if at else "")
     common = f"Host: bench\r\nAuthorization: Basic {CREDENTIALS}\r\n"
     if method == "GET":
@@ -87,7 +87,7 @@ class Tally:
             self.reasons[reason] += 1
 
     def result(self) -> dict[str, Any]:
-        """Give all of it."""
+        """Return all of it."""
         ordered = sorted(self.seconds) or [0.0]
         return {
             "requests": dict(self.requests),

@@ -16,18 +16,18 @@ CONNECTIONS = 16
 
 
 def pinned(core: int, *command: str) -> list[str]:
-    """Give the command line that runs a command on one core."""
+    """Return the command line that runs a command on one core."""
     return ["taskset", "-c", str(core), *command]
 
 
 def first_line(*command: str) -> str:
-    """Give the first line that a command prints; empty when it prints nothing."""
+    """Return the first line that a command prints; empty when it prints nothing."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
     return (done.stdout + done.stderr).strip().partition("\n")[0]
 
 
 def vmauth_version(binary: str) -> str:
-    """Give what vmauth says it is; its Debian package leaves that out of the build, and has it in its changelog."""
+    """Return what vmauth says it is; its Debian package leaves that out of the build, and has it in its changelog."""
     news = Path(binary).parent.parent / "share" / "doc" / "victoria-metrics" / "changelog.Debian.gz"
     packaged = ""
     if news.exists():
@@ -37,7 +37,7 @@ def vmauth_version(binary: str) -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU time that a process and its ended children have used."""
+    """Return the CPU time that a process and its ended children have used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(value) for value in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 

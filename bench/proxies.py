@@ -69,7 +69,7 @@ class MppProxy(Mpp):
         return first_line(*self._program, "--version")
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [*self._program, "--endpoints-file", str(self.endpoints_file), "--port", str(self.port), *self._extra]
 
     def uses_both(self) -> bool:
@@ -78,7 +78,7 @@ class MppProxy(Mpp):
         return sum(value for _, _, value in standings) == 2
 
     def counters(self) -> Counter[str]:
-        """Give all of its counters that tell of trouble, by what they are called in the table of `--explain`."""
+        """Return all of its counters that tell of trouble, by what they are called in the table of `--explain`."""
         found: Counter[str] = Counter()
         for name, labels, value in self.samples():
             if name.startswith("mpp_") and name.endswith("_total"):
@@ -103,7 +103,7 @@ class HAProxy(Process):
         return first_line("haproxy", "-v")
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return ["haproxy", "-f", str(self.folder / "haproxy.cfg")]
 
     def is_ready(self) -> bool:
@@ -138,7 +138,7 @@ class Vmauth(Process):
         return vmauth_version(self._binary)
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [self._binary, f"-auth.config={self.folder}/auth.yml", f"-httpListenAddr={self.address}", *self._flags]
 
     def is_ready(self) -> bool:
@@ -197,7 +197,7 @@ class Front(Process):
         self._server_port, self._namespace = server_port, namespace
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         ports = [f"--port={self.port}", f"--server-port={self._server_port}", f"--control-port={self._control_port}"]
         return [sys.executable, "-m", "bench.front", *ports, *(["--namespace"] if self._namespace else [])]
 
@@ -206,7 +206,7 @@ class Front(Process):
         return bool(self.tell("look"))
 
     def tell(self, what: str, **more: object) -> dict[str, Any]:
-        """Give an order; see ``bench/front.py``."""
+        """Send an order; see ``bench/front.py``."""
         with socket.create_connection(("127.0.0.1", self._control_port), timeout=10) as connection:
             connection.sendall(json.dumps({"do": what, **more}).encode() + b"\n")
             with connection.makefile() as answers:

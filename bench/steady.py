@@ -50,7 +50,7 @@ def show_latency(found: list[Proxy], options: argparse.Namespace, folder: Path) 
 
 
 def resident(pid: int) -> float:
-    """Give resident memory in MB."""
+    """Return resident memory in MB."""
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
 
 

@@ -60,7 +60,7 @@ def profile(pid: int, seconds: int, load: Callable[[], float]) -> str:
 
 
 def _times(pid: int) -> tuple[float, float]:
-    """Give seconds in user mode and in the kernel."""
+    """Return seconds in user mode and in the kernel."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     tick = os.sysconf("SC_CLK_TCK")
     return int(fields[11]) / tick, int(fields[12]) / tick
@@ -72,7 +72,7 @@ def _split(user: float, system: float) -> str:
 
 
 def _summary(raw: str, headline: str) -> str:
-    """Give the tables of samples, one stack a line with its count behind it (py-spy's raw format)."""
+    """Return the tables of samples, one stack a line with its count behind it (py-spy's raw format)."""
     own: Counter[str] = Counter()
     below: Counter[str] = Counter()
     for line in raw.splitlines():

@@ -29,7 +29,7 @@ class Measured(Mpp):
         self._pinned = options.pinned
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return pinned(PROXY_CORE, *super().command()) if self._pinned else super().command()
 
 
@@ -41,7 +41,7 @@ def load(case: Case, port: int, crowd: int, options: argparse.Namespace, folder:
 
 
 def processes(mpp: Mpp) -> list[int]:
-    """Give all processes of one mpp."""
+    """Return all processes of one mpp."""
     return [mpp.pid, *children(mpp.pid)]
 
 

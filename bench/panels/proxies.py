@@ -69,7 +69,7 @@ class Contestant(Process):
         raise NotImplementedError
 
     def command(self) -> list[str]:
-        """Give the command line, on its cores."""
+        """Return the command line, on its cores."""
         return ["taskset", "-c", self._cores, *self.arguments()]
 
     def is_ready(self) -> bool:

@@ -104,7 +104,7 @@ class DashboardServer(LoggedPrometheus):
         )
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return ["taskset", "-c", self._cores, *super().command()]
 
     def cpu_seconds(self) -> float:

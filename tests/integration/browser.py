@@ -47,7 +47,7 @@ class _NavigatedError(Exception):
 
 
 def require_chromium() -> str:
-    """Give the browser's path, or skip the test."""
+    """Return the browser's path, or skip the test."""
     found = next(filter(None, map(shutil.which, COMMANDS)), None)
     if found is None:
         raise SkipTest(f"no browser: none of {', '.join(COMMANDS)} is on the PATH")
@@ -138,7 +138,7 @@ class Browser:
         return found["result"].get("value")
 
     def text(self, selector: str = "body") -> str:
-        """Give the text that is seen of an element."""
+        """Return the text that is seen of an element."""
         return str(self.value(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     def wait(self, expression: str, what: str, deadline: float = 15.0) -> Any:
@@ -170,7 +170,7 @@ class Browser:
                 return dict(answer["result"])
 
     def _read(self, end: float) -> dict[str, Any]:
-        """Give the next message, having noted what it tells."""
+        """Return the next message, having noted what it tells."""
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._in], [], [], max(0.0, end - time.monotonic()))
             assert ready, "the browser does not answer"

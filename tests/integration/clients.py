@@ -130,7 +130,7 @@ class Load:
         wait_until(lambda: self.tally().requests >= before + requests, f"{requests} more requests after {before}", 60)
 
     def tally(self) -> Tally:
-        """Give what has happened so far."""
+        """Return what has happened so far."""
         total = Tally()
         for tally in self._tallies:
             total.add(tally)

@@ -35,24 +35,24 @@ def keep(process: P) -> P:
 
 @functools.cache
 def shared_pair(binary: str) -> tuple[Prometheus, Prometheus]:
-    """Give two running servers with the same seeded history. Not to be stopped or changed."""
+    """Return two running servers with the same seeded history. Not to be stopped or changed."""
     first, second = pair(binary, history=HISTORY)
     return keep(first), keep(second)
 
 
 @functools.cache
 def shared_mpp(binary: str) -> Mpp:
-    """Give an mpp in front of the shared pair."""
+    """Return an mpp in front of the shared pair."""
     return keep(Mpp([server.url for server in shared_pair(binary)])).start()
 
 
 @functools.cache
 def shared_simulated() -> Simulated:
-    """Give a running simulated server; whoever changes its state puts it right again."""
+    """Return a running simulated server; whoever changes its state puts it right again."""
     return keep(Simulated("--version", "3.5.0", name="shared")).start()
 
 
 @functools.cache
 def shared_mpp_over_simulated() -> Mpp:
-    """Give an mpp in front of the shared simulated server."""
+    """Return an mpp in front of the shared simulated server."""
     return keep(Mpp([shared_simulated().url], "--max-request-body", "1MiB")).start()

@@ -110,7 +110,7 @@ class Gateway(Process):
         self.configuration.write_text(textwrap.dedent(text).format(port=self.port, behind=behind, folder=self.folder))
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [self.name, *(["-f"] if self.name == "haproxy" else ["-e", "stderr", "-c"]), str(self.configuration)]
 
     def is_ready(self) -> bool:

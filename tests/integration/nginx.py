@@ -66,7 +66,7 @@ class Nginx(Process):
         )
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [self._binary, "-p", str(self.folder), "-e", "stderr", "-c", str(self.folder / "nginx.conf")]
 
     def is_ready(self) -> bool:

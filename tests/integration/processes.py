@@ -120,7 +120,7 @@ class Process:
         self.process: subprocess.Popen[bytes] | Fork | None = None
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         raise NotImplementedError
 
     def is_ready(self) -> bool:
@@ -178,7 +178,7 @@ class Process:
             return False
 
     def log(self) -> str:
-        """Give all it has printed so far."""
+        """Return all it has printed so far."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -239,7 +239,7 @@ class Simulated(Process):
         return bool(self.state())
 
     def state(self) -> dict[str, Any]:
-        """Give its state and counts."""
+        """Return its state and counts."""
         return self._control("GET", "/")
 
     def set(self, **values: object) -> None:
@@ -292,7 +292,7 @@ class Mpp(Process):
         fresh.replace(self.endpoints_file)
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         files = ["--endpoints-file", str(self.endpoints_file), "--port", str(self.port)]
         return [sys.executable, "-P", "-m", "mpp", *files, "--selection-interval", self._interval, *self._options]
 
@@ -301,7 +301,7 @@ class Mpp(Process):
         return fetch(self.port, "/mpp/ready", timeout=2)[0] == 200
 
     def samples(self, name: str = "") -> list[tuple[str, dict[str, str], float]]:
-        """Give its own metrics, or only those of a name, which takes a tenth of the time: name, labels, value."""
+        """Return its own metrics, or only those of a name, which takes a tenth of the time: name, labels, value."""
         page = self.metrics_page()
         if name:
             page = "".join(line for line in page.splitlines(keepends=True) if line.startswith((f"{name} ", f"{name}{{")))
@@ -312,11 +312,11 @@ class Mpp(Process):
         return fetch(self.port, "/mpp/metrics")[2].decode()
 
     def metric(self, name: str, **labels: str) -> float:
-        """Give the sum of a metric's samples that have these labels."""
+        """Return the sum of a metric's samples that have these labels."""
         return sum(value for _, has, value in self.samples(name) if labels.items() <= has.items())
 
     def standing_of(self, backend: str) -> str:
-        """Give the standing of a backend (by ``host:port``) as its metrics tell it; empty when it is not listed."""
+        """Return the standing of a backend (by ``host:port``) as its metrics tell it; empty when it is not listed."""
         shown = [(has["standing"], value) for _, has, value in self.samples("mpp_backend_standing") if has["backend"] == backend]
         return next((standing for standing, value in shown if value), "")
 
@@ -329,10 +329,10 @@ class Mpp(Process):
         wait_until(lambda: self.is_selected(backend), f"{backend} is selected; log: {self.log()[-2000:]}")
 
     def resident(self) -> int:
-        """Give its resident memory in bytes."""
+        """Return its resident memory in bytes."""
         fields = Path(f"/proc/{self.pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def descriptors(self) -> int:
-        """Give the number of its open file descriptors."""
+        """Return the number of its open file descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))

@@ -32,7 +32,7 @@ class Activated(Mpp):
         self.socket = socket.create_server(("::", self.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         files = ["--endpoints-file", str(self.endpoints_file), "--listen", "systemd:domain=INET6:name=mpp"]
         return [sys.executable, "-m", "mpp", *files, *self._options]
 
@@ -74,7 +74,7 @@ class Shared(Mpp):
         self.own_port = free_port()
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [*super().command(), "--reuse-port", "--listen", f"tcp:{self.own_port}:interface=127.0.0.1"]
 
     def is_ready(self) -> bool:

@@ -27,7 +27,7 @@ SEED_STEP = 60
 
 @functools.cache
 def version_of(binary: str) -> tuple[int, ...]:
-    """Give the version of a prometheus binary, empty when it does not run."""
+    """Return the version of a prometheus binary, empty when it does not run."""
     try:
         printed = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, cwd="/", check=True)
     except (OSError, subprocess.SubprocessError):
@@ -38,7 +38,7 @@ def version_of(binary: str) -> tuple[int, ...]:
 
 @functools.cache
 def binaries() -> tuple[str, ...]:
-    """Give all binaries there are, oldest version first: ``MPP_TEST_PROMETHEUS``, what ``script/fetch-prometheus`` got, PATH."""
+    """Return all binaries, oldest version first: ``MPP_TEST_PROMETHEUS``, what ``script/fetch-prometheus`` got, PATH."""
     listed = [path for path in os.environ.get("MPP_TEST_PROMETHEUS", "").split(":") if path]
     cache = CHECKOUT / ".cache" / "prometheus" / "binaries"
     if cache.exists():
@@ -50,7 +50,7 @@ def binaries() -> tuple[str, ...]:
 
 
 def require_binary(major: int | None = None) -> str:
-    """Give the newest binary (of a major version), or skip the test."""
+    """Return the newest binary (of a major version), or skip the test."""
     found = [path for path in binaries() if major is None or version_of(path)[0] == major]
     if not found:
         kind = "prometheus" if major is None else f"prometheus {major}.x"
@@ -59,7 +59,7 @@ def require_binary(major: int | None = None) -> str:
 
 
 def promtool_of(binary: str) -> str:
-    """Give the promtool that belongs to a server, or skip the test."""
+    """Return the promtool that belongs to a server, or skip the test."""
     beside = Path(binary).with_name("promtool")
     found = str(beside) if beside.exists() else shutil.which("promtool")
     if found is None:
@@ -137,7 +137,7 @@ class Prometheus(Process):
         )
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [
             self.binary,
             f"--config.file={self.folder}/prometheus.yml",

@@ -61,7 +61,7 @@ class Case:
 
 
 def kubeconfig(name: str) -> tuple[str, ...]:
-    """Give the option that names one of the kubeconfigs."""
+    """Return the option that names one of the kubeconfigs."""
     return ("--kubeconfig", "{folder}/" + name)
 
 
@@ -442,7 +442,7 @@ class BadInputTests(TestCase):
                 self.assertNotIn("s3cr3t", everything)
 
     def pattern(self, case: Case) -> str:
-        """Give the regular expression for what is said."""
+        """Return the regular expression for what is said."""
         says = case.says
         for name, value in self.sources.told.items():
             says = says.replace("{" + name + "}", re.escape(value))

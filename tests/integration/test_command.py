@@ -78,7 +78,7 @@ def run(command: Sequence[str], more: Mapping[str, str] | None = None) -> subpro
 
 
 def free_port() -> int:
-    """Give a port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
@@ -120,7 +120,7 @@ class CommandTestCase(SynchronousTestCase):
             self.out, self.err = process.communicate(timeout=PATIENCE)
 
     def health(self, process: subprocess.Popen[str], host: str, port: int) -> str:
-        """Give what ``/mpp/health`` answers, as soon as something answers."""
+        """Return what ``/mpp/health`` answers, as soon as something answers."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -249,7 +249,7 @@ class RunningTests(CommandTestCase):
 
 
 def listening_ports(pid: int) -> set[int]:
-    """Give the TCP ports that a process listens on."""
+    """Return the TCP ports that a process listens on."""
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         target = os.readlink(descriptor)

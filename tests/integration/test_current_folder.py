@@ -33,7 +33,7 @@ class CurrentFolderTests(SynchronousTestCase):
             (self.folder / f"{name}.py").write_text(PLANTED.format(log=str(self.log), name=name))
 
     def imported(self) -> dict[int, list[str]]:
-        """Give the processes that have imported something, and what."""
+        """Return the processes that have imported something, and what."""
         found: dict[int, list[str]] = {}
         for line in self.log.read_text().splitlines():
             name, pid = line.split()

@@ -96,25 +96,25 @@ class Case:
     size: int = SIZE
 
     def request(self, unit: bytes) -> bytes:
-        """Give the whole request."""
+        """Return the whole request."""
         return self.before + (unit * (self.size // len(unit) + 1))[: self.size] + self.after
 
 
 def patterns(delimiters: tuple[bytes, ...]) -> Iterator[bytes]:
-    """Give what texts are made of: each delimiter alone, with a letter between, and what two parsers may each take for theirs."""
+    """Return the pieces of texts: each delimiter alone, with a letter between, and ones that two parsers take each for theirs."""
     yield from delimiters
     yield from (b"a" + delimiter for delimiter in delimiters)
     yield from (b"%=%&", b"/..", b"/.", b"a=b;", b"1m", b"127.0.0.1,")
 
 
 def targets() -> Iterator[Case]:
-    """Give the cases of targets."""
+    """Return the cases of targets."""
     for (before, after), text in itertools.product(PLACES, patterns(IN_TARGETS)):
         yield Case(before.decode() + "…", b"GET " + before, after + b" HTTP/1.1\r\nHost: a\r\n\r\n", text)
 
 
 def fields() -> Iterator[Case]:
-    """Give the cases of fields: to a server, and to a page of mpp's own."""
+    """Return the cases of fields: to a server, and to a page of mpp's own."""
     places = ((b"/api/v1/labels", tuple(patterns(IN_FIELDS))), (b"/mpp/status", IN_FIELDS))
     for name, (target, text) in itertools.product(FIELDS, ((target, text) for target, texts in places for text in texts)):
         host = b"" if name == b"Host" else b"Host: a\r\n"
@@ -123,7 +123,7 @@ def fields() -> Iterator[Case]:
 
 
 def bodies() -> Iterator[Case]:
-    """Give the cases of forms."""
+    """Return the cases of forms."""
     for before, text in itertools.product((b"", b"query=up&timeout=", b"timeout=9&query="), patterns(IN_FIELDS)):
         form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n" % (len(before) + SIZE)
         head = b"POST /api/v1/query HTTP/1.1\r\nHost: a\r\n" + form + b"\r\n" + before
@@ -131,7 +131,7 @@ def bodies() -> Iterator[Case]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU time of all threads of a process."""
+    """Return the CPU time of all threads of a process."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
@@ -155,7 +155,7 @@ class Server:
         self.simulated.close()
 
     def cost(self, request: bytes) -> float:
-        """Give the seconds of CPU time that one request costs, its answer included."""
+        """Return the seconds of CPU time that one request costs, its answer included."""
         before = cpu_seconds(self.mpp.pid)
         with socket.create_connection(("127.0.0.1", self.mpp.port), timeout=30) as connection:
             try:
@@ -170,7 +170,7 @@ class Server:
         return cpu_seconds(self.mpp.pid) - before
 
     def excess(self, case: Case) -> float:
-        """Give how many seconds of CPU time a text costs more than the letter a."""
+        """Return how many seconds of CPU time a text costs more than the letter a."""
         letters = self.letters.get(case.place)
         if letters is None:
             letters = self.letters[case.place] = min(self.cost(case.request(b"a")) for _ in range(TIMES))

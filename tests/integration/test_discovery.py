@@ -30,7 +30,7 @@ class Bare(Mpp):
         super().__init__([], "--routing-strategy", "random", "--affinity-options", "none", *options, interval="200ms")
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         command = super().command()
         at = command.index("--endpoints-file")
         return command[:at] + command[at + 2 :]
@@ -78,7 +78,7 @@ class TargetList:
 
 
 def groups(*servers: Process) -> str:
-    """Give a list of target groups."""
+    """Return a list of target groups."""
     return json.dumps([{"targets": [each.address], "labels": {"job": "prometheus"}} for each in servers])
 
 
@@ -102,11 +102,11 @@ class DiscoveryCase(SynchronousTestCase):
         wait_until(lambda: self.selected() == wanted, f"{wanted} are selected; log: {self.mpp.log()[-2000:]}", 5)
 
     def selected(self) -> set[str]:
-        """Give who takes traffic."""
+        """Return the server that takes traffic."""
         return {has["backend"] for name, has, value in self.mpp.samples() if name == "mpp_backend_selected" and value}
 
     def state(self, locator: str) -> tuple[float, float]:
-        """Give whether a locator is up, and how many servers it has."""
+        """Return whether a locator is up, and how many servers it has."""
         metric = self.mpp.metric
         return metric("mpp_discovery_up", locator=locator), metric("mpp_discovered_backends", locator=locator)
 
@@ -253,7 +253,7 @@ class Zone(FileAuthority):
 
 
 def srv(number: int) -> dns.Record_SRV:
-    """Give a record that sorts by its number."""
+    """Return a record that sorts by its number."""
     return dns.Record_SRV(number, 0, 9090, b"prom-%d.example.org" % number, ttl=60)
 
 
@@ -273,7 +273,7 @@ class SRVTests(TestCase):
         self.names = NameServers("", reactor, [self.server])
 
     async def located(self, name: str) -> list[str]:
-        """Give what is located."""
+        """Return what is located."""
         locator = DNSLocator(f"srv+_web._tcp.{name}.example.org", reactor.nameResolver, self.names)
         try:
             return [each.backend.url for each in await locator.locate()]

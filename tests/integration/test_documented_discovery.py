@@ -36,7 +36,7 @@ class Command(Process):
         self._line, self._environ, self._within = line, environ, within
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         variables = [f"{name}={value}" for name, value in self._environ.items()]
         mpp = [sys.executable, "-m", *shlex.split(self._line), "--port", str(self.port)]
         return [*self._within, "env", *variables, *mpp]

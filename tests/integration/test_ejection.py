@@ -28,7 +28,7 @@ class EjectionTests(SynchronousTestCase):
         self.mpp.start_for(self).wait_selected(self.faulty.address)
 
     def counted(self, name: str, **labels: str) -> float:
-        """Give a metric of the faulty server."""
+        """Return a metric of the faulty server."""
         return self.mpp.metric(name, backend=self.faulty.address, **labels)
 
     def test_spoils_requests_and_answers_probes(self) -> None:

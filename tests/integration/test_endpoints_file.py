@@ -23,7 +23,7 @@ class EndpointsFileTests(SynchronousTestCase):
         ).start_for(self)
 
     def listed(self) -> float:
-        """Give the number of backends that the file gave last."""
+        """Return the number of backends that the file gave last."""
         return self.mpp.metric("mpp_discovered_backends")
 
     def test_edited_file_adds_and_removes_servers(self) -> None:

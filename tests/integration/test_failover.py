@@ -103,7 +103,7 @@ class StandingTests(_Failover):
         wait_until(lambda: mpp.standing_of(replaying.address) == "viable", "it is used when it is ready", 5)
 
     def status(self, server: Prometheus) -> int:
-        """Give the status of ``/-/ready``, 0 when it does not answer."""
+        """Return the status of ``/-/ready``, 0 when it does not answer."""
         try:
             return fetch(server.port, "/-/ready")[0]
         except OSError:

@@ -95,13 +95,13 @@ CALLS = (
 
 
 def snappy(data: bytes) -> bytes:
-    """Give data in snappy's block format, as one literal."""
+    """Return data in snappy's block format, as one literal."""
     assert len(data) < 61
     return bytes([len(data), (len(data) - 1) << 2]) + data
 
 
 def remote_read_request(metric: str, start: int, end: int) -> bytes:
-    """Give a ``prometheus.ReadRequest`` for one metric."""
+    """Return a ``prometheus.ReadRequest`` for one metric."""
 
     def varint(number: int) -> bytes:
         low, rest = number & 0x7F, number >> 7
@@ -128,7 +128,7 @@ class _Through(SynchronousTestCase):
         self.mpp = shared_mpp(self.binary)
 
     def own(self, headers: dict[str, str]) -> Prometheus:
-        """Give the server that gave an answer."""
+        """Return the server that gave an answer."""
         return next(server for server in self.pair if server.address == headers["mpp.servedby"])
 
     def compare(self, call: Call, headers: dict[str, str]) -> None:

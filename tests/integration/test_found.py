@@ -34,7 +34,7 @@ class Guarded(Prometheus):
         fresh.replace(self.folder / "web.yml")
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [*super().command(), f"--web.config.file={self.folder}/web.yml"]
 
     def is_ready(self) -> bool:
@@ -70,7 +70,7 @@ class FoundCase(SynchronousTestCase):
         return Configured(**self.keys(**keys)).start_for(self)
 
     def keys(self, **keys: Any) -> dict[str, Any]:
-        """Give what the file has in any case: every request goes to a random server."""
+        """Return what the file has in any case: every request goes to a random server."""
         return {
             "routing_strategy": "random",
             "affinity_options": "none",

@@ -57,13 +57,13 @@ class Case:
 
 
 def get(*fields: bytes, version: bytes = b"1.1", target: bytes = PATH.encode(), method: bytes = b"GET") -> bytes:
-    """Give a request without a body, with a ``Host`` if its version wants one."""
+    """Return a request without a body, with a ``Host`` if its version wants one."""
     host = (b"Host: a",) if version == b"1.1" else ()
     return b"%b %b HTTP/%b\r\n" % (method, target, version) + b"".join(field + b"\r\n" for field in (*host, *fields)) + b"\r\n"
 
 
 def post(body: bytes, *fields: bytes) -> bytes:
-    """Give a POST whose framing is among the fields."""
+    """Return a POST whose framing is among the fields."""
     return get(b"Content-Type: application/x-www-form-urlencoded", *fields, method=b"POST") + body
 
 
@@ -73,17 +73,17 @@ FORM = b"match[]=up"
 
 
 def chunks(*pieces: bytes) -> bytes:
-    """Give a body in chunks."""
+    """Return a body in chunks."""
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 def refused(title: str, sent: bytes, status: int = 400) -> Case:
-    """Give a case that is refused, and after which the connection is closed."""
+    """Return a case that is refused, and after which the connection is closed."""
     return Case(title, sent, (status,))
 
 
 def works(title: str, sent: bytes, *, count: int = 1, connection: str = KEPT, answers: tuple[int, ...] = ()) -> Case:
-    """Give a case that is answered by a server."""
+    """Return a case that is answered by a server."""
     return Case(title, sent, answers or (200,) * count, connection, count)
 
 
@@ -250,7 +250,7 @@ class Seen:
 
 
 def statuses(received: bytes) -> tuple[int, ...]:
-    """Give the statuses of all answers in it."""
+    """Return the statuses of all answers in it."""
     return tuple(int(status) for status in re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", received))
 
 

@@ -41,13 +41,13 @@ def unshare() -> tuple[str, ...]:
 
 
 def entered(hosts: Path, switch: Path, *command: str) -> list[str]:
-    """Give the command line that runs a command with these files."""
+    """Return the command line that runs a command with these files."""
     return [*unshare(), "sh", "-c", _ENTER, "sh", str(hosts), str(switch), *command]
 
 
 @functools.cache
 def hindrance() -> str:
-    """Give why nothing can be run like that here; empty if it can."""
+    """Return why nothing can be run like that here; empty if it can."""
     try:
         subprocess.run(
             entered(Path("/etc/hosts"), Path("/etc/nsswitch.conf"), "true"), check=True, capture_output=True, timeout=20
@@ -84,7 +84,7 @@ class Resolving(Bare):
         self._files = (hosts, switch)
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return entered(*self._files, *super().command())
 
 

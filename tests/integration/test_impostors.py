@@ -36,7 +36,7 @@ class Trusting(Mpp):
         self._ca = ca
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return ["env", f"SSL_CERT_FILE={self._ca}", *super().command()]
 
     def lines(self, *parts: str) -> list[str]:

@@ -64,7 +64,7 @@ class KubeTests(TestCase):
         return Mpp(["# all in Kubernetes"], *options, interval=INTERVAL).start_for(self)
 
     async def seconds_until(self, condition: Callable[[], bool], what: str) -> float:
-        """Give how long it takes until something is true."""
+        """Return how long it takes until something is true."""
         began = time.monotonic()
         await deferToThread(wait_until, condition, what, 10)
         return time.monotonic() - began

@@ -34,7 +34,7 @@ SELECTOR = "app in (prometheus),tier!=test"
 
 @functools.cache
 def kubectls() -> tuple[tuple[str, tuple[int, int]], ...]:
-    """Give the kubectls there are, each with its version."""
+    """Return the kubectls there are, each with its version."""
     cache = CHECKOUT / ".cache" / "kubectl" / "binaries"
     fetched = cache.read_text().split("\n") if cache.exists() else []
     found = {}
@@ -46,7 +46,7 @@ def kubectls() -> tuple[tuple[str, tuple[int, int]], ...]:
 
 
 def version_of(path: str) -> tuple[int, int] | None:
-    """Give the version of a kubectl, or None when it does not run."""
+    """Return the version of a kubectl, or None when it does not run."""
     try:
         command = [path, "version", "--client", "--output=json"]
         printed = subprocess.run(command, capture_output=True, timeout=60, check=True, cwd="/").stdout
@@ -106,13 +106,13 @@ class KubectlTests(TestCase):
         return out
 
     async def located(self, **kube: str) -> list[str]:
-        """Give the hosts that mpp locates with the kubeconfig."""
+        """Return the hosts that mpp locates with the kubeconfig."""
         settings = KubeSettings(kubeconfig=str(self.folder / "config"), **kube)
         self.locators.append(build(settings, reactor, os.environ))
         return [found.backend.host for found in await self.locators[-1].locate()]
 
     def cases(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Give each kubectl with each form of credentials that it knows."""
+        """Return each kubectl with each form of credentials that it knows."""
         forms = credential_forms(self.folder, self.authority)
         for path, version in kubectls():
             for form, user in forms.items():

@@ -30,7 +30,7 @@ class LimitTests(SynchronousTestCase):
             fetch(self.mpp.port, "/big?bytes=3000000")
 
     def in_flight(self) -> float:
-        """Give the number of requests being answered."""
+        """Return the number of requests being answered."""
         return self.mpp.metric("mpp_requests_in_flight")
 
     def test_slow_readers(self) -> None:
@@ -88,7 +88,7 @@ class FewFiles(Mpp):
     files = 100
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.files), *super().command()]
 
 

@@ -61,11 +61,11 @@ class PackagingTests(SynchronousTestCase):
         self.folder = built()
 
     def archives(self) -> Sequence[Path]:
-        """Give what was built."""
+        """Return the files that were built."""
         return sorted((self.folder / "dist").iterdir())
 
     def wheel(self) -> Path:
-        """Give the wheel."""
+        """Return the wheel."""
         return next(path for path in self.archives() if path.suffix == ".whl")
 
     def test_one_wheel_and_one_source_archive(self) -> None:

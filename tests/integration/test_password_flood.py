@@ -68,7 +68,7 @@ class Forgetful(Mpp):
     """mpp that soon forgets."""
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [sys.executable, "-P", "-c", FORGETFUL, *super().command()[4:]]
 
 

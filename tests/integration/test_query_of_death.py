@@ -24,7 +24,7 @@ HEAVY, LIGHT = 10_900, 2
 
 
 def query(steps: int, begin: int = 0) -> str:
-    """Give the target of a query of so many steps, always with the same text."""
+    """Return the target of a query of so many steps, always with the same text."""
     return "/api/v1/query_range?" + urlencode({"query": EXPRESSION, "start": begin, "end": begin + steps, "step": 1})
 
 
@@ -63,7 +63,7 @@ class RealPairTests(KilledCase):
         self.mpp = self.begin([server.url for server in self.servers], "--crash-suspect", "1s")
 
     def victim(self) -> tuple[Process, Process]:
-        """Give the server that takes the traffic, and the other one."""
+        """Return the server that takes the traffic, and the other one."""
         first, second = self.servers
         return (first, second) if self.mpp.is_selected(first.address) else (second, first)
 

@@ -52,13 +52,13 @@ def exchange(port: int, method: str, target: bytes, *fields: bytes, version: byt
 
 @functools.cache
 def shared_recorder() -> Recorder:
-    """Give the server behind all of them."""
+    """Return the server behind all of them."""
     return Recorder()
 
 
 @functools.cache
 def shared_mpp(*options: str) -> Mpp:
-    """Give an mpp in front of it. Not to be stopped."""
+    """Return an mpp in front of it. Not to be stopped."""
     return keep(Mpp([f"127.0.0.1:{shared_recorder().port}"], *options)).start()
 
 

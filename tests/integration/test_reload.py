@@ -45,7 +45,7 @@ class Configured(Mpp):
         fresh.replace(self.config)
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [*self._command, "--config", str(self.config)]
 
     def post(self) -> tuple[int, dict[str, Any]]:
@@ -157,16 +157,16 @@ class ReloadTests(SynchronousTestCase):
         return tally
 
     def serving(self, mpp: Configured) -> set[str]:
-        """Give who takes traffic."""
+        """Return the server that takes traffic."""
         return {server.address for server in self.servers if mpp.is_selected(server.address)}
 
     def viable(self, mpp: Configured) -> set[str]:
-        """Give who is known, and well."""
+        """Return the servers that are known, and the healthy ones."""
         return {server.address for server in self.servers if mpp.standing_of(server.address) == "viable"}
 
     @property
     def both(self) -> set[str]:
-        """Give both servers."""
+        """Return both servers."""
         return {server.address for server in self.servers}
 
     def test_valid_change(self) -> None:

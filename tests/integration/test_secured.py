@@ -50,7 +50,7 @@ class Secured(Prometheus):
         return f"https://{self.address}"
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         return [*super().command(), f"--web.config.file={self.folder}/web.yml"]
 
     def is_ready(self) -> bool:
@@ -88,7 +88,7 @@ class SecuredTests(SynchronousTestCase):
         fresh.replace(self.folder / name)
 
     def keys(self, **tls: str) -> dict[str, object]:
-        """Give what the file needs for these servers."""
+        """Return what the file needs for these servers."""
         own = str(self.folder / "own.pem")
         http_config = {
             "basic_auth": {"username": "admin", "password_file": str(self.folder / "password")},

@@ -100,7 +100,7 @@ class SessionTests(SynchronousTestCase):
         return False
 
     def scraped(self) -> dict[str, str]:
-        """Give the number of targets that are up, by job, as mpp tells it."""
+        """Return the number of targets that are up, by job, as mpp tells it."""
         url = f"https://localhost:{self.ports['9090']}/api/v1/query"
         query = "--data-urlencode 'query=sum by (job) (up)'"
         answer = self.terminal.type(f"curl -s --cacert ca.pem -u grafana:$(cat grafana.password) {query} {url}")

@@ -30,7 +30,7 @@ PATIENCE = 60
 
 
 def program(name: str) -> str:
-    """Give the path of a program, or skip the test."""
+    """Return the path of a program, or skip the test."""
     found = shutil.which(name)
     if found is None:
         raise SkipTest(f"no {name} on the PATH")
@@ -47,7 +47,7 @@ class PromtoolTests(SynchronousTestCase):
     """The alert rules."""
 
     def promtools(self) -> list[str]:
-        """Give the promtool of each Prometheus there is."""
+        """Return the promtool of each Prometheus there is."""
         if not binaries():
             raise SkipTest("no prometheus binary: run script/fetch-prometheus or set MPP_TEST_PROMETHEUS")
         return [promtool_of(binary) for binary in binaries()]
@@ -129,7 +129,7 @@ class KubernetesTests(SynchronousTestCase):
                 self.assertEqual(set(self.paths(found[kind])) - set(self.paths(json.loads(ended.stdout))), set(), kind)
 
     def paths(self, value: Any, at: str = "") -> list[str]:
-        """Give the path of each field."""
+        """Return the path of each field."""
         if isinstance(value, dict):
             return [path for key, inner in value.items() for path in (f"{at}.{key}", *self.paths(inner, f"{at}.{key}"))]
         if isinstance(value, list):
@@ -194,7 +194,7 @@ class CompletionTests(SynchronousTestCase):
     """The completion scripts, in the shells they are for."""
 
     def script(self, shell: str) -> Path:
-        """Give the script in a file."""
+        """Return the script in a file."""
         folder = Path(tempfile.mkdtemp(prefix="mpp-test-completion-"))
         self.addCleanup(shutil.rmtree, folder)
         (folder / "script").write_text(completion(shell))
@@ -312,7 +312,7 @@ class SocketActivationTests(SynchronousTestCase):
         return (self.folder / "log").read_text()
 
     def environment(self) -> dict[str, str]:
-        """Give what the service manager and ``/etc/default/mpp`` set."""
+        """Return what the service manager and ``/etc/default/mpp`` set."""
         endpoints = " ".join(backend.url for backend in self.backends)
         return {"NOTIFY_SOCKET": str(self.folder / "notify"), "WATCHDOG_USEC": "2000000", "MPP_ENDPOINT": endpoints}
 

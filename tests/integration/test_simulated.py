@@ -61,7 +61,7 @@ class LikenessTests(SynchronousTestCase):
             self.assertEqual(named - there, set())
 
     def lines(self, port: int) -> list[str]:
-        """Give the samples of ``/metrics``."""
+        """Return the samples of ``/metrics``."""
         return [line for line in fetch(port, "/metrics")[2].decode().splitlines() if line and not line.startswith("#")]
 
 

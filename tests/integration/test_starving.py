@@ -23,13 +23,13 @@ LARGEST = 10 * MIB
 
 
 def head(target: str, length: int, *fields: str) -> bytes:
-    """Give the head of a POST."""
+    """Return the head of a POST."""
     lines = (f"POST {target} HTTP/1.1", "Host: a", f"Content-Length: {length}", f"Content-Type: {FORM['Content-Type']}", *fields)
     return "\r\n".join((*lines, "", "")).encode()
 
 
 def status(connection: socket.socket, patience: float = 10.0) -> int:
-    """Give the status that comes; 0 if nothing does."""
+    """Return the status that comes; 0 if nothing does."""
     connection.settimeout(patience)
     with contextlib.suppress(OSError):
         found = re.match(rb"HTTP/1\.1 (\d+) ", connection.recv(65536))
@@ -65,7 +65,7 @@ class StarvingCase(SynchronousTestCase):
         return connection
 
     def query(self, size: int = 30, **fields: str) -> int:
-        """Give the status of a POST query with a body of so many bytes."""
+        """Return the status of a POST query with a body of so many bytes."""
         body = b"query=up&x=" + b"x" * (size - 11)
         return fetch(self.mpp.port, "/api/v1/query", method="POST", headers={**FORM, **fields}, body=body)[0]
 

@@ -33,11 +33,11 @@ class PairCase(SynchronousTestCase):
         return f"http://{self.mpp.address}/mpp/status"
 
     def document(self) -> dict[str, Any]:
-        """Give the page as JSON."""
+        """Return the page as JSON."""
         return dict(json.loads(fetch(self.mpp.port, "/mpp/status?format=json")[2]))
 
     def backend(self, server: Simulated) -> dict[str, Any]:
-        """Give what the JSON says of one server."""
+        """Return what the JSON says of one server."""
         return next(dict(each) for each in self.document()["backends"] if each["name"] == server.address)
 
 

@@ -35,12 +35,12 @@ _KEY = b"-----BEGIN PRIVATE KEY-----"
 
 
 def basic(user: str, password: str) -> dict[str, str]:
-    """Give the header that carries a password."""
+    """Return the header that carries a password."""
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def hashed(password: str, cost: int = 4) -> str:
-    """Give a password's hash; cheap, unless the cost matters."""
+    """Return a password's hash; cheap, unless the cost matters."""
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()
 
 
@@ -66,7 +66,7 @@ class TLSMpp(Mpp):
             connection.close()
 
     def metric_with(self, headers: dict[str, str], name: str) -> float:
-        """Give a metric without labels."""
+        """Return a metric without labels."""
         page = self.ask("/mpp/metrics", **headers)[1].decode()
         return next(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name + " "))
 
@@ -116,7 +116,7 @@ class WebConfigCase(SynchronousTestCase):
         wait_until(lambda: mpp.log().count("configuration reloaded") > before, "it is read again", 10)
 
     def client(self, authority: FakeAuthority | None, *names: str) -> ssl.SSLContext:
-        """Give what a client with a certificate connects with; with none if there is no authority."""
+        """Return what a client with a certificate connects with; with none if there is no authority."""
         context = ssl.create_default_context(cadata=self.authority.pem.decode())
         if authority is not None:
             path = self.folder / f"client-{len(os.listdir(self.folder))}.pem"

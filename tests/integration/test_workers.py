@@ -22,7 +22,7 @@ QUERY = "/api/v1/query?query=up"
 
 
 def children(pid: int) -> list[int]:
-    """Give the processes that one has started."""
+    """Return the processes that one has started."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

@@ -256,5 +256,5 @@ class SecuredWorkersTests(SecuredTests):
     readers = 3
 
     def keys(self, **tls: str) -> dict[str, object]:
-        """Give what the file needs, for two workers."""
+        """Return what the file needs, for two workers."""
         return {**super().keys(**tls), "workers": 2}

@@ -35,7 +35,7 @@ def left_behind(before: Readings, after: Readings) -> list[str]:
 
 
 def compared(name: str, before: Readings, after: Readings) -> str:
-    """Give the ranges of one thing, in words."""
+    """Return the ranges of one thing, in words."""
     was, now = _values(name, before), _values(name, after)
     return f"{name}: {min(now):.0f} to {max(now):.0f} at rest, {min(was):.0f} to {max(was):.0f} before"
 

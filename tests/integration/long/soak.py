@@ -41,25 +41,25 @@ class MeasuredMpp(Mpp):
     """mpp with a witness in its process."""
 
     def command(self) -> list[str]:
-        """Give the command line."""
+        """Return the command line."""
         ours = super().command()
         options = ours[ours.index("mpp") + 1 :]
         return [sys.executable, "-m", "tests.integration.long.measured", str(self.folder / "readings"), *options]
 
     def reading(self) -> dict[str, float]:
-        """Give the witness's last reading, and what the kernel knows."""
+        """Return the witness's last reading, and what the kernel knows."""
         lines = (self.folder / "readings").read_text().splitlines()
         memory = {"resident": self.resident() / MB, "proportional": self.proportional() / MB}
         return {**json.loads(lines[-1]), **memory, "descriptors": float(self.descriptors())}
 
     def proportional(self) -> int:
-        """Give its memory in bytes, with its share of what it shares with others."""
+        """Return its memory in bytes, with its share of what it shares with others."""
         with open(f"/proc/{self.pid}/smaps_rollup") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
 
 
 def slope(points: list[tuple[float, float]]) -> float:
-    """Give the slope of the line through points, by least squares, per minute; 0 for fewer than two."""
+    """Return the slope of the line through points, by least squares, per minute; 0 for fewer than two."""
     if len(points) < 2:
         return 0.0
     mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
@@ -70,7 +70,7 @@ HEADS = ("minute", "RSS MB", "PSS MB", "fds", "delayed", "threads", "objects", "
 
 
 def line(minute: str, reading: dict[str, float], *counts: int) -> str:
-    """Give a line of the table."""
+    """Return a line of the table."""
     shown = [f"{reading[name]:.1f}" for name in ("resident", "proportional")]
     shown += [f"{reading[name]:.0f}" for name in ("descriptors", "delayed", "threads", "objects")]
     return " ".join(f"{text:>9}" for text in (minute, *shown, *map(str, counts)))
@@ -149,7 +149,7 @@ def run(mpp: MeasuredMpp, servers: tuple[Simulated, Simulated], seconds: float, 
 
 
 def verdict(mpp: MeasuredMpp, grown: float, failed: int) -> list[str]:
-    """Give what other promises were broken."""
+    """Return what other promises were broken."""
     broken = [f"{failed} requests of good clients failed"] if failed else []
     if grown > FLAT:
         broken.append(f"memory grows by {grown:.2f} MB per minute")
