@@ -84,7 +84,7 @@ class Backends:
         self._problems = Problems(self.event_log.record, "discovery")
         self._serves = role.client_side is None
         self._cache: RangeCache[Any, Any] | None = None
-        self._thread = BackgroundThread(reactor)
+        self._thread = BackgroundThread(reactor, "mpp-cache")
         self.forwarder = self._build_forwarder()
         self._rules = RuleComposer(self.forwarder.context.planner.forget, reactor)
         if self.rounds is not None:
@@ -183,8 +183,11 @@ class Backends:
 
     def reconfigure(self, components: Components) -> None:
         """Replace the components while requests in flight continue with the former ones, and connections stay open."""
+        before, settings = self._components.settings, components.settings
         self._components = components
-        settings = components.settings
+        if (before.cache_vary, before.cache_neutral) != (settings.cache_vary, settings.cache_neutral):
+            # The keys have only the fields that counted when they were made.
+            self._flush_cache()
         self.credentials.replace(components.credentials)
         cache = self._cache_for(settings)
         self.forwarder.reconfigure(components.upstreams(self.pool), components.affinity, settings, cache)

@@ -28,7 +28,7 @@ SLICE_US = 1000
 @frozen(eq=False)
 class Fresh:
     """
-    A new answer of a server.
+    Steps that are in no page: a new answer of a server, or the newest steps of a cached query.
 
     :ivar first: its first step.
     :ivar last: its last step (inclusive).

@@ -24,7 +24,7 @@ class Tail:
 
     :ivar fresh: these steps.
     :ivar sent_at: when the request for them was sent, by the monotonic clock.
-    :ivar sources: the servers that have answered them, see `mpp.cache.page.Extent`.
+    :ivar sources: the servers that have answered them, see `mpp.cache.extents.Extent`.
     :ivar size: bytes of memory.
     """
 
@@ -74,14 +74,14 @@ class CachedQuery:
         """Bytes of memory."""
         return self.entry.size + (0 if self.tail is None else self.tail.size)
 
-    def tail_for(self, last: int, sent_since: float) -> Fresh | None:
+    def tail_for(self, last: int, sent_since: float) -> Tail | None:
         """
         Return the newest steps for a request that ends with a step; None if there are none.
 
         :param sent_since: the time since which they must have been asked for, by the monotonic clock.
         """
         tail = self.tail
-        return tail.fresh if tail is not None and tail.fresh.last == last and tail.sent_at >= sent_since else None
+        return tail if tail is not None and tail.fresh.last == last and tail.sent_at >= sent_since else None
 
 
 def _listed(text: bytes) -> Raw | UnsetType:

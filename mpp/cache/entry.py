@@ -1,5 +1,6 @@
 """
-The kept answer to one range query, in pages. Changes only between two turns of the reactor: views and prepared pages are frozen.
+The kept answer to one range query, in pages. Changes at once, in the reactor's thread; what other threads and later turns work
+with (views and prepared pages) is frozen.
 
 Knows neither the query nor the time, nor how much memory all entries may take.
 """

@@ -1,5 +1,6 @@
 """
-Makes the pages that an answer adds to an entry. Pure, and slow: it cuts and compresses, so it runs in a thread.
+Makes the pages that an answer adds to an entry. Pure, and slow: it cuts and compresses, so for more than a few KiB it runs in a
+thread.
 
 The entry may change meanwhile. So a `Prepared` names the pages that it was made of, and `mpp.cache.entry.Entry.add` refuses it if
 the entry has others by then.
@@ -51,7 +52,7 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, kept_until: float) 
     Takes about 15 ms for each MiB of the answer, most of it without the lock of the interpreter.
 
     :param view: the entry at the steps that are to be kept; the answer has at least these steps.
-    :param source: see `mpp.cache.page.Extent`.
+    :param source: see `mpp.cache.extents.Extent`.
     :param kept_until: until when the steps may be used, by the monotonic clock, in seconds.
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """

@@ -57,7 +57,7 @@ class CacheKey(Hashable, Protocol):
 
 
 class SizedEntry(Protocol):
-    """An entry with a known size: the steps of one query."""
+    """The value for one key, with a known size: in mpp a `mpp.cache.cached_query.CachedQuery`."""
 
     @property
     def size(self) -> int:
@@ -111,7 +111,7 @@ class RangeCache(Generic[K, E]):
     """
     The entries of one process.
 
-    :param most_bytes: the most bytes of all entries with their keys.
+    :param most_bytes: the most bytes of all entries with their keys, and of the recent spans.
     :param max_age: the seconds that a page is kept on average.
     :param rng: spreads the lifetimes, and makes the key of the hashes.
     :ivar recent: the spans of all entries that were joined last.
@@ -160,8 +160,11 @@ class RangeCache(Generic[K, E]):
 
     def peek(self, key: K) -> E | None:
         """Return an entry without counting a use; None if there is none."""
-        slot = self._protected.get(key) or self._probation.get(key)
+        slot = self._slot(key)
         return None if slot is None else slot.entry
+
+    def _slot(self, key: K) -> _Slot[E] | None:
+        return self._protected.get(key) or self._probation.get(key)
 
     def alike(self, key: K) -> K | None:
         """Return the key of an entry with the same question, but other header fields or another user; None if there is none."""
@@ -185,7 +188,7 @@ class RangeCache(Generic[K, E]):
 
         :return: whether it is kept; a large one is not.
         """
-        slot = self._protected.get(key) or self._probation.get(key)
+        slot = self._slot(key)
         if slot is not None:
             slot.entry = entry
         else:
@@ -200,7 +203,7 @@ class RangeCache(Generic[K, E]):
         :return: whether there still is an entry with this key.
         """
         protected = key in self._protected
-        slot = self._protected.get(key) or self._probation.get(key)
+        slot = self._slot(key)
         if slot is None:
             return False
         size = slot.entry.size + key.size + _OVERHEAD

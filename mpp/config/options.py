@@ -324,7 +324,7 @@ OPTIONS: tuple[Option, ...] = (
         "--no-single-flight",
         CACHE,
         "Send each read to a server, also while an identical one is in flight; otherwise all clients that wait for the same"
-        " response get that of one request",
+        " response get it from one request. The steps that are missing in the cache are asked for once all the same",
         parse_boolean,
     ),
     Option(

@@ -95,7 +95,7 @@ class Attempts:
         self._attempt_or_fail(plan.backend)
 
     def cancel(self) -> None:
-        """Cancel all attempts and the wait for a selection; called only when the exchange has ended or has its response."""
+        """Cancel all attempts and the wait for a selection; called only when the fetch has ended or has its response."""
         running, self.running = self.running, []
         for attempt in running:
             attempt.cancel()
@@ -294,6 +294,6 @@ class Attempts:
             self._callbacks.fail(retry_state.local_reply(self.started))
 
     def stopped(self, failure: Failure) -> None:
-        """End the exchange on a bug; a failure caused by its cancellation is ignored. The outermost errback."""
+        """End the fetch on a bug; a failure caused by its cancellation is ignored. The outermost errback."""
         if not (self._callbacks.ended and failure.check(CancelledError)):
             self._callbacks.failed(failure)

@@ -136,7 +136,7 @@ class ForwardContext:
     @counted.default
     def _counted(self) -> CountedFields:
         vary, neutral = (
-            [name.lower().encode("ascii") for name in names] for names in (self.settings.cache_vary, self.settings.cache_neutral)
+            [name.encode("ascii") for name in names] for names in (self.settings.cache_vary, self.settings.cache_neutral)
         )
         return CountedFields(vary, neutral)
 

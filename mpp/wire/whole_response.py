@@ -1,7 +1,7 @@
 """
 Responses that are complete in memory: made by mpp itself, or shared by several clients; and their compression.
 
-Source: RFC 9110 section 12.5.3 (``Accept-Encoding``), RFC 1952 (gzip).
+Source: RFC 1952 (gzip).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from zope.interface import implementer
 
-from mpp.core.http import headers
 from mpp.core.interfaces import IBodyConsumer, IResponse
 from mpp.core.model import Headers
 
@@ -20,18 +19,6 @@ GZIP_FIELDS: Headers = ((b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encod
 
 # Fast rather than small: the body is compressed while other clients wait.
 _LEVEL = 1
-# Bytes of a field that are read.
-_LONGEST = 1000
-
-
-def accepts_gzip(fields: Headers) -> bool:
-    """Return whether a client accepts gzip."""
-    for value in headers.values(fields, b"accept-encoding"):
-        for coding in value[:_LONGEST].lower().split(b","):
-            name, _, weight = coding.partition(b";")
-            if name.strip() == b"gzip":
-                return weight.partition(b";")[0].strip().rstrip(b"0") not in (b"q=", b"q=0.", b"q=.")
-    return False
 
 
 def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -40,10 +27,6 @@ def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         yield encoder.compress(piece)
     yield encoder.flush()
-
-
-def _nothing() -> None:
-    """Do nothing when a response is released that shares its memory with no other one."""
 
 
 @implementer(IResponse)
@@ -63,7 +46,7 @@ class WholeResponse:
         fields: Headers,
         pieces: Iterable[bytes],
         length: int | None = None,
-        released: Callable[[], None] = _nothing,
+        released: Callable[[], None] | None = None,
     ) -> None:
         self.status = status
         self.reason = reason
@@ -72,7 +55,7 @@ class WholeResponse:
         self.complete = True
         self.length: int | None = sum(map(len, self.buffered)) if length is None else length
         self.paused = False
-        self._released: Callable[[], None] | None = released
+        self._released = released
         self._consumer: IBodyConsumer | None = None
         self._pieces: Iterator[bytes] = iter(())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from attrs import field, frozen
@@ -34,6 +35,8 @@ REQUEST_DROPPED = HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 """Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
+# Bytes of a field that are read.
+_LONGEST = 1000
 # All control characters except the tab.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -47,6 +50,30 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
         if len(key) == size and key.lower() == name:
             found.append(value)
     return found
+
+
+def without(fields: Headers, name: bytes) -> Headers:
+    """Return header fields without the ones of a name, which is lower case."""
+    return tuple(field for field in fields if field[0].lower() != name)
+
+
+@functools.lru_cache(256)
+def names_gzip(value: bytes) -> bool:
+    """
+    Return whether a value of ``Accept-Encoding`` accepts gzip (RFC 9110 section 12.5.3).
+
+    :param value: at most a thousand bytes of it are read.
+    """
+    for coding in value[:_LONGEST].lower().split(b","):
+        name, _, weight = coding.partition(b";")
+        if name.strip() in (b"gzip", b"x-gzip"):
+            return weight.partition(b";")[0].replace(b" ", b"").rstrip(b"0") not in (b"q=", b"q=0.", b"q=.")
+    return False
+
+
+def accepts_gzip(fields: Headers) -> bool:
+    """Return whether a client accepts gzip."""
+    return any(names_gzip(value[:_LONGEST]) for value in values(fields, b"accept-encoding"))
 
 
 def field_value(text: str) -> bytes:

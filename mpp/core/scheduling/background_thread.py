@@ -1,4 +1,4 @@
-"""The thread in which responses for the range cache are cut and compressed, so that the reactor does not wait for it."""
+"""A thread for long calculations that release the interpreter's lock, so that the reactor does not wait for them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class BackgroundThread:
     One thread, which is started when it is needed first.
 
     :param reactor: the reactor, in which the results arrive.
+    :param name: of the thread.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, name: str) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(0, 1, "mpp-cache")
+        self._pool = ThreadPool(0, 1, name)
 
     def __call__(self, function: Callable[[], T]) -> Deferred[T]:
         """Call a function in the thread; the Deferred fires with its result, and fails with the exception that it raises."""

@@ -1,5 +1,7 @@
 """
 Divides long computations among the turns of the reactor. However many are under way, one turn does a slice of one of them.
+
+For computations that clients wait for; `mpp.core.scheduling.pacing` is for work without a waiting client.
 """
 
 from __future__ import annotations

@@ -154,6 +154,11 @@ def cacheable(
     return CacheableRequest(QueryKey(question, key.fields, key.user), first, last, data)
 
 
+def allowed(found: CacheableRequest | str, control: Set[bytes]) -> CacheableRequest | str:
+    """Return a request that the cache may answer as it is, unless the client forbids to store the response."""
+    return "no-store" if b"no-store" in control and not isinstance(found, str) else found
+
+
 def directives(fields: Headers) -> Set[bytes]:
     """Return the directives of a client about caches, in lower case (RFC 9111 section 5.2.1, and 5.4 for ``Pragma``)."""
     found = {
@@ -215,9 +220,3 @@ def fields_of_query(fields: Headers) -> Headers:
 def fields_of_new(fields: Headers) -> Headers:
     """Return the header fields of a response, without the ones that describe the encoding of its body."""
     return tuple(each for each in fields if each[0].lower() not in _OF_THE_ENCODING)
-
-
-def without(steps: Range, others: Range) -> tuple[Range, ...]:
-    """Return a range of steps without the steps of another one."""
-    found = (steps[0], min(steps[1], others[0] - 1)), (max(steps[0], others[1] + 1), steps[1])
-    return tuple((first, last) for first, last in found if first <= last)

@@ -1,8 +1,9 @@
 """
 Decides which requests are identical, so that one response answers all of them. Pure.
 
-Requests are identical if they ask for the same path and parameters, and no header field differs that may change the response.
-A field that is not known to be neutral counts. So two users never share a response, even if both may read everything.
+Requests are identical if they ask for the same path and parameters, and no header field differs that may change the response. A
+field that is not known to be neutral counts. So requests with different credentials, or of different verified users, never share
+a response.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mpp.core.http.headers import HOP_BY_HOP
+from mpp.core.http.headers import HOP_BY_HOP, names_gzip
 from mpp.core.http.route_cookie import ROUTE_COOKIE
 from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus import paths
 from mpp.core.prometheus import query_timeout as forms
 
-# In the order of the design: of Grafana, of Prometheus' rules, of tracing, of proxies, of browsers.
+# In groups: of Grafana, of tracing, of proxies and the connection, of caches and browsers, and conditions.
 _NEUTRAL = HOP_BY_HOP | {
     *(b"x-dashboard-uid", b"x-panel-id", b"x-panel-plugin-id", b"x-dashboard-title", b"x-panel-title", b"x-datasource-uid"),
-    *(b"x-grafana-org-id", b"x-query-group-id", b"x-grafana-device-id", b"x-rule-name", b"x-rule-uid", b"x-rule-folder"),
-    *(b"x-rule-source", b"x-rule-type", b"x-rule-version"),
+    *(b"x-grafana-org-id", b"x-query-group-id", b"x-grafana-device-id"),
     *(b"traceparent", b"tracestate", b"baggage", b"uber-trace-id", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid"),
     *(b"x-b3-sampled", b"x-b3-flags", b"x-amzn-trace-id", b"x-cloud-trace-context", b"x-request-id"),
     *(b"x-real-ip", b"forwarded", b"via", b"mpp-instance", b"host", b"content-type", b"content-length", b"expect"),
@@ -32,7 +32,6 @@ _NEUTRAL_PREFIXES = (b"x-forwarded-", b"x-envoy-", b"cf-", b"sec-", b"x-rule-")
 # Cookies that mpp has not set count; a client that does not accept JSON may get something else.
 _COOKIE, _ACCEPT, _ACCEPT_ENCODING = b"cookie", b"accept", b"accept-encoding"
 _JSON = re.compile(rb"(?:^|,)[ \t]*(?:\*/\*|application/(?:\*|json))[ \t]*(?:[,;]|$)", re.IGNORECASE)
-_GZIP = re.compile(rb"(?:^|,)[ \t]*(?:x-)?gzip[ \t]*(?:;[ \t]*q=(?!0(?:\.0*)?[ \t]*(?:,|$))|,|$)", re.IGNORECASE)
 
 # Only the API, and no event stream. Federation and remote read keep a server for each client.
 _SHARED = re.compile(rb"/api/v1/(?!notifications/live|read$)[^?]*$")
@@ -76,7 +75,7 @@ class CountedFields:
 
     def __init__(self, vary: Sequence[bytes] = (), neutral: Sequence[bytes] = ()) -> None:
         self._vary = frozenset(vary)
-        self._neutral = (_NEUTRAL | frozenset(neutral)) - self._vary
+        self._neutral = _NEUTRAL | frozenset(neutral)
         # By the spelling of a name, because each of them would be converted to lower case for every request.
         self._spellings: dict[bytes, bytes | None] = {}
 
@@ -91,7 +90,7 @@ class CountedFields:
             if lower is None:
                 continue
             if lower == _ACCEPT_ENCODING:
-                gzip = gzip or _GZIP.search(value, 0, _LONGEST) is not None
+                gzip = gzip or names_gzip(value[:_LONGEST])
             elif lower == _ACCEPT:
                 if not _JSON.search(value, 0, _LONGEST):
                     found.append((lower, value))

@@ -2,7 +2,8 @@
 The fetch of a range query of which the cache may have steps: asks servers for the other steps only, and joins all of them.
 
 Each part of the missing steps is a `mpp.proxy.exchanges.server_fetch.ServerFetch` of its own, so retries, hedges and gaps are
-handled there. If a part is answered with an error, or not as Prometheus does, one server is asked for the whole range instead.
+handled there. If one of several parts, or the part beside cached steps, is answered with an error, or not as Prometheus does, one
+server is asked for the whole range instead; an error in answer to a request for all steps is delivered.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 
 from mpp.cache.assembly import Fresh
-from mpp.cache.cached_query import CachedQuery
+from mpp.cache.cached_query import CachedQuery, Tail
 from mpp.cache.view import View
+from mpp.core.http import headers
 from mpp.core.model import RequestInfo
 from mpp.core.prometheus import data_requests
 from mpp.core.prometheus import query_timeout as timeouts
@@ -77,7 +79,7 @@ class CachedFetch(Fetch):
         self._may_read = may_read
         self._cached: CachedQuery | None = None
         self._view: View | None = None
-        self._tail: Fresh | None = None
+        self._tail: Tail | None = None
         self._parts: list[MissingPart] = []
         self._joining: Deferred[None] | None = None
         self._note = ""
@@ -94,8 +96,8 @@ class CachedFetch(Fetch):
             tail = context.settings.cache_tail
             self._tail = self._cached.tail_for(request.last, context.clock.seconds() - tail) if tail else None
             if self._tail is not None:
-                covered = max(self._tail.first, request.first), request.last
-                missing = tuple(each for steps in missing for each in caching.without(steps, covered))
+                first = self._tail.fresh.first
+                missing = tuple((start, min(end, first - 1)) for start, end in missing if start < first)
         if not missing:
             self._note = "hit"
             # No server works for it, so that there is nothing to wait for in vain.
@@ -134,9 +136,9 @@ class CachedFetch(Fetch):
             whole.start()
             return
         request, info, grid = self._request, self.info, self._request.grid
-        headers = tuple(field for field in info.headers if field[0].lower() != b"accept-encoding")
+        fields = headers.without(info.headers, b"accept-encoding")
         method = b"GET" if info.method == b"HEAD" else info.method
-        plain = info._replace(method=method, headers=headers)
+        plain = info._replace(method=method, headers=fields)
         if (part.first, part.last) != (request.first, request.last):
             plain = data_requests.with_range(plain, grid.time(part.first), grid.time(part.last))
         timeout = timeouts.find(info)
@@ -159,7 +161,7 @@ class CachedFetch(Fetch):
 
     def part_answered(self, part: MissingPart, answer: Answer) -> None:
         """Join the parts when all have a response."""
-        self._started += answer.started
+        self._started = max(self._started, answer.started)
         response = answer.response
         if part.whole or not cached_response.is_readable(response):
             self._unusable(part, answer)
@@ -174,14 +176,14 @@ class CachedFetch(Fetch):
         elif part.whole or self._view is None:
             part.answer = None
             self._release()
-            self._answered(answer._replace(cache=self._note))
+            self._answered(answer._replace(cache=self._note, started=self._started))
         else:
             self._ask_for_all(f"bypass; a part of the steps was answered {cached_response.how(answer.response)}")
 
     def part_unanswered(self, part: MissingPart, why: LocalReply) -> None:
         """End the request, because no server answers a part of it."""
         if part.fetch is not None:
-            self._started += part.fetch.started
+            self._started = max(self._started, part.fetch.started)
         part.fetch = None
         self._unanswered(why)
         self._release()
@@ -222,7 +224,9 @@ class CachedFetch(Fetch):
         self._release()
         self._context.metrics.cache_steps(0, part.last - part.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
-        self._queries.keep(self._context, self._request, [NewSteps(part.first, part.last, answer, body)])
+        self._queries.keep(
+            self._context, self._request, [NewSteps(part.first, part.last, answer, body)], replace=not self._may_read
+        )
 
     async def _deliver_assembled(self, view: View) -> None:
         """Deliver a response that is made of cached steps, and cache the others."""
@@ -233,8 +237,9 @@ class CachedFetch(Fetch):
             if part.answer is not None:
                 body = part.answer.response.buffered
                 new.append(NewSteps(part.first, part.last, part.answer, body, await parse(context.turns, body)))
+        tail = None if self._tail is None else self._tail.fresh
         fresh = [Fresh(each.first, each.last, each.matrix) for each in new if each.matrix]
-        length, pieces = await cached_response.assembled(context.turns, view, fresh, self._tail, gzip=self._gzip)
+        length, pieces = await cached_response.assembled(context.turns, view, fresh, tail, gzip=self._gzip)
         self._queries.grew(context, request)
         asked = sum(each.last - each.first + 1 for each in new)
         kept = request.last - request.first + 1 - asked
@@ -242,7 +247,7 @@ class CachedFetch(Fetch):
         context.metrics.cache_saved(kept * cached.step_seconds)
         fields = (*cached.entry.fields, (b"Date", datetimeToString()))
         response = cached_response.response(self.info, fields, length, pieces, gzip=self._gzip)
-        servers = cached_response.servers(view, None if self._tail is None else cached.tail, new)
+        servers = cached_response.servers(view, self._tail, new)
         attempt = new[-1].answer.attempt if new else None
         reasons = tuple(why for each in new for why in each.answer.reasons)
         answer = Answer(
@@ -265,8 +270,8 @@ class CachedFetch(Fetch):
 
     @property
     def started(self) -> int:
-        """How many attempts were made."""
-        return self._started + sum(part.fetch.started for part in self._parts if part.fetch is not None)
+        """The most attempts that one part needed; 1 if all succeed at once."""
+        return max((self._started, *(part.fetch.started for part in self._parts if part.fetch is not None)))
 
     @property
     def reasons(self) -> tuple[str, ...]:

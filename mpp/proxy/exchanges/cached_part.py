@@ -1,4 +1,4 @@
-"""A range of steps that a server is asked for, as a part of a response that also has cached steps."""
+"""Steps that a server is asked for: some steps of a request, or all of them if none is cached."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MissingPart:
 
     :ivar first: the first step.
     :ivar last: the last step (inclusive).
-    :ivar whole: its response is delivered as it is, because the cache is not used.
+    :ivar whole: its response is delivered as it is, and not cached.
     :ivar fetch: the fetch of these steps; None when it has ended.
     :ivar answer: the response; None until then.
     """

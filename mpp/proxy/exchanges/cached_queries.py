@@ -12,6 +12,7 @@ leaves, returns or moves, because it would give the same answer again.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -86,7 +87,7 @@ class CachedQueries:
         known = selections.coverage, selections.current, context.planner.rules_version
         dropped = entry.expire(context.clock.seconds())
         if not _is_same(cached.checked_with, known):
-            dropped += entry.drop(partial(_is_invalid, context, request))
+            dropped += entry.drop(partial(_is_invalid, context, request, _all_servers(context), _final_gaps(context)))
             cached.checked_with = known
         if dropped:
             _cache(context).grew(request.key)
@@ -133,14 +134,20 @@ class CachedQueries:
         """Count the memory that a query takes now."""
         _cache(context).grew(request.key)
 
-    def keep(self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps]) -> None:
-        """Begin to cache the settled steps of responses, which have been delivered."""
+    def keep(
+        self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps], *, replace: bool = False
+    ) -> None:
+        """
+        Begin to cache the settled steps of responses, which have been delivered.
+
+        :param replace: replace the steps that are cached already, because the client wanted none of them.
+        """
         for part in parts:
             settled = self._last_settled(context, request, part)
             if not identical.is_for_all(200, part.answer.response.headers, context.counted):
                 continue
             if part.first <= settled or context.settings.cache_tail:
-                Deferred.fromCoroutine(self._keep(context, request, part, settled)).addErrback(_not_kept)
+                Deferred.fromCoroutine(self._keep(context, request, part, settled, replace=replace)).addErrback(_not_kept)
 
     def _last_settled(self, context: ForwardContext, request: CacheableRequest, part: NewSteps) -> int:
         """Return the last step of a part that may be cached for long, as things were when the server was asked for it."""
@@ -151,7 +158,9 @@ class CachedQueries:
         asked_at = context.wall() - (context.clock.seconds() - part.sent_at)
         return request.last_settled(context.planner.reads(request.data), asked_at - self._age[2])
 
-    async def _keep(self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int) -> None:
+    async def _keep(
+        self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int, *, replace: bool
+    ) -> None:
         cache = _cache(context)
         if part.sent_at <= cache.flushed_at:
             # An entry that was made after the flush must not get its steps.
@@ -165,7 +174,7 @@ class CachedQueries:
             return
         kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
         for source, first, last in _settled_spans(context, request, part, settled):
-            await self._add(context, cached, kept, (first, last), source)
+            await self._add(context, cached, kept, (first, last), source, replace=replace)
         _measure(cached, part)
         if settled < part.last == request.last and context.settings.cache_tail:
             sources = tuple(source for source, *_ in answered_by(context, request, part))
@@ -179,11 +188,13 @@ class CachedQueries:
         elif part.sent_at > cache.flushed_at:
             cache.keep(request.key, cached)
 
-    async def _add(self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: PageSource) -> None:
-        """Add steps of a response to the pages of a query, as far as they are not there."""
+    async def _add(
+        self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: PageSource, *, replace: bool
+    ) -> None:
+        """Add steps of a response to the pages of a query: the missing ones, or all of them."""
         entry = cached.entry
         for _ in range(2):
-            missing = entry.view(*steps).missing
+            missing = (steps,) if replace else entry.view(*steps).missing
             if not missing:
                 return
             view = entry.view(missing[0][0], missing[-1][1])
@@ -197,7 +208,7 @@ class CachedQueries:
 
 def _is_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     """Return whether two tuples have the same objects; comparing their values would take long."""
-    return all(mine is its for mine, its in zip(one, other, strict=False)) and len(one) == len(other)
+    return len(one) == len(other) and all(map(operator.is_, one, other))
 
 
 def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
@@ -205,7 +216,9 @@ def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
     return context.cache
 
 
-def _is_invalid(context: ForwardContext, request: CacheableRequest, extent: Extent) -> bool:
+def _is_invalid(
+    context: ForwardContext, request: CacheableRequest, servers: tuple[Backend, ...], gaps: Intervals, extent: Extent
+) -> bool:
     """Return whether cached steps must not be used any longer, see Note [Valid steps]."""
     source: Any = extent.source
     now = answers_id(context, source.backend)
@@ -214,9 +227,7 @@ def _is_invalid(context: ForwardContext, request: CacheableRequest, extent: Exte
     coverage = context.selections.coverage
     if not coverage:
         return False
-    good = context.planner.good_steps(
-        request.within(extent.first, extent.last), coverage, source.backend, _all_servers(context), _final_gaps(context)
-    )
+    good = context.planner.good_steps(request.within(extent.first, extent.last), coverage, source.backend, servers, gaps)
     return good != [(0, extent.last - extent.first)]
 
 
@@ -242,6 +253,7 @@ def _settled_spans(
 ) -> Iterator[tuple[PageSource, int, int]]:
     """Yield the steps of a part that may be cached, each with the server that has answered them."""
     coverage = context.selections.coverage
+    servers, gaps = _all_servers(context), _common_gaps(context)
     for source, first, last in answered_by(context, request, part):
         last = min(last, settled)
         if first > last:
@@ -249,7 +261,7 @@ def _settled_spans(
         good = [(0, last - first)]
         if coverage:
             data = request.within(first, last)
-            good = context.planner.good_steps(data, coverage, source.backend, _all_servers(context), _common_gaps(context))
+            good = context.planner.good_steps(data, coverage, source.backend, servers, gaps)
         for start, end in good:
             yield source, first + start, first + end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from mpp.proxy.exchanges.new_steps import NewSteps
 from mpp.wire.whole_response import GZIP_FIELDS, GeneratedResponse, WholeResponse
 
 MOST_SERVERS = 4
-"""How many servers ``MPP.ServedBy`` names at most, the one of the newest steps first."""
+"""How many servers ``MPP.ServedBy`` names at most, the one that was asked last first."""
 
 # Bytes of a body that is handed over as a whole; the pieces of a larger one are made while the client reads it.
 _WHOLE = 1024 * 1024
@@ -65,7 +66,8 @@ async def assembled(
     :param tail: the newest steps, which are cached for a short time; None if they are not.
     :raise NotJoinable: the responses are not written as Prometheus writes them.
     """
-    key = view.state, view.first, view.last, gzip, tail
+    # The key must not keep the newest steps alive.
+    key = view.state, view.first, view.last, gzip, None if tail is None else weakref.ref(tail)
     known = None if fresh else view.recent.body(key)
     if known is not None:
         return known.length, iter(known.pieces)
@@ -98,7 +100,7 @@ def newest_server(view: View) -> Backend | None:
 
 
 def servers(view: View, tail: Tail | None, new: Sequence[NewSteps]) -> list[Backend]:
-    """Return the servers that have answered the steps of a response, the one of the newest steps first."""
+    """Return the servers that have answered the steps of a response: the one that was asked last, then by age of the steps."""
     sources: list[Any] = [extent.source for extent in view.extents]
     if tail is not None:
         sources += tail.sources

@@ -162,7 +162,7 @@ class Exchange:
             attempt, total = answer.attempt, self._context.clock.seconds() - self.began
             waited = attempt.dequeued_at - attempt.sent_at if attempt is not None and attempt.dequeued_at else 0.0
             took = None if attempt is None else attempt.took - waited
-            cache = answer.cache.partition(";")[0]
+            cache = answer.cache and answer.cache_use
             added += ((b"Server-Timing", heads.server_timing(total, answer.backend, took, waited, cache)),)
         return added
 

@@ -7,13 +7,15 @@ servers run them once. A fetch belongs to none of its requests: it goes on as lo
 # Note [What is shared]
 
 A response is shared if it is complete in memory; what outgrows the response buffer goes to the first request, and the others are
-sent to a server each. So are the others if the response is meant for one client only: it rejects credentials, redirects, depends
-on conditions, or sets a cookie. A timeout ends only the requests whose own time is up; the others are fetched again, together.
-Every other error is an error for all of them.
+sent to a server each. So are the others if the response may be meant for one client only: by its status (rejected credentials,
+redirects, conditions, limits), because it sets a cookie, or because it varies by a field that does not count. A timeout ends only
+the requests whose own time is up; the others are fetched again, together. The other errors, of queries and of servers, are errors
+for all of them.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
@@ -37,7 +39,7 @@ class Answer(NamedTuple):
     """
     The response to a request, and where it comes from.
 
-    :ivar backend: the server that has sent it, or most of it.
+    :ivar backend: the server that has sent it; of a response with cached steps, the one that was asked last.
     :ivar attempt: the attempt that brought it; None if no server was asked.
     :ivar started: how many attempts were made.
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
@@ -74,9 +76,8 @@ class Answer(NamedTuple):
 
 class Waiter(Protocol):
     """
-    A request that waits for a response: `mpp.proxy.exchanges.exchange.Exchange`.
-
-    :ivar began: when the request was complete, by the monotonic clock.
+    A request that waits for a response: a `mpp.proxy.exchanges.exchange.Exchange`, or a range of steps of one that is asked for,
+    a `mpp.proxy.exchanges.cached_part.MissingPart`.
     """
 
     @property
@@ -100,7 +101,7 @@ class Waiter(Protocol):
         """
 
 
-class Fetch:
+class Fetch(ABC):
     """
     The fetch of one response. It ends with one call of each waiter, unless the last one has left before.
 
@@ -126,36 +127,37 @@ class Fetch:
 
     # For each kind of fetch
 
+    @abstractmethod
     def start(self) -> None:
         """
         Start the fetch; all waiters may be called before this returns.
 
         :raise LoopDetected: this mpp has sent the request itself.
         """
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def running(self) -> list[Attempt]:
         """The attempts that are under way."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
+    @abstractmethod
     def started(self) -> int:
         """How many attempts were made."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def reasons(self) -> tuple[str, ...]:
         """Why attempts failed, were moved or were hedged, one line each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def progress(self) -> None:
         """Check the deadline and the progress; called at each tick of `mpp.proxy.ticker`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cancel(self) -> None:
         """Cancel everything that is under way."""
-        raise NotImplementedError
 
     # For the waiters
 

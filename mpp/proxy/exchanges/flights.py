@@ -1,5 +1,6 @@
 """
-Single flight: lets identical reads that are under way at the same time share a fetch.
+Chooses the fetch of a request: the one of an identical read that is under way (single flight), one that uses the range cache, or
+one from the servers.
 
 `mpp.proxy.decisions.identical` decides which requests are identical, and `mpp.proxy.exchanges.fetch` gives the response to all of
 them.
@@ -41,7 +42,7 @@ class Flights:
     def __repr__(self) -> str:
         return f"<Flights {len(self._under_way)} under way>"
 
-    def join(self, context: ForwardContext, waiter: Waiter, info: RequestInfo, *, alone: bool = False) -> tuple[Fetch, bool]:
+    def join(self, context: ForwardContext, waiter: Waiter, info: RequestInfo, *, alone: bool) -> tuple[Fetch, bool]:
         """
         Let a request wait for its response.
 
@@ -74,7 +75,7 @@ class Flights:
         if context.cache is None or key is None:
             return ServerFetch(context, info, began, landed)
         control = caching.directives(info.headers)
-        found = "no-store" if b"no-store" in control else self._cacheable(context, info, key)
+        found = caching.allowed(self._cacheable(context, info, key), control)
         if isinstance(found, str):
             return ServerFetch(context, info, began, landed, note=f"bypass; {found}")
         may_read = b"no-cache" not in control
@@ -83,7 +84,9 @@ class Flights:
     def _cacheable(self, context: ForwardContext, info: RequestInfo, key: RequestKey) -> CacheableRequest | str:
         """Return a request as the cache sees it, or why it is not cached; remembered, because viewers ask for the same."""
         found = self._seen.get(key)
-        if found is None:
+        if found is not None:
+            self._seen.move_to_end(key)
+        else:
             found = caching.cacheable(info, key, context.wall(), context.planner.reads)
             fields = sum(len(name) + len(value) for name, value in key.fields)
             if len(info.target) + len(info.body) + fields <= _LONGEST:

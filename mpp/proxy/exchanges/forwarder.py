@@ -28,6 +28,7 @@ class Forwarder:
 
     def __init__(self, context: ForwardContext, in_thread: InThread = at_once) -> None:
         self.context = context
+        self._in_thread = in_thread
         self._flights = Flights(CachedQueries(in_thread))
 
     def forward(self, downstream: IDownstream) -> Exchange:
@@ -44,6 +45,10 @@ class Forwarder:
         cache: RangeCache[Any, Any] | None = None,
     ) -> None:
         """Apply new settings to the requests that follow. The retry budget keeps its tokens, and liveness checks go on."""
+        before = self.context.settings
+        if (before.cache_vary, before.cache_neutral) != (settings.cache_vary, settings.cache_neutral):
+            # Requests that are alike now may not have been alike when the fetches under way began.
+            self._flights = Flights(CachedQueries(self._in_thread))
         context = self.context = evolve(self.context, upstreams=upstreams, affinity=affinity, settings=settings, cache=cache)
         context.budget.share = settings.retry_budget
         context.ticker.reconfigure(settings.suspect_after / TICKS)

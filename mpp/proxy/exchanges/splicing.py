@@ -21,22 +21,23 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from mpp.core.errors import UpstreamError
+from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import data_requests
 from mpp.coverage.planning.planner import RequestPlan
-from mpp.promql.matrix import PIECE, Matrix, NotJoinable, joined, with_warning
+from mpp.promql.matrix import PIECE, NotJoinable, joined, with_warning
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions import rerouting
+from mpp.proxy.decisions import caching, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, accepts_gzip, compressed
+from mpp.proxy.exchanges.new_steps import parse
+from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed
 
 # Bytes of all parts up to which they are joined at once: about a millisecond.
 _AT_ONCE = 256 * 1024
-_NOT_PASSED_ON = (b"content-length", b"content-encoding", b"etag")
 
 
 class SplicedRequest(Protocol):
@@ -126,7 +127,7 @@ class SplicedAttempts:
         self._joining: Deferred[None] | None = None
         self.plan = plan
         self.ended = False
-        plain = info._replace(headers=tuple(field for field in info.headers if field[0].lower() != b"accept-encoding"))
+        plain = info._replace(headers=headers.without(info.headers, b"accept-encoding"))
         self._parts = [
             _Part(self, context, RequestDeadline(self._request_for(plain, number), at, context.settings))
             for number in range(len(plan.plan.parts))
@@ -237,15 +238,15 @@ class SplicedAttempts:
         answers = [part.answer for part in self._parts if part.answer is not None]
         servers = [attempt.backend for _, attempt in answers]
         warning = self.plan.warning(servers, rerouting.in_service(self._context.selections.current))
-        bodies = [b"".join(response.buffered) for response, _ in answers]
-        breaks = sum(map(len, bodies)) > _AT_ONCE
+        breaks = sum(len(piece) for response, _ in answers for piece in response.buffered) > _AT_ONCE
         try:
-            if len(bodies) == 1:
-                body = with_warning(bodies[0], warning) if warning else bodies[0]
+            if len(answers) == 1:
+                body = b"".join(answers[0][0].buffered)
+                body = with_warning(body, warning) if warning else body
                 found: Iterator[bytes] = (body[at : at + PIECE] for at in range(0, len(body), PIECE))
             else:
-                found = joined([await self._parsed(body, breaks=breaks) for body in bodies], warning)
-            gzip = accepts_gzip(self._info.headers)
+                found = joined([await parse(self._context.turns, response.buffered) for response, _ in answers], warning)
+            gzip = headers.accepts_gzip(self._info.headers)
             pieces = []
             for piece in compressed(found) if gzip else found:
                 pieces.append(piece)
@@ -256,7 +257,7 @@ class SplicedAttempts:
             self._drop()
             return
         first, attempt = answers[0]
-        fields = tuple(field for field in first.headers if field[0].lower() not in _NOT_PASSED_ON)
+        fields = caching.fields_of_new(first.headers)
         whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)
         for response, _ in answers:
             response.release()
@@ -265,11 +266,6 @@ class SplicedAttempts:
         steps = self.plan.steps
         parts = zip(servers, self.plan.plan.parts, strict=True)
         self._deliver(whole, attempt, [(server, steps.time(part.first), steps.time(part.last)) for server, part in parts])
-
-    async def _parsed(self, body: bytes, *, breaks: bool) -> Matrix:
-        if breaks:
-            await self._context.turns.next()
-        return Matrix(body)
 
     def _deliver(self, response: IResponse, attempt: Attempt, parts: Sequence[tuple[Backend, int, int]] = ()) -> None:
         self.ended = True

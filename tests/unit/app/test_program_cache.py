@@ -104,6 +104,13 @@ class CacheOfProgramTests(SynchronousTestCase):
         self.reload(http=HTTPConfigs())
         self.assertEqual(self.cache.state.entries, 0)
 
+    def test_other_fields_that_count(self) -> None:
+        """Requests that shared an entry may not be alike any longer, so nothing is kept over the change."""
+        for changed in ({"cache_neutral": ("x-team",)}, {"cache_vary": ("user-agent",)}):
+            self.keep("a")
+            self.reload(**changed)
+            self.assertEqual(self.cache.state.entries, 0, changed)
+
     def test_flush(self) -> None:
         """A flush returns how many entries it has removed."""
         self.assertEqual(self.successResultOf(self.program.client_side.flush_cache()), Flushed(2))

@@ -83,7 +83,29 @@ class CountTests(CacheCase):
         for path in (b"/api/v1/query?query=up", b"/api/v1/labels", b"/api/v1/status/config"):
             self.ask(path)
             self.answer(b"{}")
+            self.ask(path, ((b"Cache-Control", b"no-store"),))
+            self.answer(b"{}")
         self.assertEqual(self.counts(), [0, 0, 0, 0])
+
+    def test_attempts_of_parts_are_not_added_up(self) -> None:
+        """A response of which two ranges of steps are missing has needed one attempt, as for each of them."""
+        self.ask(target(20, 120))
+        self.answer(matrix(20, 120))
+        client = self.ask(target(0, 130))
+        for sent, body in zip(self.world.upstreams.sent[-2:], (matrix(0, 19), matrix(121, 130)), strict=True):
+            sent.answer.callback(FakeResponse(200, body, ((b"Content-Type", b"application/json"),)))
+        self.assertEqual((dict(client.about)[b"MPP.Cache"][:7], client.attempts), (b"partial", 1))
+
+    def test_no_cache_replaces_what_is_cached(self) -> None:
+        """A client that reloads a page after a backfill gets the new values, and so do all others afterwards."""
+        self.ask()
+        self.answer()
+        changed = matrix().replace(b'"1"', b'"2"')
+        self.ask(fields=((b"Cache-Control", b"no-cache"),))
+        self.answer(changed)
+        client = self.ask()
+        assert client.delivered is not None
+        self.assertEqual((dict(client.about)[b"MPP.Cache"], b"".join(client.delivered.buffered)), (b"hit", changed))
 
     def test_without_a_cache(self) -> None:
         """Nothing is counted while the cache is off."""
@@ -186,6 +208,7 @@ class ExplainTests(CacheCase):
             (b"/graph", "its response is never shared"),
         ):
             self.assertEqual(self.reasons(of), (f"The cache is not used: {why}.",))
+        self.assertEqual(self.reasons(fields=((b"Cache-Control", b"no-store"),)), ("The cache is not used: no-store.",))
 
     def test_without_a_cache(self) -> None:
         """Nothing is said about a cache that is off, or about requests that mpp answers itself."""

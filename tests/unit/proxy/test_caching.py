@@ -79,11 +79,6 @@ class AskedTests(SynchronousTestCase):
         self.assertEqual(steps, sorted(set(steps)))
         self.assertEqual({step for first, last in missing for step in range(first, last + 1)} - set(steps), set())
 
-    def test_without(self) -> None:
-        """Steps without others, on either side."""
-        for others, left in (((3, 5), ((1, 2), (6, 9))), ((0, 9), ()), ((8, 20), ((1, 7),)), ((20, 30), ((1, 9),))):
-            self.assertEqual(caching.without((1, 9), others), left)
-
 
 class DirectivesTests(SynchronousTestCase):
     """What a client says about caches."""
