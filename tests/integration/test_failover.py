@@ -42,7 +42,8 @@ class KillTests(_Failover):
     def kill_and_restart(self, strategy: str) -> None:
         """Kill the server that answers, then the other one, each with the first one's return in between."""
         servers = self.real_pair()
-        mpp = self.mpp([server.url for server in servers], "--routing-strategy", strategy)
+        # Each request is sent, so that some of them meet the dead server.
+        mpp = self.mpp([server.url for server in servers], "--routing-strategy", strategy, "--no-single-flight")
         with Load(mpp.port, clients=8) as load:
             for _ in range(2):
                 load.reach(20)

@@ -95,8 +95,13 @@ def witnesses_path(selector: str, jobs: Sequence[str], at: float, within: int = 
 
 
 def read_witnesses(outcomes: Iterable[ProbeOutcome]) -> tuple[Witness, ...]:
-    """Return the witnesses by the responses of all servers; for each job, from the server that names most of them."""
-    best: dict[str, set[str]] = {}
+    """
+    Return the witnesses by the responses of all servers.
+
+    Each server names some in turn: a server that lacks targets at that time names only ones that it has, and if these were the
+    witnesses, its gap would not be seen.
+    """
+    named: dict[str, list[list[str]]] = {}
     for outcome in outcomes:
         own: dict[str, set[str]] = {}
         for labels in _labels(outcome):
@@ -104,10 +109,20 @@ def read_witnesses(outcomes: Iterable[ProbeOutcome]) -> tuple[Witness, ...]:
             if isinstance(job, str) and isinstance(instance, str):
                 own.setdefault(job, set()).add(instance)
         for job, instances in own.items():
-            if len(instances) > len(best.get(job, ())):
-                best[job] = instances
-    found = [Witness(job, each) for job, instances in sorted(best.items()) for each in sorted(instances)[:WITNESSES_OF_A_JOB]]
+            named.setdefault(job, []).append(sorted(instances))
+    found = [Witness(job, each) for job, lists in sorted(named.items()) for each in _in_turn(lists)[:WITNESSES_OF_A_JOB]]
     return tuple(found[:MOST_WITNESSES])
+
+
+def _in_turn(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Return the distinct items of some lists: the first one of each that is new, then the next ones."""
+    found: dict[str, None] = {}
+    for _ in range(max(map(len, lists))):
+        for each in lists:
+            new = next((item for item in each if item not in found), None)
+            if new is not None:
+                found[new] = None
+    return list(found)
 
 
 def sums_path(selector: str, windows: Windows, *, jobs: Sequence[str] = (), witnesses: Sequence[Witness] = ()) -> str:

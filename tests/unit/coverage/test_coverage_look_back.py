@@ -52,7 +52,7 @@ class WitnessesTests(SynchronousTestCase):
         self.assertEqual(set().union(*days), set(jobs))
 
     def test_best_server(self) -> None:
-        """Of each job two targets are taken, from a server that has them."""
+        """Of each job two targets are taken, from servers that have them."""
 
         def answer(*targets: tuple[str, str]) -> ProbeResponse:
             result = [{"metric": {"job": job, "instance": instance}, "value": [1, "1"]} for job, instance in targets]
@@ -61,6 +61,17 @@ class WitnessesTests(SynchronousTestCase):
         holed, whole = answer(("node", "a")), answer(("node", "a"), ("node", "b"), ("web", "c"))
         expected = (Witness("node", "a"), Witness("node", "b"), Witness("web", "c"))
         self.assertEqual(read_witnesses([holed, whole, ProbeResponse(500), ProbeResponse(200, b"[]")]), expected)
+
+    def test_each_server_names_witnesses(self) -> None:
+        """A server that lacks targets at that time would name only ones that it has, and its gap would not be seen."""
+
+        def answer(*instances: str) -> ProbeResponse:
+            result = [{"metric": {"job": "node", "instance": each}, "value": [0, "1"]} for each in instances]
+            return ProbeResponse(200, json.dumps({"status": "success", "data": {"result": result}}).encode())
+
+        found = read_witnesses([answer("6", "7"), answer("1", "2"), answer("1", "2")])
+        self.assertEqual([each.instance for each in found], ["6", "1"])
+        self.assertEqual([each.instance for each in read_witnesses([answer("1", "2"), answer("1", "2")])], ["1", "2"])
 
     def test_odd_names_are_quoted(self) -> None:
         """The queries name jobs and targets as they are, whatever characters they have."""
