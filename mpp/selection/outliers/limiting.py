@@ -9,8 +9,9 @@ was turned away, and again after `CHECK_EVERY_S` as long as there are such reque
 service, and a 503 is treated like a 429.
 
 The limiter may turn the probe away as well, or a part of it. So the result of a probe that met a foreign 503 is doubted, and the
-previous state remains; a second one within `REFUSALS_WITHIN_S` counts, if no request or probe succeeded in between. The server's
-own signs (Prometheus' own 503, a refused connection, no response in time) count at once.
+previous state remains; a second one counts, from `REFUSALS_APART_S` to `REFUSALS_WITHIN_S` later, if no request or probe
+succeeded in between. One that comes sooner (a round begins just then) met the same full limiter, and is doubted like the first.
+The server's own signs (Prometheus' own 503, a refused connection, no response in time) count at once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from attrs import evolve, frozen
 CHECK_EVERY_S = 1.0
 # The second probe starts a quarter of a second after the first has ended, and takes a second at most.
 REFUSALS_WITHIN_S = 1.5
+# A limiter that is full lets nothing pass for as long as it takes to drain one request.
+REFUSALS_APART_S = 0.2
 # Seconds that a server counts as limited after the last request that was turned away: until the next round, by default.
 LIMITED_FOR_S = 10.0
 
@@ -97,5 +100,7 @@ def _turned_away(limiting: LimiterState, now: float, *, good: bool) -> LimiterSt
     # A result that counted once still counts for the next probe, until anything succeeds.
     if first is None or (limiting.doubted and now - first > REFUSALS_WITHIN_S):
         return evolve(limiting, refused_at=now, doubted=True)
+    if limiting.doubted and now - first < REFUSALS_APART_S:
+        return limiting
     # A backend that is not good is about to be ejected.
     return evolve(limiting, refused_at=now, doubted=False) if good else NOTHING

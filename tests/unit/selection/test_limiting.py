@@ -107,6 +107,14 @@ class RefusedProbeTests(SynchronousTestCase):
         self.assertEqual(story.record.due, story.now + FOLLOW_UP_S, "nothing was answered since")
         self.assertFalse(refused(story.later(FOLLOW_UP_S)).is_in)
 
+    def test_not_if_they_are_close_together(self) -> None:
+        """Two probes that meet the same full limiter are one sign; the one after a quarter of a second decides."""
+        story = refused(refused(admitted()).later(0.03))
+        self.assertTrue(story.is_in)
+        self.assertEqual(shown(story, turned_away=True).standing, VIABLE)
+        self.assertEqual(story.record.due, story.now + FOLLOW_UP_S)
+        self.assertFalse(refused(story.later(FOLLOW_UP_S)).is_in)
+
     def test_not_if_they_are_far_apart(self) -> None:
         """A probe that was turned away long ago says nothing of now."""
         self.assertTrue(refused(refused(admitted()).later(REFUSALS_WITHIN_S + 0.1)).is_in)
