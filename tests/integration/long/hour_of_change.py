@@ -38,7 +38,7 @@ from tests.integration.stamped import Past, StampedServer, StampedTargets, start
 
 INTERVAL_S = 2
 PAST_S = 3 * 3600
-AWAY_S, APART_S = (15.0, 40.0), (30.0, 60.0)
+AWAY_S, APART_S = (15.0, 40.0), (150.0, 240.0)
 """How long a server is away, and how long nobody is away between two of them."""
 FUTURE_S = 20
 """How far the query with a negative offset reads into the future of a step."""
