@@ -48,9 +48,9 @@ class KillTests(_Failover):
             for _ in range(2):
                 load.reach(20)
                 victim = next(server for server in servers if mpp.is_selected(server.address))
-                before = mpp.metric("mpp_retries_total", backend=victim.address)
                 victim.kill()
-                wait_until(lambda: mpp.metric("mpp_retries_total", backend=victim.address) > before, "requests met it", 5)  # noqa: B023
+                # Requests meet the dead server, unless all clients of a busy machine were waiting for the processor just then.
+                load.reach(20)
                 wait_until(lambda: not mpp.is_selected(victim.address), "it is out", 5)  # noqa: B023
                 victim.start()
                 wait_until(lambda: mpp.standing_of(victim.address) == "viable", "the server is back", 5)  # noqa: B023
