@@ -18,9 +18,9 @@ from itertools import pairwise
 
 from bench.figures import table
 from mpp.cache.assembly import Assembly, Fresh
-from mpp.cache.entry import Entry
 from mpp.cache.grid import Grid
 from mpp.cache.preparation import prepare
+from mpp.cache.query_pages import QueryPages
 from mpp.cache.recent import RecentSpans
 from mpp.promql.matrix import Matrix
 
@@ -69,20 +69,20 @@ class Taken:
         self.longest_slice = min(self.longest_slice, max(after - before for before, after in pairwise(marks)) * 1000)
 
 
-def response(entry: Entry, panel: Panel, tail: Matrix, *, gzip: bool) -> Iterator[object]:
+def response(pages: QueryPages, panel: Panel, tail: Matrix, *, gzip: bool) -> Iterator[object]:
     """Assemble the response of a panel and make its bytes; yield after each slice."""
-    assembly = Assembly(entry.view(panel.first, panel.last), [Fresh(panel.last - TAIL + 1, panel.last, tail)], gzip=gzip)
+    assembly = Assembly(pages.view(panel.first, panel.last), [Fresh(panel.last - TAIL + 1, panel.last, tail)], gzip=gzip)
     while not assembly.work():
         yield
     yield
     yield from assembly.pieces()
 
 
-def kept(entry: Entry, first: int, last: int, matrix: Matrix, add: Taken) -> Iterator[object]:
+def kept(pages: QueryPages, first: int, last: int, matrix: Matrix, add: Taken) -> Iterator[object]:
     """Prepare steps, and yield; then add them, which is measured by itself."""
-    prepared = prepare(entry.view(first, last), matrix, source="server", kept_until=1.0)
+    prepared = prepare(pages.view(first, last), matrix, source="server", kept_until=1.0)
     yield
-    add.run(lambda: iter([entry.add(prepared)]))
+    add.run(lambda: iter([pages.add(prepared)]))
 
 
 def measure(series: int, rounds: int) -> list[list[str]]:
@@ -96,15 +96,15 @@ def measure(series: int, rounds: int) -> list[list[str]]:
     gc.freeze()
     for _ in range(rounds):
         recent = RecentSpans(MOST_RECENT)
-        entry = Entry(panel.grid, recent)
+        pages = QueryPages(panel.grid, recent)
         for name, first, last, matrix in (("all steps", panel.first, closed - 1, whole), ("one more step", closed, closed, step)):
             add = taken[f"add {name}"]
-            slices = partial(kept, entry, first, last, matrix, add)
+            slices = partial(kept, pages, first, last, matrix, add)
             taken[f"prepare {name} (in a thread)"].run(slices)
-        size = entry.size
+        size = pages.size
         for gzip, coding in ((False, "identity"), (True, "gzip")):
             for name in (f"first response, {coding}", f"next response, {coding}"):
-                taken[name].run(partial(response, entry, panel, tail, gzip=gzip))
+                taken[name].run(partial(response, pages, panel, tail, gzip=gzip))
     title = f"{series} x {STEPS}, {len(panel.body(panel.first, panel.last)) / 1e6:.2f} MB, kept in {size / 1e6:.2f} MB"
     return [[title, name, f"{each.least:.3f}", f"{each.longest_slice:.3f}"] for name, each in taken.items()]
 

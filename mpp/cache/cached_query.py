@@ -8,8 +8,8 @@ from attrs import frozen
 from msgspec import UNSET, Raw, UnsetType
 
 from mpp.cache.assembly import Fresh
-from mpp.cache.entry import Entry
 from mpp.cache.grid import Grid
+from mpp.cache.query_pages import QueryPages
 from mpp.cache.texts.cutting import HISTOGRAMS, VALUES, cut
 from mpp.promql.matrix import Matrix, MatrixSeries
 
@@ -55,16 +55,16 @@ class CachedQuery:
     """
     The cached steps of one query.
 
-    :ivar entry: the steps that are kept in pages.
+    :ivar pages: all steps but the newest ones.
     :ivar tail: the newest steps; None if there are none.
     :ivar checked_with: the knowledge of the servers' gaps by which the pages were checked last.
     :ivar step_seconds: how long a server takes for one step, on average; 0 if that is not known.
     """
 
-    __slots__ = ("checked_with", "entry", "step_seconds", "tail")
+    __slots__ = ("checked_with", "pages", "step_seconds", "tail")
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
+    def __init__(self, pages: QueryPages) -> None:
+        self.pages = pages
         self.tail: Tail | None = None
         self.checked_with: tuple[object, ...] = ()
         self.step_seconds = 0.0
@@ -72,7 +72,7 @@ class CachedQuery:
     @property
     def size(self) -> int:
         """Bytes of memory."""
-        return self.entry.size + (0 if self.tail is None else self.tail.size)
+        return self.pages.size + (0 if self.tail is None else self.tail.size)
 
     def tail_for(self, last: int, sent_since: float) -> Tail | None:
         """

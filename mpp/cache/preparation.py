@@ -1,9 +1,9 @@
 """
-Makes the pages that an answer adds to an entry. Pure, and slow: it cuts and compresses, so for more than a few KiB it runs in a
+Makes the pages that an answer adds to a query. Pure, and slow: it cuts and compresses, so for more than a few KiB it runs in a
 thread.
 
-The entry may change meanwhile. So a `Prepared` names the pages that it was made of, and `mpp.cache.entry.Entry.add` refuses it if
-the entry has others by then.
+The query may get other pages meanwhile. So a `Prepared` names the pages that it was made of, and
+`mpp.cache.query_pages.QueryPages.add` rejects it if these have been replaced by then.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _LONG = 16 * 1024
 @frozen(eq=False)
 class Prepared:
     """
-    The pages that an answer adds to an entry.
+    The pages that an answer adds to a query.
 
     :ivar pages: the new pages, each with the one that it replaces.
-    :ivar table: all series of the entry.
+    :ivar table: all series of the query.
     :ivar replaces: the table that this one replaces; often the same.
     """
 
@@ -47,11 +47,11 @@ class Prepared:
 
 def prepare(view: View, matrix: Matrix, *, source: Hashable, kept_until: float) -> Prepared:
     """
-    Return the pages that an answer adds to an entry. The answer replaces steps that the entry has already.
+    Return the pages that an answer adds to a query. The answer replaces steps that are cached already.
 
     Takes about 15 ms for each MiB of the answer, most of it without the lock of the interpreter.
 
-    :param view: the entry at the steps that are to be kept; the answer has at least these steps.
+    :param view: the pages at the steps that are to be kept; the answer has at least these steps.
     :param source: see `mpp.cache.extents.Extent`.
     :param kept_until: until when the steps may be used, by the monotonic clock, in seconds.
     :raise NotJoinable: labels or times are not written as Prometheus writes them.

@@ -16,10 +16,10 @@ Row: TypeAlias = tuple[Sequence[Piece], Sequence[Piece]]
 """The pieces of the values and of the histograms of one series."""
 
 _OVERHEAD = 400
-"""Bytes of a span besides its rows: the key, the state of the entry, and the place in the table; measured, rounded up."""
+"""Bytes of a span besides its rows: the key, the state of the pages, and the place in the table; measured, rounded up."""
 
 Key: TypeAlias = tuple[object, int, int, bool]
-"""The state of the entry, the first and the last step, and whether the pieces will be sent compressed."""
+"""The state of the pages, the first and the last step, and whether the pieces will be sent compressed."""
 
 
 MOST_BODY = 256 * 1024
@@ -39,10 +39,10 @@ class AssembledBody:
 
 class RecentSpans:
     """
-    The spans of all entries that were joined last, for users of one dashboard ask for the same steps within a short time.
+    The spans of all queries that were joined last, for users of one dashboard ask for the same steps within a short time.
 
-    They take up to four times the memory of the pages, and are soon useless, because each new step changes the entry. So they
-    have a bound of their own: otherwise the cache would hold fewer entries.
+    They take up to four times the memory of the pages, and are soon useless, because each new step changes the pages. So they
+    have a bound of their own: otherwise the cache would hold fewer queries.
 
     :param most_bytes: the most bytes of memory.
     :ivar most_bytes: the parameter; a change counts from the next span on.
@@ -90,7 +90,7 @@ class RecentSpans:
             self._drop(next(iter(self._found)))
 
     def clear(self) -> None:
-        """Drop the spans of all entries."""
+        """Drop the spans of all queries."""
         self._found.clear()
         self.size = 0
 

@@ -1,4 +1,4 @@
-"""The series of an entry: each is one object, however many pages have it and however servers spell its labels. Pure."""
+"""The series of a query: each is one object, however many pages have it and however servers spell its labels. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ by_key = attrgetter("key")
 @frozen(eq=False)
 class SeriesTable:
     """
-    All series of an entry.
+    All series of a query.
 
     :ivar by_metric: by each spelling that was seen.
     :ivar ordered: as Prometheus sorts them.

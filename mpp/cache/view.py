@@ -1,4 +1,4 @@
-"""The state of an entry at some steps. Pure; frozen, so that pages which the entry drops later are still there."""
+"""The pages of a query at some steps. Pure; frozen, so that pages which the query drops later are still there."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Range: TypeAlias = tuple[int, int]
 @frozen(eq=False)
 class View:
     """
-    The state of an entry at some steps.
+    The pages of a query at some steps.
 
     :ivar grid: the times of the steps.
     :ivar first: the first step.
     :ivar last: the last step (inclusive).
     :ivar pages: the pages that have some of the steps, in order.
-    :ivar table: all series of the entry.
+    :ivar table: all series of the query.
     :ivar recent: the spans that were joined last.
-    :ivar state: another object after each change of the entry.
+    :ivar state: another object after each change of the pages.
     :ivar extents: the extents that are held, cut to the steps, in order.
     :ivar held: the steps that are held, in order, in as few ranges as possible.
     """

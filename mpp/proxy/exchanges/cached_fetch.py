@@ -91,7 +91,7 @@ class CachedFetch(Fetch):
         self._cached = self._queries.find(context, request)
         missing: tuple[tuple[int, int], ...] = ((request.first, request.last),)
         if self._cached is not None and self._may_read:
-            self._view = view = self._cached.entry.view(request.first, request.last)
+            self._view = view = self._cached.pages.view(request.first, request.last)
             missing = view.missing
             tail = context.settings.cache_tail
             self._tail = self._cached.tail_for(request.last, context.clock.seconds() - tail) if tail else None
@@ -245,7 +245,7 @@ class CachedFetch(Fetch):
         kept = request.last - request.first + 1 - asked
         context.metrics.cache_steps(kept, asked)
         context.metrics.cache_saved(kept * cached.step_seconds)
-        fields = (*cached.entry.fields, (b"Date", datetimeToString()))
+        fields = (*cached.pages.fields, (b"Date", datetimeToString()))
         response = cached_response.response(self.info, fields, length, pieces, gzip=self._gzip)
         servers = cached_response.servers(view, self._tail, new)
         attempt = new[-1].answer.attempt if new else None

@@ -23,9 +23,9 @@ from txaio import tx
 
 from mpp.cache.assembly import Fresh
 from mpp.cache.cached_query import CachedQuery, Tail
-from mpp.cache.entry import Entry
 from mpp.cache.extents import Extent
 from mpp.cache.preparation import Prepared, prepare
+from mpp.cache.query_pages import QueryPages
 from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
 from mpp.core.intervals import NEVER, Intervals
@@ -83,11 +83,11 @@ class CachedQueries:
         cached = _cache(context).get(request.key)
         if cached is None:
             return None
-        selections, entry = context.selections, cached.entry
+        selections, pages = context.selections, cached.pages
         known = selections.coverage, selections.current, context.planner.rules_version
-        dropped = entry.expire(context.clock.seconds())
+        dropped = pages.expire(context.clock.seconds())
         if not _is_same(cached.checked_with, known):
-            dropped += entry.drop(partial(_is_invalid, context, request, _all_servers(context), _final_gaps(context)))
+            dropped += pages.drop(partial(_is_invalid, context, request, _all_servers(context), _final_gaps(context)))
             cached.checked_with = known
         if dropped:
             _cache(context).grew(request.key)
@@ -163,12 +163,12 @@ class CachedQueries:
     ) -> None:
         cache = _cache(context)
         if part.sent_at <= cache.flushed_at:
-            # An entry that was made after the flush must not get its steps.
+            # Pages that were made after the flush must not get its steps.
             return
         cached = cache.peek(request.key)
         new = cached is None
         if cached is None:
-            cached = CachedQuery(Entry(request.grid, cache.recent, fields_of_query(part.answer.response.headers)))
+            cached = CachedQuery(QueryPages(request.grid, cache.recent, fields_of_query(part.answer.response.headers)))
         matrix = part.matrix or await parse(context.turns, part.body)
         if not is_kept_with(matrix.warnings):
             return
@@ -192,17 +192,17 @@ class CachedQueries:
         self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: PageSource, *, replace: bool
     ) -> None:
         """Add steps of a response to the pages of a query: the missing ones, or all of them."""
-        entry = cached.entry
+        pages = cached.pages
         for _ in range(2):
-            missing = (steps,) if replace else entry.view(*steps).missing
+            missing = (steps,) if replace else pages.view(*steps).missing
             if not missing:
                 return
-            view = entry.view(missing[0][0], missing[-1][1])
+            view = pages.view(missing[0][0], missing[-1][1])
             work = partial(prepare, view, matrix, source=source, kept_until=_kept_until(context, view, source))
             size = sum(len(text) for each in matrix.series for text in (each.metric, each.values, each.histograms) if text)
             prepared: Prepared = work() if size <= _AT_ONCE else await self._in_thread(work)
             # It does not fit if another response was added meanwhile.
-            if entry.add(prepared):
+            if pages.add(prepared):
                 return
 
 

@@ -39,7 +39,7 @@ def _cached(context: ForwardContext, request: CacheableRequest, info: RequestInf
     cached, count = cache.peek(request.key), request.last - request.first + 1
     if cached is None:
         return f"None of its {count:,} steps is cached: {caching.why_new(request.key, cache.alike(request.key))}."
-    held = sum(last - first + 1 for first, last in cached.entry.view(request.first, request.last).held)
+    held = sum(last - first + 1 for first, last in cached.pages.view(request.first, request.last).held)
     if not held:
         return f"None of its {count:,} steps is cached, only other steps of the same query."
     if b"no-cache" in caching.directives(info.headers):

@@ -10,9 +10,9 @@ from attrs import frozen
 from hypothesis import strategies as st
 
 from mpp.cache.assembly import Assembly, Fresh
-from mpp.cache.entry import Entry
 from mpp.cache.grid import PAGE, Grid
 from mpp.cache.preparation import prepare
+from mpp.cache.query_pages import QueryPages
 from mpp.cache.recent import RecentSpans
 from mpp.cache.view import View
 from mpp.promql.matrix import Matrix
@@ -74,14 +74,14 @@ class Answers:
         """Return the response for some steps, as a part of an assembly."""
         return Fresh(first, last, self.matrix(first, last))
 
-    def fill(self, entry: Entry, first: int, last: int, *, source: str = "a", kept_until: float = 60.0) -> bool:
-        """Add some steps to an entry; return whether they were added."""
-        return entry.add(prepare(entry.view(first, last), self.matrix(first, last), source=source, kept_until=kept_until))
+    def fill(self, pages: QueryPages, first: int, last: int, *, source: str = "a", kept_until: float = 60.0) -> bool:
+        """Add some steps to the pages of a query; return whether they were added."""
+        return pages.add(prepare(pages.view(first, last), self.matrix(first, last), source=source, kept_until=kept_until))
 
 
-def entry_of(grid: Grid) -> Entry:
-    """Return an empty entry with enough memory for recent spans."""
-    return Entry(grid, RecentSpans(4 * 1024 * 1024))
+def pages_of(grid: Grid) -> QueryPages:
+    """Return the empty pages of a query, with enough memory for recent spans."""
+    return QueryPages(grid, RecentSpans(4 * 1024 * 1024))
 
 
 def pairs(labels: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -13,11 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.cache import assembly as assembly_module
 from mpp.cache.assembly import Assembly, Fresh
-from mpp.cache.entry import Entry
 from mpp.cache.grid import Grid
+from mpp.cache.query_pages import QueryPages
 from mpp.cache.recent import RecentSpans
 from mpp.promql.matrix import Matrix, NotJoinable
-from tests.unit.cache.answers import LAST, Answers, Line, answers, assembled, entry_of
+from tests.unit.cache.answers import LAST, Answers, Line, answers, assembled, pages_of
 
 ranges = st.tuples(st.integers(-LAST, LAST), st.integers(-LAST, LAST)).map(lambda pair: (min(pair), max(pair)))
 
@@ -31,12 +31,12 @@ class AssemblyTests(SynchronousTestCase):
         self, server: Answers, kept: list[tuple[tuple[int, int], bool]], asked: tuple[int, int]
     ) -> None:
         """Byte for byte, whichever steps are kept, in whatever order they were asked for, and with both content codings."""
-        entry = entry_of(server.grid)
+        pages = pages_of(server.grid)
         for (first, last), is_looked_at in kept:
-            self.assertTrue(server.fill(entry, first, last))
+            self.assertTrue(server.fill(pages, first, last))
             if is_looked_at:
-                assembled(entry.view(first, last))
-        view = entry.view(*asked)
+                assembled(pages.view(first, last))
+        view = pages.view(*asked)
         fresh = [server.fresh(*each) for each in view.missing]
         expected = server.body(*asked)
         for _ in range(2):
@@ -53,39 +53,39 @@ class PartsTests(SynchronousTestCase):
 
     def test_new_answers_replace_what_is_held(self) -> None:
         """And may go beyond the steps that were asked for."""
-        entry = entry_of(GRID)
-        Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"old"')),)).fill(entry, 0, 200)
-        Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),)).fill(entry, 20, 180)
+        pages = pages_of(GRID)
+        Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"old"')),)).fill(pages, 0, 200)
+        Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),)).fill(pages, 20, 180)
         fresh = SERVER.fresh(0, 19), SERVER.fresh(181, 300)
         for first, last in ((0, 250), (10, 180), (10, 250), (0, 300)):
-            self.assertEqual(assembled(entry.view(first, last), *fresh), SERVER.body(first, last))
+            self.assertEqual(assembled(pages.view(first, last), *fresh), SERVER.body(first, last))
 
     def test_answers_to_other_steps_do_not_matter(self) -> None:
         """They may come before, behind, or twice."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, 200)
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 200)
         other = Answers(GRID, (Line({"a": "y"}, dict.fromkeys(range(1000), b'"1"')),), ("PromQL info: a",))
         fresh = [other.fresh(0, 9), other.fresh(5, 9), SERVER.fresh(20, 25), other.fresh(101, 120), other.fresh(500, 600)]
-        self.assertEqual(assembled(entry.view(10, 100), *fresh), SERVER.body(10, 100))
+        self.assertEqual(assembled(pages.view(10, 100), *fresh), SERVER.body(10, 100))
 
     def test_missing_steps_are_an_error(self) -> None:
         """A response with a hole is never made."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 5, 10)
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 5, 10)
         for first, last, *fresh in ((4, 10), (5, 11), (5, 20, (12, 20)), (0, 20, (0, 4), (11, 19))):
             parts = [SERVER.fresh(*each) for each in fresh]
-            self.assertRaises(ValueError, Assembly, entry.view(first, last), parts, gzip=False)
+            self.assertRaises(ValueError, Assembly, pages.view(first, last), parts, gzip=False)
 
     def test_steps_of_two_answers_are_an_error(self) -> None:
         """A step never comes from two servers."""
         fresh = [SERVER.fresh(0, 5), SERVER.fresh(5, 9)]
-        self.assertRaises(ValueError, Assembly, entry_of(GRID).view(0, 9), fresh, gzip=True)
+        self.assertRaises(ValueError, Assembly, pages_of(GRID).view(0, 9), fresh, gzip=True)
 
     def test_work_ends_with_an_answer_that_prometheus_does_not_write(self) -> None:
         """Be it a new answer with times that cannot be cut, or with something else than labels."""
         body = SERVER.body(0, 9)
         for bad in (body.replace(b"[15,", b"[1e1,"), body.replace(b'{"a":"x"}', b'{"a":1}')):
-            assembly = Assembly(entry_of(GRID).view(0, 1), [Fresh(0, 9, Matrix(bad))], gzip=False)
+            assembly = Assembly(pages_of(GRID).view(0, 1), [Fresh(0, 9, Matrix(bad))], gzip=False)
             self.assertRaises(NotJoinable, assembly.work)
 
 
@@ -95,10 +95,10 @@ class SliceTests(SynchronousTestCase):
     def test_work_and_pieces_are_small(self) -> None:
         """Many series are assembled in many slices, and sent in pieces of a bounded size."""
         server = Answers(GRID, tuple(Line({"a": f"{n:04}"}, dict.fromkeys(range(400), b'"%d"' % n)) for n in range(400)))
-        entry = entry_of(GRID)
-        server.fill(entry, 10, 350)
+        pages = pages_of(GRID)
+        server.fill(pages, 10, 350)
         for coded in (False, True):
-            assembly = Assembly(entry.view(15, 360), [server.fresh(351, 360)], gzip=coded)
+            assembly = Assembly(pages.view(15, 360), [server.fresh(351, 360)], gzip=coded)
             slices = 1
             while not assembly.work():
                 slices += 1
@@ -112,32 +112,32 @@ class SliceTests(SynchronousTestCase):
     def test_series_that_are_not_in_the_response(self) -> None:
         """Their pages take time, too."""
         server = Answers(GRID, tuple(Line({"a": str(n)}, {60: b'"1"'}) for n in range(50)))
-        entry = entry_of(GRID)
-        server.fill(entry, 0, 119)
+        pages = pages_of(GRID)
+        server.fill(pages, 0, 119)
         self.patch(assembly_module, "SLICE_US", 0)
-        assembly = Assembly(entry.view(0, 50), [], gzip=False)
+        assembly = Assembly(pages.view(0, 50), [], gzip=False)
         self.assertEqual([assembly.work() for _ in range(51)], [*[False] * 50, True])
 
     def test_one_long_text(self) -> None:
         """A series with long histograms is sent in pieces of a bounded size, too."""
         histogram = b'{"count":"1","sum":"1","buckets":[%b]}' % b",".join([b'[0,"1","2","3"]'] * 500)
         server = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(200), histogram)),))
-        entry = entry_of(GRID)
-        server.fill(entry, 0, 150)
+        pages = pages_of(GRID)
+        server.fill(pages, 0, 150)
         for coded in (False, True):
-            body = assembled(entry.view(0, 160), server.fresh(151, 160), gzip=coded)
+            body = assembled(pages.view(0, 160), server.fresh(151, 160), gzip=coded)
             self.assertEqual(gzip.decompress(body) if coded else body, server.body(0, 160))
 
     def test_assembly_that_is_not_finished_is_no_garbage(self) -> None:
         """A client that hangs up leaves no cycle of references."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, 350)
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 350)
         self.patch(assembly_module, "SLICE_US", 0)
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
         for coded in (False, True):
-            assembly = Assembly(entry.view(0, 350), [], gzip=coded)
+            assembly = Assembly(pages.view(0, 350), [], gzip=coded)
             self.assertFalse(assembly.work())
             gone = weakref.ref(assembly)
             del assembly
@@ -151,12 +151,12 @@ class RecentTests(SynchronousTestCase):
     def test_later_response_is_cheaper(self) -> None:
         """The texts of kept steps are joined once; then the newest steps are all that is new."""
         self.patch(assembly_module, "SLICE_US", 0)
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, 900)
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 900)
         for coded in (False, True):
             slices = []
             for last in (905, 906, 907):
-                assembly = Assembly(entry.view(15, last), [SERVER.fresh(901, last)], gzip=coded)
+                assembly = Assembly(pages.view(15, last), [SERVER.fresh(901, last)], gzip=coded)
                 slices.append(1)
                 while not assembly.work():
                     slices[-1] += 1
@@ -165,23 +165,23 @@ class RecentTests(SynchronousTestCase):
 
     def test_a_change_ends_them(self) -> None:
         """A response never has the texts of steps that were replaced since."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, 200)
-        assembled(entry.view(0, 200))
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 200)
+        assembled(pages.view(0, 200))
         other = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"2"')),))
-        other.fill(entry, 0, 200)
-        self.assertEqual(assembled(entry.view(0, 200)), other.body(0, 200))
+        other.fill(pages, 0, 200)
+        self.assertEqual(assembled(pages.view(0, 200)), other.body(0, 200))
 
     def test_memory_is_bounded(self) -> None:
         """The spans that were used least recently go first; pages do not take more memory because of them."""
         recent = RecentSpans(30_000)
-        entry = Entry(GRID, recent)
-        SERVER.fill(entry, 0, 900)
-        size = entry.size
+        pages = QueryPages(GRID, recent)
+        SERVER.fill(pages, 0, 900)
+        size = pages.size
 
         def slices(first: int) -> int:
             """Return into how many slices the work of a response is divided."""
-            assembly = Assembly(entry.view(first, 900), [], gzip=False)
+            assembly = Assembly(pages.view(first, 900), [], gzip=False)
             return next(count for count in itertools.count(1) if assembly.work())
 
         self.patch(assembly_module, "SLICE_US", 0)
@@ -191,7 +191,7 @@ class RecentTests(SynchronousTestCase):
             slices(first)
         self.assertEqual([slices(first) < new for first in (2, 0, 1)], [True, True, False])
         self.assertLess(recent.size, 30_000)
-        self.assertEqual(entry.size, size)
+        self.assertEqual(pages.size, size)
         recent.clear()
         self.assertEqual((recent.size, slices(2)), (0, new))
 
@@ -199,7 +199,7 @@ class RecentTests(SynchronousTestCase):
         """They would take several times the memory of the pages."""
         server = Answers(GRID, tuple(Line({"a": str(n)}, dict.fromkeys(range(700), b'"1"')) for n in range(90)))
         recent = RecentSpans(4 * 1024 * 1024)
-        entry = Entry(GRID, recent)
-        server.fill(entry, 0, 600)
-        self.assertEqual(assembled(entry.view(0, 600)), server.body(0, 600))
+        pages = QueryPages(GRID, recent)
+        server.fill(pages, 0, 600)
+        self.assertEqual(assembled(pages.view(0, 600)), server.body(0, 600))
         self.assertEqual(recent.size, 0)

@@ -1,4 +1,4 @@
-"""The memory that an entry says it takes."""
+"""The memory that the pages of a query are said to take."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import pairwise, product
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.cache.entry import Entry
 from mpp.cache.grid import Grid
 from mpp.cache.preparation import prepare
+from mpp.cache.query_pages import QueryPages
 from mpp.cache.recent import RecentSpans
 from mpp.promql.matrix import Matrix
 from tests.unit.cache.answers import Answers, Line, assembled
@@ -31,10 +31,10 @@ def server(series: int, first: int, last: int) -> Answers:
 
 
 class MemoryTests(SynchronousTestCase):
-    """Bytes that are allocated, compared with the size of the entry."""
+    """Bytes that are allocated, compared with the size of the pages."""
 
-    def check(self, series: int, steps: int, entries: int = 1) -> None:
-        """Compare after entries were filled, and after responses were assembled."""
+    def check(self, series: int, steps: int, queries: int = 1) -> None:
+        """Compare after the pages of queries were filled, and after responses were assembled."""
         first = GRID.last_until(1_764_400_000_000)
         last = first + steps - 1
         answers = server(series, first, last)
@@ -45,16 +45,16 @@ class MemoryTests(SynchronousTestCase):
         self.addCleanup(tracemalloc.stop)
         before = tracemalloc.get_traced_memory()[0]
         recent = RecentSpans(4 * 1024 * 1024)
-        held = [Entry(GRID, recent) for _ in range(entries)]
-        for entry, (start, end, matrix) in product(held, parts):
-            self.assertTrue(entry.add(prepare(entry.view(start, end), matrix, source="a", kept_until=1.0 + start)))
+        held = [QueryPages(GRID, recent) for _ in range(queries)]
+        for pages, (start, end, matrix) in product(held, parts):
+            self.assertTrue(pages.add(prepare(pages.view(start, end), matrix, source="a", kept_until=1.0 + start)))
         for look in (0, 1, 2):
             gc.collect()
             allocated = tracemalloc.get_traced_memory()[0] - before
-            size = sum(entry.size for entry in held) + recent.size
+            size = sum(pages.size for pages in held) + recent.size
             self.assertLess(abs(size - allocated), allocated / 10, f"{size} after {look} responses, not {allocated}")
-            for entry in held:
-                assembled(entry.view(first + 5, last), gzip=bool(look))
+            for pages in held:
+                assembled(pages.view(first + 5, last), gzip=bool(look))
         tracemalloc.stop()
 
     def test_few_series(self) -> None:
@@ -63,7 +63,7 @@ class MemoryTests(SynchronousTestCase):
 
     def test_one_series(self) -> None:
         """Single ones with few steps, where the objects take more than the texts."""
-        self.check(1, 60, entries=50)
+        self.check(1, 60, queries=50)
 
     def test_many_series(self) -> None:
         """A large panel, whose texts are not joined."""

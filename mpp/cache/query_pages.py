@@ -2,7 +2,7 @@
 The kept answer to one range query, in pages. Changes at once, in the reactor's thread; what other threads and later turns work
 with (views and prepared pages) is frozen.
 
-Knows neither the query nor the time, nor how much memory all entries may take.
+Knows neither the query nor the time, nor how much memory all queries may take.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mpp.cache.view import View
 
 MOST_PAGES = 400
 """
-Pages of an entry: four times the longest range that Prometheus answers (11,000 steps). Each page is looked at with every change,
+Pages of a query: four times the longest range that Prometheus answers (11,000 steps). Each page is looked at with every change,
 and very many pages without series would fit into the memory.
 """
 
 
-class Entry:
+class QueryPages:
     """
     The kept answer to one range query.
 
@@ -64,7 +64,7 @@ class Entry:
         """
         Add prepared pages; return whether they were added.
 
-        Nothing changes if the entry no longer has the pages or the series that they replace, because another answer was added or
+        Nothing changes if the query no longer has the pages or the series that they replace, because another answer was added or
         pages were dropped since the view.
         """
         if prepared.replaces is not self._table:

@@ -8,13 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.cache.entry import MOST_PAGES
 from mpp.cache.extents import Extent
 from mpp.cache.grid import PAGE, Grid
 from mpp.cache.preparation import prepare
+from mpp.cache.query_pages import MOST_PAGES
 from mpp.cache.rows import Runs, Texts
 from mpp.promql.matrix import Matrix, NotJoinable
-from tests.unit.cache.answers import Answers, Line, assembled, entry_of
+from tests.unit.cache.answers import Answers, Line, assembled, pages_of
 
 GRID = Grid.through(0, 15_000)
 
@@ -28,7 +28,7 @@ SERVER = Answers(GRID, (line("x", (0, 1000)), line("y", (0, 1000))))
 
 
 class HeldTests(SynchronousTestCase):
-    """What an entry tells about its steps."""
+    """What the pages of a query tell about its steps."""
 
     @given(st.lists(st.tuples(st.integers(-300, 300), st.integers(0, 200)), max_size=6), st.integers(-400, 400))
     @example([(0, 9), (0, 8)], 0)
@@ -36,12 +36,12 @@ class HeldTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_held_and_missing_steps(self, kept: list[tuple[int, int]], first: int) -> None:
         """Steps are held if they were fetched, whether or not a series has points there; the others are missing."""
-        entry = entry_of(GRID)
+        pages = pages_of(GRID)
         held = set()
         for start, length in kept:
-            self.assertTrue(SERVER.fill(entry, start, start + length))
+            self.assertTrue(SERVER.fill(pages, start, start + length))
             held |= {*range(start, start + length + 1)}
-        view = entry.view(first, first + 300)
+        view = pages.view(first, first + 300)
         asked = range(first, first + 301)
         self.assertEqual([step for each in view.held for step in range(each[0], each[1] + 1)], [n for n in asked if n in held])
         self.assertEqual(
@@ -52,12 +52,12 @@ class HeldTests(SynchronousTestCase):
 
     def test_new_entry_holds_nothing(self) -> None:
         """All steps are missing."""
-        view = entry_of(GRID).view(5, 300)
+        view = pages_of(GRID).view(5, 300)
         self.assertEqual((view.held, view.missing, view.extents), ((), ((5, 300),), ()))
 
     def test_extents_tell_who_answered(self) -> None:
         """Consecutive steps of one server are one extent per page, which ends when the first of its steps does."""
-        entry = entry_of(GRID)
+        pages = pages_of(GRID)
         for first, last, source, until in (
             (0, 9, "a", 50.0),
             (10, 14, "a", 40.0),
@@ -65,133 +65,133 @@ class HeldTests(SynchronousTestCase):
             (20, 29, "b", 60.0),
             (5, 6, "b", 70.0),
         ):
-            SERVER.fill(entry, first, last, source=source, kept_until=until)
+            SERVER.fill(pages, first, last, source=source, kept_until=until)
         expected = [(0, 4, "a", 40.0), (5, 6, "b", 70.0), (7, 19, "a", 40.0), (20, 29, "b", 60.0)]
-        self.assertEqual(sorted(entry.extents(), key=lambda each: each.first), [Extent(*each) for each in expected])
-        self.assertEqual(entry.view(6, 8).extents, (Extent(6, 6, "b", 70.0), Extent(7, 8, "a", 40.0)))
+        self.assertEqual(sorted(pages.extents(), key=lambda each: each.first), [Extent(*each) for each in expected])
+        self.assertEqual(pages.view(6, 8).extents, (Extent(6, 6, "b", 70.0), Extent(7, 8, "a", 40.0)))
 
     def test_notes_in_another_order_are_the_same(self) -> None:
         """Prometheus writes warnings and infos in random order: an extent must not end with each of them."""
-        entry = entry_of(GRID)
+        pages = pages_of(GRID)
         for step, notes in enumerate((("i", "j"), ("j", "i"))):
-            Answers(GRID, SERVER.lines, notes).fill(entry, step, step)
-        self.assertEqual(list(entry.extents()), [Extent(0, 1, "a", 60.0, (), ("i", "j"))])
+            Answers(GRID, SERVER.lines, notes).fill(pages, step, step)
+        self.assertEqual(list(pages.extents()), [Extent(0, 1, "a", 60.0, (), ("i", "j"))])
 
     def test_no_steps_are_an_error(self) -> None:
         """The last step is not before the first one."""
-        self.assertRaises(ValueError, entry_of(GRID).view, 5, 4)
+        self.assertRaises(ValueError, pages_of(GRID).view, 5, 4)
 
     def test_notes_of_an_answer_stay_with_its_steps(self) -> None:
         """A response has those of the answers that it is made of, each once, warnings before infos."""
-        entry = entry_of(GRID)
+        pages = pages_of(GRID)
         for first, last, notes in ((0, 9, b'"warnings":["w"],"infos":["i"]'), (10, 19, b'"infos":["i","j"]')):
             matrix = Matrix(SERVER.body(first, last)[:-1] + b",%b}" % notes)
-            entry.add(prepare(entry.view(first, last), matrix, source="a", kept_until=1.0))
-        self.assertTrue(assembled(entry.view(0, 19)).endswith(b']}]},"warnings":["w"],"infos":["i","j"]}'))
-        self.assertTrue(assembled(entry.view(10, 19)).endswith(b']}]},"infos":["i","j"]}'))
+            pages.add(prepare(pages.view(first, last), matrix, source="a", kept_until=1.0))
+        self.assertTrue(assembled(pages.view(0, 19)).endswith(b']}]},"warnings":["w"],"infos":["i","j"]}'))
+        self.assertTrue(assembled(pages.view(10, 19)).endswith(b']}]},"infos":["i","j"]}'))
 
 
 class ChangeTests(SynchronousTestCase):
-    """What changes an entry."""
+    """What changes the pages of a query."""
 
     def test_new_steps_replace_those_that_are_held(self) -> None:
         """A later answer counts, in closed pages, too; and a series that it does not have any more is gone there."""
         later = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"new"')),))
         for last in (99, 2 * PAGE - 1):
-            entry = entry_of(GRID)
-            SERVER.fill(entry, 0, last)
-            later.fill(entry, 10, 20)
+            pages = pages_of(GRID)
+            SERVER.fill(pages, 0, last)
+            later.fill(pages, 10, 20)
             expected = (
                 Line({"a": "x"}, {**SERVER.lines[0].samples, **dict.fromkeys(range(10, 21), b'"new"')}),
                 line("y", (0, 9), (21, 1000)),
             )
-            self.assertEqual(assembled(entry.view(0, last)), Answers(GRID, expected).body(0, last))
+            self.assertEqual(assembled(pages.view(0, last)), Answers(GRID, expected).body(0, last))
 
     def test_full_pages_are_compressed(self) -> None:
         """The open page is not: each new step is added by joining two texts."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, PAGE + 5)
-        self.assertEqual([type(page.rows[0]) for page in entry.view(0, PAGE + 5).pages], [Runs, Texts])
-        SERVER.fill(entry, PAGE + 6, 2 * PAGE - 1)
-        self.assertEqual([type(page.rows[0]) for page in entry.view(0, PAGE + 6).pages], [Runs, Runs])
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, PAGE + 5)
+        self.assertEqual([type(page.rows[0]) for page in pages.view(0, PAGE + 5).pages], [Runs, Texts])
+        SERVER.fill(pages, PAGE + 6, 2 * PAGE - 1)
+        self.assertEqual([type(page.rows[0]) for page in pages.view(0, PAGE + 6).pages], [Runs, Runs])
 
     def test_view_does_not_change(self) -> None:
         """A response is assembled from what was held when it was begun."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, 299)
-        view = entry.view(0, 299)
-        entry.drop(lambda extent: extent.first < PAGE)
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 299)
+        view = pages.view(0, 299)
+        pages.drop(lambda extent: extent.first < PAGE)
         self.assertEqual(assembled(view), SERVER.body(0, 299))
-        self.assertEqual(entry.view(0, 299).held, ((PAGE, 299),))
+        self.assertEqual(pages.view(0, 299).held, ((PAGE, 299),))
 
     def test_changed_page_is_not_overwritten(self) -> None:
         """Of two answers that were prepared at the same time, one is added; the other one changes nothing."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, 9)
-        view = entry.view(10, 19)
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 9)
+        view = pages.view(10, 19)
         both = [prepare(view, SERVER.matrix(10, 19), source=source, kept_until=1.0) for source in "ab"]
-        self.assertTrue(entry.add(both[0]))
-        before = entry.size, tuple(entry.extents())
-        self.assertFalse(entry.add(both[1]))
-        self.assertEqual((entry.size, tuple(entry.extents())), before)
+        self.assertTrue(pages.add(both[0]))
+        before = pages.size, tuple(pages.extents())
+        self.assertFalse(pages.add(both[1]))
+        self.assertEqual((pages.size, tuple(pages.extents())), before)
 
     def test_page_dropped_meanwhile_does_not_return(self) -> None:
         """What was prepared from a page is not added once the page is gone."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, 9)
-        prepared = prepare(entry.view(10, 19), SERVER.matrix(10, 19), source="a", kept_until=1.0)
-        self.assertEqual(entry.drop(lambda extent: True), 1)
-        self.assertFalse(entry.add(prepared))
-        self.assertEqual(entry.view(0, 19).held, ())
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 9)
+        prepared = prepare(pages.view(10, 19), SERVER.matrix(10, 19), source="a", kept_until=1.0)
+        self.assertEqual(pages.drop(lambda extent: True), 1)
+        self.assertFalse(pages.add(prepared))
+        self.assertEqual(pages.view(0, 19).held, ())
 
     def test_same_new_series_is_not_added_twice(self) -> None:
         """Not even for different pages: a series would be there twice in a response."""
-        entry = entry_of(GRID)
+        pages = pages_of(GRID)
         prepared = [
-            prepare(entry.view(first, first), SERVER.matrix(first, first), source="a", kept_until=1.0) for first in (0, PAGE)
+            prepare(pages.view(first, first), SERVER.matrix(first, first), source="a", kept_until=1.0) for first in (0, PAGE)
         ]
-        self.assertEqual([entry.add(each) for each in prepared], [True, False])
+        self.assertEqual([pages.add(each) for each in prepared], [True, False])
 
     def test_pages_expire(self) -> None:
         """A page goes when one of its steps must not be used any more."""
-        entry = entry_of(GRID)
-        SERVER.fill(entry, 0, PAGE + 9, kept_until=10.0)
-        SERVER.fill(entry, PAGE + 10, PAGE + 20, kept_until=5.0)
-        self.assertEqual(entry.expire(4.9), 0)
-        self.assertEqual(entry.expire(5.0), 1)
-        self.assertEqual(entry.view(0, 300).held, ((0, PAGE - 1),))
-        self.assertEqual(entry.expire(10.0), 1)
-        self.assertEqual(entry.view(0, 300).held, ())
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, PAGE + 9, kept_until=10.0)
+        SERVER.fill(pages, PAGE + 10, PAGE + 20, kept_until=5.0)
+        self.assertEqual(pages.expire(4.9), 0)
+        self.assertEqual(pages.expire(5.0), 1)
+        self.assertEqual(pages.view(0, 300).held, ((0, PAGE - 1),))
+        self.assertEqual(pages.expire(10.0), 1)
+        self.assertEqual(pages.view(0, 300).held, ())
 
     def test_ranges_without_series_are_bounded_in_number(self) -> None:
         """They take so little memory that very many fit into it; the pages that were changed last stay."""
-        entry, empty = entry_of(GRID), Answers(GRID, ())
-        SERVER.fill(entry, 0, 9)
+        pages, empty = pages_of(GRID), Answers(GRID, ())
+        SERVER.fill(pages, 0, 9)
         for number in range(1, 2 * MOST_PAGES - 1):
-            empty.fill(entry, number * PAGE, number * PAGE)
+            empty.fill(pages, number * PAGE, number * PAGE)
             if number == MOST_PAGES - 1:
-                SERVER.fill(entry, 10, 19)
-        self.assertEqual(len(list(entry.extents())), MOST_PAGES)
-        self.assertEqual(entry.view(0, 30).held, ((0, 19),))
-        self.assertEqual(entry.view(PAGE, PAGE).held, ())
+                SERVER.fill(pages, 10, 19)
+        self.assertEqual(len(list(pages.extents())), MOST_PAGES)
+        self.assertEqual(pages.view(0, 30).held, ((0, 19),))
+        self.assertEqual(pages.view(PAGE, PAGE).held, ())
 
     def test_vanished_series_are_forgotten(self) -> None:
-        """An entry with no pages takes as much memory as a new one, whatever it had."""
-        entry = entry_of(GRID)
-        Answers(GRID, tuple(line(f"{n}", (0, 0)) for n in range(100))).fill(entry, 0, 0)
-        SERVER.fill(entry, PAGE, PAGE + 1)
-        size = entry.size
-        entry.drop(lambda extent: extent.first == 0)
-        self.assertLess(entry.size, size / 5)
-        self.assertEqual(assembled(entry.view(PAGE, PAGE)), SERVER.body(PAGE, PAGE))
+        """A query with no pages takes as much memory as a new one, whatever it had."""
+        pages = pages_of(GRID)
+        Answers(GRID, tuple(line(f"{n}", (0, 0)) for n in range(100))).fill(pages, 0, 0)
+        SERVER.fill(pages, PAGE, PAGE + 1)
+        size = pages.size
+        pages.drop(lambda extent: extent.first == 0)
+        self.assertLess(pages.size, size / 5)
+        self.assertEqual(assembled(pages.view(PAGE, PAGE)), SERVER.body(PAGE, PAGE))
 
     def test_answer_that_prometheus_does_not_write(self) -> None:
-        """It is an error, and the entry does not change."""
-        entry = entry_of(GRID)
+        """It is an error, and the pages do not change."""
+        pages = pages_of(GRID)
         body = SERVER.body(0, 9)
         for bad in (body.replace(b"[15,", b"[1e1,"), body.replace(b'{"a":"x"}', b'{"a":1}')):
-            self.assertRaises(NotJoinable, prepare, entry.view(0, 0), Matrix(bad), source="a", kept_until=1.0)
-        self.assertEqual(entry.view(0, 9).held, ())
+            self.assertRaises(NotJoinable, prepare, pages.view(0, 0), Matrix(bad), source="a", kept_until=1.0)
+        self.assertEqual(pages.view(0, 9).held, ())
 
 
 class SpellingTests(SynchronousTestCase):
@@ -201,8 +201,8 @@ class SpellingTests(SynchronousTestCase):
         """Its points come from pages of both."""
         lines = (Line({"a": "<b>&c"}, dict.fromkeys(range(400), b'"1"')),)
         older, newer = Answers(GRID, lines, escapes=True), Answers(GRID, lines)
-        entry = entry_of(GRID)
-        older.fill(entry, 0, 150)
-        newer.fill(entry, 151, 300)
-        self.assertEqual(assembled(entry.view(0, 310), newer.fresh(301, 310)), older.body(0, 310))
-        self.assertEqual(assembled(entry.view(0, 310), older.fresh(301, 310)), older.body(0, 310))
+        pages = pages_of(GRID)
+        older.fill(pages, 0, 150)
+        newer.fill(pages, 151, 300)
+        self.assertEqual(assembled(pages.view(0, 310), newer.fresh(301, 310)), older.body(0, 310))
+        self.assertEqual(assembled(pages.view(0, 310), older.fresh(301, 310)), older.body(0, 310))
