@@ -28,7 +28,7 @@ STEP_MS = 15_000
 STEPS = 1440
 """Six hours, as a dashboard shows."""
 TAIL = 5
-"""The newest steps, which are not kept."""
+"""The newest steps, which are not cached."""
 MOST_RECENT = 8 * 1024 * 1024
 """Bytes of the spans that were joined last: an eighth of a cache of 64 MiB."""
 
@@ -78,9 +78,9 @@ def response(pages: QueryPages, panel: Panel, tail: Matrix, *, gzip: bool) -> It
     yield from assembly.pieces()
 
 
-def kept(pages: QueryPages, first: int, last: int, matrix: Matrix, add: Taken) -> Iterator[object]:
+def cached(pages: QueryPages, first: int, last: int, matrix: Matrix, add: Taken) -> Iterator[object]:
     """Prepare steps, and yield; then add them, which is measured by itself."""
-    prepared = prepare(pages.view(first, last), matrix, source="server", kept_until=1.0)
+    prepared = prepare(pages.view(first, last), matrix, source="server", expires_at=1.0)
     yield
     add.run(lambda: iter([pages.add(prepared)]))
 
@@ -99,13 +99,13 @@ def measure(series: int, rounds: int) -> list[list[str]]:
         pages = QueryPages(panel.grid, recent)
         for name, first, last, matrix in (("all steps", panel.first, closed - 1, whole), ("one more step", closed, closed, step)):
             add = taken[f"add {name}"]
-            slices = partial(kept, pages, first, last, matrix, add)
+            slices = partial(cached, pages, first, last, matrix, add)
             taken[f"prepare {name} (in a thread)"].run(slices)
         size = pages.size
         for gzip, coding in ((False, "identity"), (True, "gzip")):
             for name in (f"first response, {coding}", f"next response, {coding}"):
                 taken[name].run(partial(response, pages, panel, tail, gzip=gzip))
-    title = f"{series} x {STEPS}, {len(panel.body(panel.first, panel.last)) / 1e6:.2f} MB, kept in {size / 1e6:.2f} MB"
+    title = f"{series} x {STEPS}, {len(panel.body(panel.first, panel.last)) / 1e6:.2f} MB, cached in {size / 1e6:.2f} MB"
     return [[title, name, f"{each.least:.3f}", f"{each.longest_slice:.3f}"] for name, each in taken.items()]
 
 

@@ -136,7 +136,7 @@ def _of_process(now: Snapshot) -> Iterator[Metric]:
         "mpp_client_connections_limit", "Most open client connections; further ones wait.", [({}, now.client_connections_limit)]
     )
     yield _gauge("mpp_cache_entries", "Range queries in the cache.", [({}, now.cache.entries)])
-    yield _gauge("mpp_cache_bytes", "Bytes of memory that the cache takes.", [({}, now.cache.held_bytes)])
+    yield _gauge("mpp_cache_bytes", "Bytes of memory that the cache takes.", [({}, now.cache.used_bytes)])
     yield _gauge("mpp_cache_limit_bytes", "The most bytes of memory that the cache may take.", [({}, now.cache.limit_bytes)])
 
 

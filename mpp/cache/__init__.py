@@ -1,5 +1,5 @@
 """
-The kept answers to range queries: the next one asks the servers for the new steps only. Knows no server and no request.
+The cached answers to range queries: the next one asks the servers for the new steps only. Knows no server and no request.
 
 ``query_pages`` has the steps of one query, numbered by its ``grid``, in pages. ``preparation`` makes pages of an answer: a
 ``page`` has ``extents``, the steps that servers answered, and ``rows`` of texts of the ``series``. A ``view`` is what the pages

@@ -1,5 +1,5 @@
 """
-Assembles the response to a range query from kept steps and new answers, byte for byte as one server would have given it. Pure.
+Assembles the response to a range query from cached steps and new answers, byte for byte as one server would have given it. Pure.
 
 The work is done in slices, because a large response takes longer than a turn of the reactor may: see `mpp.cache.spans` for costs.
 """
@@ -14,7 +14,7 @@ from attrs import frozen
 
 from mpp.cache.recent import Row
 from mpp.cache.series import Series, SeriesTable
-from mpp.cache.spans import BYTES_COMPRESSED_PER_US, CUT_US, PIECE_US, SERIES_US, HeldSpan, sent, separated
+from mpp.cache.spans import BYTES_COMPRESSED_PER_US, CUT_US, PIECE_US, SERIES_US, CachedSpan, sent, separated
 from mpp.cache.texts.body import Body, GzipBody, PlainBody
 from mpp.cache.texts.cutting import MEMBERS, cut
 from mpp.cache.texts.deflate import Bytes
@@ -44,12 +44,12 @@ class Assembly:
     """
     The response for the steps of a view.
 
-    :param view: the steps, and the pages that held some of them before the servers were asked for the others.
-    :param fresh: answers that have all steps that are not held, in any order. They count more than pages where both have a step,
-        and may go beyond the view.
+    :param view: the steps, and the pages that had some of them before the servers were asked for the others.
+    :param fresh: answers that have all steps that are not cached, in any order. They count more than pages where both have a
+        step, and may go beyond the view.
     :param gzip: whether the response gets the content coding gzip.
     :ivar length: bytes of the body; known when the work is finished.
-    :raise ValueError: a step is neither held nor fresh, or two answers have the same step.
+    :raise ValueError: a step is neither cached nor fresh, or two answers have the same step.
     """
 
     def __init__(self, view: View, fresh: Sequence[Fresh], *, gzip: bool) -> None:
@@ -57,7 +57,7 @@ class Assembly:
         self.length = 0
         self._body: Body = GzipBody() if gzip else PlainBody()
         # A function without self, so that an assembly which is never finished is no cycle of references.
-        self._slices = _assembled(view, _held_ranges(view, fresh), fresh, self._body, gzip=gzip)
+        self._slices = _assembled(view, _cached_ranges(view, fresh), fresh, self._body, gzip=gzip)
 
     def work(self) -> bool:
         """
@@ -78,20 +78,20 @@ class Assembly:
         return self._body.pieces()
 
 
-def _held_ranges(view: View, fresh: Sequence[Fresh]) -> Sequence[Range]:
+def _cached_ranges(view: View, fresh: Sequence[Fresh]) -> Sequence[Range]:
     """
     Return the steps that are taken from pages: all that are not fresh.
 
-    :raise ValueError: a step is neither held nor fresh, or two answers have the same step.
+    :raise ValueError: a step is neither cached nor fresh, or two answers have the same step.
     """
     ranges = sorted((max(each.first, view.first), min(each.last, view.last)) for each in fresh)
     if any(before[1] >= after[0] for before, after in pairwise(ranges)):
         raise ValueError(f"answers have the same steps: {ranges}")
     found = subtracted((view.first, view.last), ranges)
-    held = view.held
+    cached = view.cached
     for first, last in found:
-        if not any(each[0] <= first and last <= each[1] for each in held):
-            raise ValueError(f"some of the steps {first} to {last} are neither held nor fresh")
+        if not any(each[0] <= first and last <= each[1] for each in cached):
+            raise ValueError(f"some of the steps {first} to {last} are neither cached nor fresh")
     return found
 
 
@@ -144,10 +144,10 @@ class _NewPortion:
             yield cost + sum(map(len, texts)) // BYTES_COMPRESSED_PER_US if self._gzip else cost
 
 
-def _assembled(view: View, held: Sequence[Range], fresh: Sequence[Fresh], body: Body, *, gzip: bool) -> Iterator[int]:
+def _assembled(view: View, cached: Sequence[Range], fresh: Sequence[Fresh], body: Body, *, gzip: bool) -> Iterator[int]:
     """Write the body; yield the cost of each slice in microseconds."""
     table = view.table.including(metric for each in fresh for metric in each.matrix.metrics())
-    parts: list[_Portion] = [HeldSpan(view, first, last, gzip=gzip) for first, last in held]
+    parts: list[_Portion] = [CachedSpan(view, first, last, gzip=gzip) for first, last in cached]
     parts += [_NewPortion(each, view, table, gzip=gzip) for each in fresh]
     parts.sort(key=_first)
     for part in parts:

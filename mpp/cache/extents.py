@@ -16,7 +16,7 @@ class Extent:
     :ivar first: the first step.
     :ivar last: the last step (inclusive).
     :ivar source: the server that answered, and all that is needed to judge the answer later.
-    :ivar kept_until: until when the answer may be used, by the monotonic clock, in seconds.
+    :ivar expires_at: until when the answer may be used, by the monotonic clock, in seconds.
     :ivar warnings: the warnings of the answer.
     :ivar infos: the infos of the answer.
     """
@@ -24,7 +24,7 @@ class Extent:
     first: int
     last: int
     source: Hashable
-    kept_until: float
+    expires_at: float
     warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
 
@@ -43,7 +43,7 @@ class Extent:
     def size(self) -> int:
         """Bytes of memory, the source aside, of which there is one for many extents."""
         texts = (self.warnings, self.infos)
-        numbers = (self.first, self.last, self.kept_until)
+        numbers = (self.first, self.last, self.expires_at)
         return sum(map(getsizeof, (self, *numbers, *(text for each in texts for text in (each, *each)))))
 
 
@@ -59,8 +59,8 @@ def replaced(extents: Sequence[Extent], new: Extent) -> tuple[Extent, ...]:
     found: list[Extent] = []
     for each in sorted([*without(extents, new.first, new.last), new], key=_first):
         if found and found[-1].joins(each):
-            until = min(found[-1].kept_until, each.kept_until)
-            found[-1] = evolve(found[-1], last=each.last, kept_until=until)
+            until = min(found[-1].expires_at, each.expires_at)
+            found[-1] = evolve(found[-1], last=each.last, expires_at=until)
         else:
             found.append(each)
     return tuple(found)

@@ -1,5 +1,5 @@
 """
-The kept steps of one page: the texts of all series at these steps, and the servers that answered them. Pure; frozen values.
+The cached steps of one page: the texts of all series at these steps, and the servers that answered them. Pure; frozen values.
 
 A page that has its last step is compressed, because it is full. Any other page is *open*: its texts stay as they are, so that
 the next steps are added by joining two texts. A series without points in a page is not in it: the extents
@@ -17,9 +17,9 @@ from mpp.cache.rows import Rows
 
 
 @frozen(eq=False)
-class KeptPage:
+class CachedPage:
     """
-    The kept steps of a page.
+    The cached steps of a page.
 
     :ivar number: the page's number, see `mpp.cache.grid`.
     :ivar extents: the steps that it has, in order.

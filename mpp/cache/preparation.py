@@ -16,7 +16,7 @@ from attrs import frozen
 
 from mpp.cache.extents import Extent, replaced
 from mpp.cache.grid import Grid, pages, steps_of
-from mpp.cache.page import KeptPage
+from mpp.cache.page import CachedPage
 from mpp.cache.rows import Rows, Runs, Texts
 from mpp.cache.series import Series, SeriesTable, by_key
 from mpp.cache.texts.cutting import EARLIEST_MS, LATEST_MS, MEMBERS, cut, offset
@@ -40,31 +40,31 @@ class Prepared:
     :ivar replaces: the table that this one replaces; often the same.
     """
 
-    pages: tuple[tuple[KeptPage | None, KeptPage], ...]
+    pages: tuple[tuple[CachedPage | None, CachedPage], ...]
     table: SeriesTable
     replaces: SeriesTable
 
 
-def prepare(view: View, matrix: Matrix, *, source: Hashable, kept_until: float) -> Prepared:
+def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) -> Prepared:
     """
     Return the pages that an answer adds to a query. The answer replaces steps that are cached already.
 
     Takes about 15 ms for each MiB of the answer, most of it without the lock of the interpreter.
 
-    :param view: the pages at the steps that are to be kept; the answer has at least these steps.
+    :param view: the pages at the steps that are to be cached; the answer has at least these steps.
     :param source: see `mpp.cache.extents.Extent`.
-    :param kept_until: until when the steps may be used, by the monotonic clock, in seconds.
+    :param expires_at: until when the steps may be used, by the monotonic clock, in seconds.
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """
     table = view.table.including(matrix.metrics())
-    answer = Extent(view.first, view.last, source, kept_until, _notes(matrix.warnings), _notes(matrix.infos))
+    answer = Extent(view.first, view.last, source, expires_at, _notes(matrix.warnings), _notes(matrix.infos))
     new = _by_page(view, matrix, table)
-    held = {page.number: page for page in view.pages}
+    before = {page.number: page for page in view.pages}
     orders = {table.ordered: table.ordered}
-    made: list[tuple[KeptPage | None, KeptPage]] = []
+    made: list[tuple[CachedPage | None, CachedPage]] = []
     for number in pages(view.first, view.last):
         extent = answer.within(*steps_of(number))
-        old = held.get(number)
+        old = before.get(number)
         texts = [_joined(old, member, extent, view.grid, new[number][member]) for member in range(len(MEMBERS))]
         made.append((old, _page(number, replaced(old.extents if old else (), extent), texts, orders)))
     return Prepared(tuple(made), table, view.table)
@@ -100,7 +100,7 @@ def _parts(text: bytes, member: int, view: View) -> Iterator[tuple[int, bytes]]:
         start = end
 
 
-def _joined(old: KeptPage | None, member: int, extent: Extent, grid: Grid, new: TextsBySeries) -> TextsBySeries:
+def _joined(old: CachedPage | None, member: int, extent: Extent, grid: Grid, new: TextsBySeries) -> TextsBySeries:
     """Return the texts of a page, in which new texts replace the old ones of their steps."""
     if old is None:
         return new
@@ -116,7 +116,7 @@ def _joined(old: KeptPage | None, member: int, extent: Extent, grid: Grid, new: 
     return found
 
 
-def _page(number: int, extents: tuple[Extent, ...], texts: Sequence[TextsBySeries], orders: Orders) -> KeptPage:
+def _page(number: int, extents: tuple[Extent, ...], texts: Sequence[TextsBySeries], orders: Orders) -> CachedPage:
     """
     Return a page; compressed if it has its last step.
 
@@ -127,4 +127,4 @@ def _page(number: int, extents: tuple[Extent, ...], texts: Sequence[TextsBySerie
     for each in texts:
         series = tuple(sorted(each, key=by_key))
         rows.append(kind.of(each, orders.setdefault(series, series)))
-    return KeptPage(number, extents, (rows[0], rows[1]))
+    return CachedPage(number, extents, (rows[0], rows[1]))

@@ -1,5 +1,5 @@
 """
-The kept answer to one range query, in pages. Changes at once, in the reactor's thread; what other threads and later turns work
+The cached answer to one range query, in pages. Changes at once, in the reactor's thread; what other threads and later turns work
 with (views and prepared pages) is frozen.
 
 Knows neither the query nor the time, nor how much memory all queries may take.
@@ -14,7 +14,7 @@ from sys import getsizeof
 from mpp.cache import grid as steps
 from mpp.cache.extents import Extent
 from mpp.cache.grid import Grid
-from mpp.cache.page import KeptPage
+from mpp.cache.page import CachedPage
 from mpp.cache.preparation import Prepared
 from mpp.cache.recent import RecentSpans
 from mpp.cache.series import Series, SeriesTable
@@ -29,7 +29,7 @@ and very many pages without series would fit into the memory.
 
 class QueryPages:
     """
-    The kept answer to one range query.
+    The cached answer to one range query.
 
     :param grid: the times of the query's steps.
     :param recent: keeps the spans that are joined for responses.
@@ -43,7 +43,7 @@ class QueryPages:
     def __init__(self, grid: Grid, recent: RecentSpans, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         self.grid = grid
         self.fields = fields
-        self._pages: dict[int, KeptPage] = {}
+        self._pages: dict[int, CachedPage] = {}
         self._table = SeriesTable()
         self._recent = recent
         self._expires_at = math.inf
@@ -51,7 +51,7 @@ class QueryPages:
         self.size = self._measured()
 
     def view(self, first: int, last: int) -> View:
-        """Return what is held of some steps now."""
+        """Return what is cached of some steps now."""
         pages = tuple(page for number in steps.pages(first, last) if (page := self._pages.get(number)) is not None)
         return View(self.grid, first, last, pages, self._table, self._recent, self._state)
 
@@ -91,7 +91,7 @@ class QueryPages:
 
     def expire(self, now: float) -> int:
         """Drop the pages that have steps which were to be used until now, by the monotonic clock; return how many these are."""
-        return self.drop(lambda extent: extent.kept_until <= now) if self._expires_at <= now else 0
+        return self.drop(lambda extent: extent.expires_at <= now) if self._expires_at <= now else 0
 
     def _remove(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -106,7 +106,7 @@ class QueryPages:
     def _changed(self) -> None:
         self._state = object()
         self.size = self._measured()
-        self._expires_at = min((extent.kept_until for extent in self.extents()), default=math.inf)
+        self._expires_at = min((extent.expires_at for extent in self.extents()), default=math.inf)
 
     def _measured(self) -> int:
         """Return the bytes of memory."""

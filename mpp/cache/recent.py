@@ -1,4 +1,4 @@
-"""The spans of kept steps that were joined last, and the bodies that were made of them. Bounded in bytes."""
+"""The spans of cached steps that were joined last, and the bodies that were made of them. Bounded in bytes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Key: TypeAlias = tuple[object, int, int, bool]
 
 
 MOST_BODY = 256 * 1024
-"""Bytes of a body that is kept at most."""
+"""Bytes of a body that is cached at most."""
 
 BodyKey: TypeAlias = tuple[object, int, int, bool, object]
-"""The same, and the newest steps, which are not kept in pages."""
+"""The same, and the newest steps, which are in no page."""
 
 
 @frozen
@@ -42,7 +42,7 @@ class RecentSpans:
     The spans of all queries that were joined last, for users of one dashboard ask for the same steps within a short time.
 
     They take up to four times the memory of the pages, and are soon useless, because each new step changes the pages. So they
-    have a bound of their own: otherwise the cache would hold fewer queries.
+    have a bound of their own: otherwise the cache would have room for fewer queries.
 
     :param most_bytes: the most bytes of memory.
     :ivar most_bytes: the parameter; a change counts from the next span on.
@@ -66,13 +66,13 @@ class RecentSpans:
         found = self._used(key)
         return found if isinstance(found, AssembledBody) else None
 
-    def keep(self, key: Key, rows: Mapping[Series, Row]) -> None:
-        """Keep the rows of a span, and drop the spans that were used least recently if there is no room for them."""
-        self._keep(key, rows, _size(rows))
+    def put(self, key: Key, rows: Mapping[Series, Row]) -> None:
+        """Cache the rows of a span, and drop the spans that were used least recently if there is no room for them."""
+        self._put(key, rows, _size(rows))
 
-    def keep_body(self, key: BodyKey, body: AssembledBody) -> None:
-        """Keep a body in the same way."""
-        self._keep(key, body, body.length)
+    def put_body(self, key: BodyKey, body: AssembledBody) -> None:
+        """Cache a body in the same way."""
+        self._put(key, body, body.length)
 
     def _used(self, key: Key | BodyKey) -> Mapping[Series, Row] | AssembledBody | None:
         found = self._found.get(key)
@@ -81,7 +81,7 @@ class RecentSpans:
         self._found.move_to_end(key)
         return found[0]
 
-    def _keep(self, key: Key | BodyKey, found: Mapping[Series, Row] | AssembledBody, size: int) -> None:
+    def _put(self, key: Key | BodyKey, found: Mapping[Series, Row] | AssembledBody, size: int) -> None:
         self._drop(key)
         size += _OVERHEAD
         self._found[key] = found, size

@@ -27,7 +27,7 @@ class Texts:
         return cls(series, tuple(texts[each] for each in series))
 
     def pieces(self) -> Iterator[tuple[Series, Piece]]:
-        """Yield each series and its text in the form in which it is kept."""
+        """Yield each series and its text in the form in which it is cached."""
         return zip(self.series, self._texts, strict=True)
 
     def texts(self) -> Iterator[tuple[Series, bytes]]:
@@ -68,7 +68,7 @@ class Runs:
         return cls(series, blob, *(array("I", each) for each in numbers))
 
     def pieces(self) -> Iterator[tuple[Series, Piece]]:
-        """Yield each series and its text in the form in which it is kept, without a copy."""
+        """Yield each series and its text in the form in which it is cached, without a copy."""
         view = memoryview(self._blob)
         edges = pairwise((0, *self._ends))
         for series, (start, end), length, crc in zip(self.series, edges, self._lengths, self._crcs, strict=True):

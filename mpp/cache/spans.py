@@ -1,5 +1,5 @@
 """
-Spans of kept steps: the texts that pages have of consecutive steps. Pure, and done in slices.
+Spans of cached steps: the texts that pages have of consecutive steps. Pure, and done in slices.
 
 Slow work is a generator, which yields the cost of each slice: an estimate in microseconds, so that no clock is needed.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from mpp.cache.page import KeptPage
+from mpp.cache.page import CachedPage
 from mpp.cache.recent import Row
 from mpp.cache.series import Series
 from mpp.cache.texts.cutting import MEMBERS, cut
@@ -17,7 +17,7 @@ from mpp.cache.texts.deflate import Deflated, Piece, compressed, inflated, text_
 from mpp.cache.view import View
 
 MOST_JOINED = 512 * 1024
-"""Bytes of text up to which a span is joined and kept. The texts of larger answers would take too much memory."""
+"""Bytes of text up to which a span is joined and cached. The texts of larger answers would take too much memory."""
 
 SERIES_US = 3
 PIECE_US = 1
@@ -31,9 +31,9 @@ BYTES_COMPRESSED_PER_US = 50
 _LEAST_COMPRESSED = 1024
 
 
-class HeldSpan:
+class CachedSpan:
     """
-    Consecutive steps that are held.
+    Consecutive steps that are cached.
 
     :param view: has all of the steps.
     :param gzip: whether the pieces will be sent compressed.
@@ -76,7 +76,7 @@ class HeldSpan:
         if length <= MOST_JOINED:
             yield from self._join()
 
-    def _pieces(self, page: KeptPage, member: int) -> Iterator[tuple[Series, Piece, int]]:
+    def _pieces(self, page: CachedPage, member: int) -> Iterator[tuple[Series, Piece, int]]:
         """Yield each series of a page, its piece within the span, which may be empty, and the cost of that."""
         if self.first <= page.extents[0].first and page.extents[-1].last <= self.last:
             for series, piece in page.rows[member].pieces():
@@ -86,13 +86,13 @@ class HeldSpan:
             yield series, cut(text, member, *self._times), CUT_US + len(text) // _BYTES_INFLATED_PER_US
 
     def _join(self) -> Iterator[int]:
-        """Make one piece of the pieces of each text, and keep the span; yield the cost of each slice."""
+        """Make one piece of the pieces of each text, and cache the span; yield the cost of each slice."""
         rows: dict[Series, Row] = {}
         for series, (values, histograms) in self.rows.items():
             rows[series] = _joined(values, gzip=self._gzip), _joined(histograms, gzip=self._gzip)
             yield sum(map(_joining_us, values)) + sum(map(_joining_us, histograms))
         self.rows = rows
-        self._recent.keep(self._key, rows)
+        self._recent.put(self._key, rows)
 
 
 def _joined(pieces: Sequence[Piece], *, gzip: bool) -> Sequence[Piece]:

@@ -73,13 +73,13 @@ class CacheState:
     """
     How full a cache is.
 
-    :ivar held_bytes: the bytes of all entries and recent spans.
+    :ivar used_bytes: the bytes of all entries and recent spans.
     :ivar limit_bytes: ``--cache-memory``.
     :ivar probation_bytes: the bytes of the entries that were used once.
     """
 
     entries: int = 0
-    held_bytes: int = 0
+    used_bytes: int = 0
     limit_bytes: int = 0
     probation_bytes: int = 0
 
@@ -112,7 +112,7 @@ class RangeCache(Generic[K, E]):
     The entries of one process.
 
     :param most_bytes: the most bytes of all entries with their keys, and of the recent spans.
-    :param max_age: the seconds that a page is kept on average.
+    :param max_age: the seconds that a page stays on average.
     :param rng: spreads the lifetimes, and makes the key of the hashes.
     :ivar recent: the spans of all entries that were joined last.
     :ivar flushed_at: when it was flushed last, by the clock; minus infinity if it never was. The response to a request that was
@@ -139,8 +139,8 @@ class RangeCache(Generic[K, E]):
     def state(self) -> CacheState:
         """How full the cache is."""
         count = len(self._probation) + len(self._protected)
-        held = self._probation_bytes + self._protected_bytes + self.recent.size
-        return CacheState(count, held, self._most, self._probation_bytes)
+        used = self._probation_bytes + self._protected_bytes + self.recent.size
+        return CacheState(count, used, self._most, self._probation_bytes)
 
     def get(self, key: K) -> E | None:
         """Return an entry and count this as a use; None if there is none."""
@@ -182,11 +182,11 @@ class RangeCache(Generic[K, E]):
             return "too large"
         return "" if self._admission.admits(repr(key).encode(), step_ms, phase_ms) else "asked for once"
 
-    def keep(self, key: K, entry: E) -> bool:
+    def put(self, key: K, entry: E) -> bool:
         """
-        Keep an entry, in place of the one with the same key if there is one.
+        Add an entry, in place of the one with the same key if there is one.
 
-        :return: whether it is kept; a large one is not.
+        :return: whether it is cached; a large one is not.
         """
         slot = self._slot(key)
         if slot is not None:
@@ -221,7 +221,7 @@ class RangeCache(Generic[K, E]):
         return protected or key in self._probation
 
     def lifetime(self) -> float:
-        """Return the seconds that a new page is kept: ``--cache-max-age``, 20 % more or less."""
+        """Return the seconds that a new page stays: ``--cache-max-age``, 20 % more or less."""
         return self._max_age * (1 + LIFETIME_SPREAD * (2 * self._rng.random() - 1))
 
     def flush(self) -> int:

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from mpp.cache.extents import Extent
 from mpp.cache.grid import Grid
-from mpp.cache.page import KeptPage
+from mpp.cache.page import CachedPage
 from mpp.cache.recent import RecentSpans
 from mpp.cache.series import SeriesTable
 
@@ -29,19 +29,19 @@ class View:
     :ivar table: all series of the query.
     :ivar recent: the spans that were joined last.
     :ivar state: another object after each change of the pages.
-    :ivar extents: the extents that are held, cut to the steps, in order.
-    :ivar held: the steps that are held, in order, in as few ranges as possible.
+    :ivar extents: the extents of the pages, cut to the steps, in order.
+    :ivar cached: the steps that are cached, in order, in as few ranges as possible.
     """
 
     grid: Grid
     first: int
     last: int = field()
-    pages: tuple[KeptPage, ...]
+    pages: tuple[CachedPage, ...]
     table: SeriesTable
     recent: RecentSpans
     state: object
     extents: tuple[Extent, ...] = field(init=False)
-    held: tuple[Range, ...] = field(init=False)
+    cached: tuple[Range, ...] = field(init=False)
 
     @last.validator
     def _has_steps(self, _: object, last: int) -> None:
@@ -54,14 +54,14 @@ class View:
         every = [extent for page in self.pages for extent in page.extents if extent.first <= last and extent.last >= first]
         return tuple([extent.within(first, last) for extent in every])
 
-    @held.default
-    def _held(self) -> tuple[Range, ...]:
+    @cached.default
+    def _cached(self) -> tuple[Range, ...]:
         return merged([(extent.first, extent.last) for extent in self.extents])
 
     @property
     def missing(self) -> tuple[Range, ...]:
-        """The steps that are not held, in order, in as few ranges as possible."""
-        return subtracted((self.first, self.last), self.held)
+        """The steps that are not cached, in order, in as few ranges as possible."""
+        return subtracted((self.first, self.last), self.cached)
 
 
 def merged(ranges: Sequence[Range]) -> tuple[Range, ...]:

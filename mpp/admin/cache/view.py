@@ -58,7 +58,7 @@ def rows(view: CacheView, settings: Settings) -> list[Row]:
         Row("Hit ratio", _hit_ratio(recent, lately)),
         Row("Steps from the cache", "-" if recent.step_ratio is None else share(recent.step_ratio)),
         Row("Server time saved", saved if total.saved_s else "none"),
-        Row("Memory", f"{size(state.held_bytes)} of {size(state.limit_bytes)}, {_count(state.entries, 'entry', 'entries')}"),
+        Row("Memory", f"{size(state.used_bytes)} of {size(state.limit_bytes)}, {_count(state.entries, 'entry', 'entries')}"),
         _freshness(view.freshness),
         *shared,
     ]
@@ -97,7 +97,7 @@ def document(view: CacheView, settings: Settings) -> dict[str, Any]:
     return {
         "enabled": settings.cache_memory > 0,
         "entries": state.entries,
-        "bytes": state.held_bytes,
+        "bytes": state.used_bytes,
         "limit_bytes": state.limit_bytes,
         "freshness_seconds": freshness.seconds,
         "freshness_job": freshness.job or None,

@@ -1,9 +1,9 @@
 """
-Decides which requests the range cache answers, which steps it may keep, and which steps the servers are asked for. Pure.
+Decides which requests the range cache answers, which steps may be cached, and which steps the servers are asked for. Pure.
 
 # Note [Settled]
 
-A step may be kept when nothing that it reads can still change: the samples are older than ``--cache-freshness``, or than the
+A step may be cached when nothing that it reads can still change: the samples are older than ``--cache-freshness``, or than the
 longest time after which a server's scrapes and rules still write samples of the past, if that is longer. The time that is read
 counts, and not the time of the step: with ``offset -5m`` a step reads the future, with ``offset 1h`` the newest is settled.
 """
@@ -58,7 +58,7 @@ class Question(NamedTuple):
 
 class QueryKey(NamedTuple):
     """
-    The key of what is kept.
+    The key of a cached query.
 
     :ivar fields: the header fields that count.
     :ivar user: the user that mpp has verified, or empty.
@@ -108,7 +108,7 @@ class CacheableRequest:
 
     def last_settled(self, reads: QueryReads, settled: float) -> int:
         """
-        Return the last step that may be kept; the one before the first step if none may.
+        Return the last step that may be cached; the one before the first step if none may.
 
         :param reads: see `mpp.coverage.planning.planner.Planner.reads`.
         :param settled: the time until which samples are settled, in seconds since the epoch, see Note [Settled].
@@ -201,9 +201,9 @@ def why_new(key: QueryKey, alike: QueryKey | None) -> str:
     return f"cached with other values of {differ}" if differ else "cached for another user"
 
 
-def is_kept_with(warnings: Sequence[str]) -> bool:
+def is_cacheable_with(warnings: Sequence[str]) -> bool:
     """
-    Return whether the steps of a response with these warnings may be kept.
+    Return whether the steps of a response with these warnings may be cached.
 
     Prometheus' warnings about the query itself are given again. mpp's own warning is about gaps, which are considered anyway. Any
     other warning may say that the response is incomplete.

@@ -224,7 +224,7 @@ class CachedFetch(Fetch):
         self._release()
         self._context.metrics.cache_steps(0, part.last - part.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
-        self._queries.keep(
+        self._queries.cache_new(
             self._context, self._request, [NewSteps(part.first, part.last, answer, body)], replace=not self._may_read
         )
 
@@ -242,9 +242,9 @@ class CachedFetch(Fetch):
         length, pieces = await cached_response.assembled(context.turns, view, fresh, tail, gzip=self._gzip)
         self._queries.grew(context, request)
         asked = sum(each.last - each.first + 1 for each in new)
-        kept = request.last - request.first + 1 - asked
-        context.metrics.cache_steps(kept, asked)
-        context.metrics.cache_saved(kept * cached.step_seconds)
+        from_cache = request.last - request.first + 1 - asked
+        context.metrics.cache_steps(from_cache, asked)
+        context.metrics.cache_saved(from_cache * cached.step_seconds)
         fields = (*cached.pages.fields, (b"Date", datetimeToString()))
         response = cached_response.response(self.info, fields, length, pieces, gzip=self._gzip)
         servers = cached_response.servers(view, self._tail, new)
@@ -255,7 +255,7 @@ class CachedFetch(Fetch):
         )
         self._release()
         self._answered(answer)
-        self._queries.keep(context, request, new)
+        self._queries.cache_new(context, request, new)
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

@@ -34,7 +34,7 @@ from mpp.coverage.freshness import freshness
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
-from mpp.proxy.decisions.caching import CacheableRequest, PageSource, QueryKey, fields_of_query, is_kept_with, why_new
+from mpp.proxy.decisions.caching import CacheableRequest, PageSource, QueryKey, fields_of_query, is_cacheable_with, why_new
 from mpp.proxy.exchanges.fetch import Waiter
 from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, answers_id, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
@@ -134,7 +134,7 @@ class CachedQueries:
         """Count the memory that a query takes now."""
         _cache(context).grew(request.key)
 
-    def keep(
+    def cache_new(
         self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps], *, replace: bool = False
     ) -> None:
         """
@@ -147,7 +147,7 @@ class CachedQueries:
             if not identical.is_for_all(200, part.answer.response.headers, context.counted):
                 continue
             if part.first <= settled or context.settings.cache_tail:
-                Deferred.fromCoroutine(self._keep(context, request, part, settled, replace=replace)).addErrback(_not_kept)
+                Deferred.fromCoroutine(self._cache_new(context, request, part, settled, replace=replace)).addErrback(_not_cached)
 
     def _last_settled(self, context: ForwardContext, request: CacheableRequest, part: NewSteps) -> int:
         """Return the last step of a part that may be cached for long, as things were when the server was asked for it."""
@@ -158,7 +158,7 @@ class CachedQueries:
         asked_at = context.wall() - (context.clock.seconds() - part.sent_at)
         return request.last_settled(context.planner.reads(request.data), asked_at - self._age[2])
 
-    async def _keep(
+    async def _cache_new(
         self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int, *, replace: bool
     ) -> None:
         cache = _cache(context)
@@ -170,11 +170,11 @@ class CachedQueries:
         if cached is None:
             cached = CachedQuery(QueryPages(request.grid, cache.recent, fields_of_query(part.answer.response.headers)))
         matrix = part.matrix or await parse(context.turns, part.body)
-        if not is_kept_with(matrix.warnings):
+        if not is_cacheable_with(matrix.warnings):
             return
-        kept = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
+        final = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
         for source, first, last in _settled_spans(context, request, part, settled):
-            await self._add(context, cached, kept, (first, last), source, replace=replace)
+            await self._add(context, cached, final, (first, last), source, replace=replace)
         _measure(cached, part)
         if settled < part.last == request.last and context.settings.cache_tail:
             sources = tuple(source for source, *_ in answered_by(context, request, part))
@@ -186,7 +186,7 @@ class CachedQueries:
         if not new:
             cache.grew(request.key)
         elif part.sent_at > cache.flushed_at:
-            cache.keep(request.key, cached)
+            cache.put(request.key, cached)
 
     async def _add(
         self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: PageSource, *, replace: bool
@@ -198,7 +198,7 @@ class CachedQueries:
             if not missing:
                 return
             view = pages.view(missing[0][0], missing[-1][1])
-            work = partial(prepare, view, matrix, source=source, kept_until=_kept_until(context, view, source))
+            work = partial(prepare, view, matrix, source=source, expires_at=_expiry(context, view, source))
             size = sum(len(text) for each in matrix.series for text in (each.metric, each.values, each.histograms) if text)
             prepared: Prepared = work() if size <= _AT_ONCE else await self._in_thread(work)
             # It does not fit if another response was added meanwhile.
@@ -266,13 +266,13 @@ def _settled_spans(
             yield source, first + start, first + end
 
 
-def _kept_until(context: ForwardContext, view: View, source: PageSource) -> float:
+def _expiry(context: ForwardContext, view: View, source: PageSource) -> float:
     """Return until when new steps are cached: as long as the ones before them in the same page."""
-    before = [each.kept_until for page in view.pages for each in page.extents if each.last < view.first and each.source == source]
+    before = [each.expires_at for page in view.pages for each in page.extents if each.last < view.first and each.source == source]
     return before[-1] if before else context.clock.seconds() + _cache(context).lifetime()
 
 
-def _not_kept(failure: Failure) -> None:
+def _not_cached(failure: Failure) -> None:
     if failure.check(NotJoinable):
         _log.debug("a response is not cached: {why}", why=failure.getErrorMessage())
     else:

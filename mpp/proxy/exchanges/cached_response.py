@@ -77,7 +77,7 @@ async def assembled(
     pieces: Iterator[bytes] = map(bytes, assembly.pieces())
     if not fresh and assembly.length <= MOST_BODY:
         body = AssembledBody(tuple(pieces), assembly.length)
-        view.recent.keep_body(key, body)
+        view.recent.put_body(key, body)
         pieces = iter(body.pieces)
     return assembly.length, pieces
 

@@ -39,10 +39,10 @@ def _cached(context: ForwardContext, request: CacheableRequest, info: RequestInf
     cached, count = cache.peek(request.key), request.last - request.first + 1
     if cached is None:
         return f"None of its {count:,} steps is cached: {caching.why_new(request.key, cache.alike(request.key))}."
-    held = sum(last - first + 1 for first, last in cached.pages.view(request.first, request.last).held)
-    if not held:
+    from_cache = sum(last - first + 1 for first, last in cached.pages.view(request.first, request.last).cached)
+    if not from_cache:
         return f"None of its {count:,} steps is cached, only other steps of the same query."
     if b"no-cache" in caching.directives(info.headers):
-        return f"{held:,} of its {count:,} steps are cached, but the client wants none of them (no-cache)."
-    others = "no server is asked" if held == count else "servers are asked for the others only"
-    return f"{held:,} of its {count:,} steps are cached, and {others}."
+        return f"{from_cache:,} of its {count:,} steps are cached, but the client wants none of them (no-cache)."
+    others = "no server is asked" if from_cache == count else "servers are asked for the others only"
+    return f"{from_cache:,} of its {count:,} steps are cached, and {others}."

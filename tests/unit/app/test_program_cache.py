@@ -33,7 +33,7 @@ class Key(NamedTuple):
 
 
 @frozen
-class Kept:
+class Cached:
     """An entry."""
 
     size: int = 1000
@@ -50,17 +50,17 @@ class CacheOfProgramTests(SynchronousTestCase):
         self.settings = configured(endpoints=("prom:9090",), cache_memory=8 * MIB, http=http)
         self.reactor = MemoryReactorClock()
         self.program = Program(self.settings, self.reactor)
-        self.keep("a", "b")
+        self.put("a", "b")
 
     @property
     def cache(self) -> Any:
         """The cache that requests use."""
         return self.program.backends.forwarder.context.cache
 
-    def keep(self, *names: str) -> None:
+    def put(self, *names: str) -> None:
         """Keep entries."""
         for name in names:
-            self.cache.keep(Key(name), Kept())
+            self.cache.put(Key(name), Cached())
 
     def reload(self, **changes: Any) -> None:
         """Activate changed settings."""
@@ -85,7 +85,7 @@ class CacheOfProgramTests(SynchronousTestCase):
         self.assertEqual((self.value("mpp_cache_entries"), self.value("mpp_cache_limit_bytes")), (0, 0))
         self.reload()
         self.assertEqual((self.cache.state.entries, self.cache.state.limit_bytes), (0, 8 * MIB))
-        self.keep("a")
+        self.put("a")
         self.assertEqual(self.cache.state.entries, 1)
 
     def test_switched_on(self) -> None:
@@ -100,14 +100,14 @@ class CacheOfProgramTests(SynchronousTestCase):
         self.token.write_text("two!")
         self.program.backends.credentials.refresh()
         self.assertEqual(self.cache.state.entries, 0)
-        self.keep("a")
+        self.put("a")
         self.reload(http=HTTPConfigs())
         self.assertEqual(self.cache.state.entries, 0)
 
     def test_other_fields_that_count(self) -> None:
         """Requests that shared an entry may not be alike any longer, so nothing is kept over the change."""
         for changed in ({"cache_neutral": ("x-team",)}, {"cache_vary": ("user-agent",)}):
-            self.keep("a")
+            self.put("a")
             self.reload(**changed)
             self.assertEqual(self.cache.state.entries, 0, changed)
 
@@ -120,7 +120,7 @@ class CacheOfProgramTests(SynchronousTestCase):
         """The metrics show how full the cache is, and its freshness."""
         state = self.cache.state
         self.assertEqual(self.value("mpp_cache_entries"), 2)
-        self.assertEqual((self.value("mpp_cache_bytes"), self.value("mpp_cache_limit_bytes")), (state.held_bytes, 8 * MIB))
+        self.assertEqual((self.value("mpp_cache_bytes"), self.value("mpp_cache_limit_bytes")), (state.used_bytes, 8 * MIB))
         self.assertEqual(self.value("mpp_cache_freshness_seconds"), 60)
 
     def test_workers(self) -> None:

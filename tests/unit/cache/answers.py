@@ -74,9 +74,9 @@ class Answers:
         """Return the response for some steps, as a part of an assembly."""
         return Fresh(first, last, self.matrix(first, last))
 
-    def fill(self, pages: QueryPages, first: int, last: int, *, source: str = "a", kept_until: float = 60.0) -> bool:
+    def fill(self, pages: QueryPages, first: int, last: int, *, source: str = "a", expires_at: float = 60.0) -> bool:
         """Add some steps to the pages of a query; return whether they were added."""
-        return pages.add(prepare(pages.view(first, last), self.matrix(first, last), source=source, kept_until=kept_until))
+        return pages.add(prepare(pages.view(first, last), self.matrix(first, last), source=source, expires_at=expires_at))
 
 
 def pages_of(grid: Grid) -> QueryPages:

@@ -1,4 +1,4 @@
-"""Responses that are assembled from kept steps and new answers."""
+"""Responses that are assembled from cached steps and new answers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class AssemblyTests(SynchronousTestCase):
     @given(answers, st.lists(st.tuples(ranges, st.booleans()), max_size=6), ranges)
     @settings(deadline=None, max_examples=60)
     def test_is_what_a_server_would_have_given(
-        self, server: Answers, kept: list[tuple[tuple[int, int], bool]], asked: tuple[int, int]
+        self, server: Answers, cached: list[tuple[tuple[int, int], bool]], asked: tuple[int, int]
     ) -> None:
-        """Byte for byte, whichever steps are kept, in whatever order they were asked for, and with both content codings."""
+        """Byte for byte, whichever steps are cached, in whatever order they were asked for, and with both content codings."""
         pages = pages_of(server.grid)
-        for (first, last), is_looked_at in kept:
+        for (first, last), is_looked_at in cached:
             self.assertTrue(server.fill(pages, first, last))
             if is_looked_at:
                 assembled(pages.view(first, last))
@@ -51,7 +51,7 @@ SERVER = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),))
 class PartsTests(SynchronousTestCase):
     """The parts of a response."""
 
-    def test_new_answers_replace_what_is_held(self) -> None:
+    def test_new_answers_replace_cached_steps(self) -> None:
         """And may go beyond the steps that were asked for."""
         pages = pages_of(GRID)
         Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"old"')),)).fill(pages, 0, 200)
@@ -149,7 +149,7 @@ class RecentTests(SynchronousTestCase):
     """Responses for the same steps, soon after one another."""
 
     def test_later_response_is_cheaper(self) -> None:
-        """The texts of kept steps are joined once; then the newest steps are all that is new."""
+        """The texts of cached steps are joined once; then the newest steps are all that is new."""
         self.patch(assembly_module, "SLICE_US", 0)
         pages = pages_of(GRID)
         SERVER.fill(pages, 0, 900)

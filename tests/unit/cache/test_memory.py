@@ -45,15 +45,15 @@ class MemoryTests(SynchronousTestCase):
         self.addCleanup(tracemalloc.stop)
         before = tracemalloc.get_traced_memory()[0]
         recent = RecentSpans(4 * 1024 * 1024)
-        held = [QueryPages(GRID, recent) for _ in range(queries)]
-        for pages, (start, end, matrix) in product(held, parts):
-            self.assertTrue(pages.add(prepare(pages.view(start, end), matrix, source="a", kept_until=1.0 + start)))
+        cached = [QueryPages(GRID, recent) for _ in range(queries)]
+        for pages, (start, end, matrix) in product(cached, parts):
+            self.assertTrue(pages.add(prepare(pages.view(start, end), matrix, source="a", expires_at=1.0 + start)))
         for look in (0, 1, 2):
             gc.collect()
             allocated = tracemalloc.get_traced_memory()[0] - before
-            size = sum(pages.size for pages in held) + recent.size
+            size = sum(pages.size for pages in cached) + recent.size
             self.assertLess(abs(size - allocated), allocated / 10, f"{size} after {look} responses, not {allocated}")
-            for pages in held:
+            for pages in cached:
                 assembled(pages.view(first + 5, last), gzip=bool(look))
         tracemalloc.stop()
 

@@ -1,4 +1,4 @@
-"""The kept steps of one query."""
+"""The cached steps of one query."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ def line(name: str, *ranges: tuple[int, int]) -> Line:
 SERVER = Answers(GRID, (line("x", (0, 1000)), line("y", (0, 1000))))
 
 
-class HeldTests(SynchronousTestCase):
+class CachedStepsTests(SynchronousTestCase):
     """What the pages of a query tell about its steps."""
 
     @given(st.lists(st.tuples(st.integers(-300, 300), st.integers(0, 200)), max_size=6), st.integers(-400, 400))
     @example([(0, 9), (0, 8)], 0)
     @example([(0, 9), (1, 9)], 0)
     @settings(deadline=None)
-    def test_held_and_missing_steps(self, kept: list[tuple[int, int]], first: int) -> None:
-        """Steps are held if they were fetched, whether or not a series has points there; the others are missing."""
+    def test_cached_and_missing_steps(self, ranges: list[tuple[int, int]], first: int) -> None:
+        """Steps are cached if they were fetched, whether or not a series has points there; the others are missing."""
         pages = pages_of(GRID)
-        held = set()
-        for start, length in kept:
+        there = set()
+        for start, length in ranges:
             self.assertTrue(SERVER.fill(pages, start, start + length))
-            held |= {*range(start, start + length + 1)}
+            there |= {*range(start, start + length + 1)}
         view = pages.view(first, first + 300)
         asked = range(first, first + 301)
-        self.assertEqual([step for each in view.held for step in range(each[0], each[1] + 1)], [n for n in asked if n in held])
+        self.assertEqual([step for each in view.cached for step in range(each[0], each[1] + 1)], [n for n in asked if n in there])
         self.assertEqual(
-            [step for each in view.missing for step in range(each[0], each[1] + 1)], [n for n in asked if n not in held]
+            [step for each in view.missing for step in range(each[0], each[1] + 1)], [n for n in asked if n not in there]
         )
-        for ranges in (view.held, view.missing):
-            self.assertTrue(all(before[1] + 1 < after[0] for before, after in pairwise(ranges)))
+        for found in (view.cached, view.missing):
+            self.assertTrue(all(before[1] + 1 < after[0] for before, after in pairwise(found)))
 
-    def test_new_entry_holds_nothing(self) -> None:
+    def test_new_query_has_no_cached_steps(self) -> None:
         """All steps are missing."""
         view = pages_of(GRID).view(5, 300)
-        self.assertEqual((view.held, view.missing, view.extents), ((), ((5, 300),), ()))
+        self.assertEqual((view.cached, view.missing, view.extents), ((), ((5, 300),), ()))
 
     def test_extents_tell_who_answered(self) -> None:
         """Consecutive steps of one server are one extent per page, which ends when the first of its steps does."""
@@ -65,7 +65,7 @@ class HeldTests(SynchronousTestCase):
             (20, 29, "b", 60.0),
             (5, 6, "b", 70.0),
         ):
-            SERVER.fill(pages, first, last, source=source, kept_until=until)
+            SERVER.fill(pages, first, last, source=source, expires_at=until)
         expected = [(0, 4, "a", 40.0), (5, 6, "b", 70.0), (7, 19, "a", 40.0), (20, 29, "b", 60.0)]
         self.assertEqual(sorted(pages.extents(), key=lambda each: each.first), [Extent(*each) for each in expected])
         self.assertEqual(pages.view(6, 8).extents, (Extent(6, 6, "b", 70.0), Extent(7, 8, "a", 40.0)))
@@ -86,7 +86,7 @@ class HeldTests(SynchronousTestCase):
         pages = pages_of(GRID)
         for first, last, notes in ((0, 9, b'"warnings":["w"],"infos":["i"]'), (10, 19, b'"infos":["i","j"]')):
             matrix = Matrix(SERVER.body(first, last)[:-1] + b",%b}" % notes)
-            pages.add(prepare(pages.view(first, last), matrix, source="a", kept_until=1.0))
+            pages.add(prepare(pages.view(first, last), matrix, source="a", expires_at=1.0))
         self.assertTrue(assembled(pages.view(0, 19)).endswith(b']}]},"warnings":["w"],"infos":["i","j"]}'))
         self.assertTrue(assembled(pages.view(10, 19)).endswith(b']}]},"infos":["i","j"]}'))
 
@@ -94,7 +94,7 @@ class HeldTests(SynchronousTestCase):
 class ChangeTests(SynchronousTestCase):
     """What changes the pages of a query."""
 
-    def test_new_steps_replace_those_that_are_held(self) -> None:
+    def test_new_steps_replace_cached_ones(self) -> None:
         """A later answer counts, in closed pages, too; and a series that it does not have any more is gone there."""
         later = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"new"')),))
         for last in (99, 2 * PAGE - 1):
@@ -116,20 +116,20 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual([type(page.rows[0]) for page in pages.view(0, PAGE + 6).pages], [Runs, Runs])
 
     def test_view_does_not_change(self) -> None:
-        """A response is assembled from what was held when it was begun."""
+        """A response is assembled from what was cached when it was begun."""
         pages = pages_of(GRID)
         SERVER.fill(pages, 0, 299)
         view = pages.view(0, 299)
         pages.drop(lambda extent: extent.first < PAGE)
         self.assertEqual(assembled(view), SERVER.body(0, 299))
-        self.assertEqual(pages.view(0, 299).held, ((PAGE, 299),))
+        self.assertEqual(pages.view(0, 299).cached, ((PAGE, 299),))
 
     def test_changed_page_is_not_overwritten(self) -> None:
         """Of two answers that were prepared at the same time, one is added; the other one changes nothing."""
         pages = pages_of(GRID)
         SERVER.fill(pages, 0, 9)
         view = pages.view(10, 19)
-        both = [prepare(view, SERVER.matrix(10, 19), source=source, kept_until=1.0) for source in "ab"]
+        both = [prepare(view, SERVER.matrix(10, 19), source=source, expires_at=1.0) for source in "ab"]
         self.assertTrue(pages.add(both[0]))
         before = pages.size, tuple(pages.extents())
         self.assertFalse(pages.add(both[1]))
@@ -139,29 +139,29 @@ class ChangeTests(SynchronousTestCase):
         """What was prepared from a page is not added once the page is gone."""
         pages = pages_of(GRID)
         SERVER.fill(pages, 0, 9)
-        prepared = prepare(pages.view(10, 19), SERVER.matrix(10, 19), source="a", kept_until=1.0)
+        prepared = prepare(pages.view(10, 19), SERVER.matrix(10, 19), source="a", expires_at=1.0)
         self.assertEqual(pages.drop(lambda extent: True), 1)
         self.assertFalse(pages.add(prepared))
-        self.assertEqual(pages.view(0, 19).held, ())
+        self.assertEqual(pages.view(0, 19).cached, ())
 
     def test_same_new_series_is_not_added_twice(self) -> None:
         """Not even for different pages: a series would be there twice in a response."""
         pages = pages_of(GRID)
         prepared = [
-            prepare(pages.view(first, first), SERVER.matrix(first, first), source="a", kept_until=1.0) for first in (0, PAGE)
+            prepare(pages.view(first, first), SERVER.matrix(first, first), source="a", expires_at=1.0) for first in (0, PAGE)
         ]
         self.assertEqual([pages.add(each) for each in prepared], [True, False])
 
     def test_pages_expire(self) -> None:
         """A page goes when one of its steps must not be used any more."""
         pages = pages_of(GRID)
-        SERVER.fill(pages, 0, PAGE + 9, kept_until=10.0)
-        SERVER.fill(pages, PAGE + 10, PAGE + 20, kept_until=5.0)
+        SERVER.fill(pages, 0, PAGE + 9, expires_at=10.0)
+        SERVER.fill(pages, PAGE + 10, PAGE + 20, expires_at=5.0)
         self.assertEqual(pages.expire(4.9), 0)
         self.assertEqual(pages.expire(5.0), 1)
-        self.assertEqual(pages.view(0, 300).held, ((0, PAGE - 1),))
+        self.assertEqual(pages.view(0, 300).cached, ((0, PAGE - 1),))
         self.assertEqual(pages.expire(10.0), 1)
-        self.assertEqual(pages.view(0, 300).held, ())
+        self.assertEqual(pages.view(0, 300).cached, ())
 
     def test_ranges_without_series_are_bounded_in_number(self) -> None:
         """They take so little memory that very many fit into it; the pages that were changed last stay."""
@@ -172,8 +172,8 @@ class ChangeTests(SynchronousTestCase):
             if number == MOST_PAGES - 1:
                 SERVER.fill(pages, 10, 19)
         self.assertEqual(len(list(pages.extents())), MOST_PAGES)
-        self.assertEqual(pages.view(0, 30).held, ((0, 19),))
-        self.assertEqual(pages.view(PAGE, PAGE).held, ())
+        self.assertEqual(pages.view(0, 30).cached, ((0, 19),))
+        self.assertEqual(pages.view(PAGE, PAGE).cached, ())
 
     def test_vanished_series_are_forgotten(self) -> None:
         """A query with no pages takes as much memory as a new one, whatever it had."""
@@ -190,8 +190,8 @@ class ChangeTests(SynchronousTestCase):
         pages = pages_of(GRID)
         body = SERVER.body(0, 9)
         for bad in (body.replace(b"[15,", b"[1e1,"), body.replace(b'{"a":"x"}', b'{"a":1}')):
-            self.assertRaises(NotJoinable, prepare, pages.view(0, 0), Matrix(bad), source="a", kept_until=1.0)
-        self.assertEqual(pages.view(0, 9).held, ())
+            self.assertRaises(NotJoinable, prepare, pages.view(0, 0), Matrix(bad), source="a", expires_at=1.0)
+        self.assertEqual(pages.view(0, 9).cached, ())
 
 
 class SpellingTests(SynchronousTestCase):

@@ -47,13 +47,13 @@ class StoreTests(SynchronousTestCase):
         self.metrics = Metrics(CollectorRegistry())
         self.cache: RangeCache[Key, Sized] = RangeCache(MIB, 6 * 3600.0, self.clock, random.Random(1), self.metrics)
 
-    def keep(self, *names: str, size: int = 10_000) -> None:
+    def put(self, *names: str, size: int = 10_000) -> None:
         """Keep entries of the same size."""
         for name in names:
-            self.assertTrue(self.cache.keep(Key(name), Sized(size)), name)
+            self.assertTrue(self.cache.put(Key(name), Sized(size)), name)
 
-    def kept(self, *names: str) -> list[str]:
-        """Return those of some names that are kept."""
+    def cached(self, *names: str) -> list[str]:
+        """Return those of some names that are cached."""
         return [name for name in names if self.cache.peek(Key(name)) is not None]
 
     def evictions(self) -> float | None:
@@ -64,51 +64,51 @@ class StoreTests(SynchronousTestCase):
         """An entry is found by its key, another key finds nothing."""
         entry = Sized(10)
         self.assertIsNone(self.cache.get(Key("a")))
-        self.assertTrue(self.cache.keep(Key("a"), entry))
+        self.assertTrue(self.cache.put(Key("a"), entry))
         self.assertIs(self.cache.get(Key("a")), entry)
         self.assertIsNone(self.cache.get(Key("a", "user")))
 
     def test_bytes_are_bounded(self) -> None:
-        """Whatever is kept and used, the entries with their keys do not take more than the memory."""
+        """Whatever is cached and used, the entries with their keys do not take more than the memory."""
         rng = random.Random(2)
         for _ in range(20_000):
             name = f"query {rng.randrange(400)}"
             entry = self.cache.get(Key(name))
             if entry is None:
-                self.cache.keep(Key(name), Sized(rng.randrange(1, 30_000)))
+                self.cache.put(Key(name), Sized(rng.randrange(1, 30_000)))
             else:
                 entry.size += rng.randrange(-500, 3_000)
                 self.cache.grew(Key(name))
-            self.assertLessEqual(self.cache.state.held_bytes, MIB)
-        held = [self.cache.peek(Key(f"query {number}")) for number in range(400)]
-        sizes = sum(entry.size for entry in held if entry)
-        self.assertEqual(self.cache.state.entries, sum(1 for entry in held if entry))
-        self.assertGreater(self.cache.state.held_bytes, sizes)
-        self.assertLess(self.cache.state.held_bytes, 1.1 * sizes)
+            self.assertLessEqual(self.cache.state.used_bytes, MIB)
+        found = [self.cache.peek(Key(f"query {number}")) for number in range(400)]
+        sizes = sum(entry.size for entry in found if entry)
+        self.assertEqual(self.cache.state.entries, sum(1 for entry in found if entry))
+        self.assertGreater(self.cache.state.used_bytes, sizes)
+        self.assertLess(self.cache.state.used_bytes, 1.1 * sizes)
 
     def test_recent_spans_count(self) -> None:
         """They take memory from the entries that were used twice, an eighth of it at most, and end with a flush."""
         names = [f"query {number}" for number in range(200)]
         for name in names:
-            self.keep(name)
+            self.put(name)
             self.cache.get(Key(name))
-        before = len(self.kept(*names))
+        before = len(self.cached(*names))
         series = Series(b'{"a":"b"}', b"ab")
         for number in range(100):
-            self.cache.recent.keep((self, number, number, False), {series: ([bytes(3000)], ())})
+            self.cache.recent.put((self, number, number, False), {series: ([bytes(3000)], ())})
         self.assertGreater(self.cache.recent.size, 0.9 * MIB / 8)
         self.assertLessEqual(self.cache.recent.size, MIB / 8)
         self.cache.get(Key(names[-1]))
-        self.assertLessEqual(self.cache.state.held_bytes, MIB)
-        self.assertLess(len(self.kept(*names)), before - 5)
+        self.assertLessEqual(self.cache.state.used_bytes, MIB)
+        self.assertLess(len(self.cached(*names)), before - 5)
         self.cache.flush()
-        self.assertEqual(self.cache.state.held_bytes, 0)
+        self.assertEqual(self.cache.state.used_bytes, 0)
 
     def test_used_once(self) -> None:
         """Entries that were used once have a fifth of the memory, the last ones of them."""
         names = [f"query {number}" for number in range(100)]
-        self.keep(*names)
-        self.assertEqual(self.kept(*names), names[-20:])
+        self.put(*names)
+        self.assertEqual(self.cached(*names), names[-20:])
         self.assertLessEqual(self.cache.state.probation_bytes, PROBATION_SHARE * MIB)
         self.assertEqual(self.evictions(), 80)
 
@@ -116,39 +116,39 @@ class StoreTests(SynchronousTestCase):
         """Entries that were used twice have the rest, and the least recently used one goes first."""
         names = [f"query {number}" for number in range(200)]
         for name in names:
-            self.keep(name)
+            self.put(name)
             self.cache.get(Key(name))
-        kept = self.kept(*names)
-        self.assertEqual(kept, names[-len(kept) :])
-        self.assertGreater(self.cache.state.held_bytes, 0.95 * MIB)
-        oldest, second, *_ = kept
+        cached = self.cached(*names)
+        self.assertEqual(cached, names[-len(cached) :])
+        self.assertGreater(self.cache.state.used_bytes, 0.95 * MIB)
+        oldest, second, *_ = cached
         self.cache.get(Key(oldest))
-        self.keep("new")
-        self.assertEqual(self.kept(oldest, second), [oldest])
+        self.put("new")
+        self.assertEqual(self.cached(oldest, second), [oldest])
 
     def test_a_flood_evicts_nothing_used_twice(self) -> None:
         """A client that asks for very many different ranges evicts nothing that was used twice."""
         used = [f"dashboard {number}" for number in range(75)]
         for name in used:
-            self.keep(name)
+            self.put(name)
             self.cache.get(Key(name))
-        self.assertEqual(self.kept(*used), used)
+        self.assertEqual(self.cached(*used), used)
         entry = Sized(60_000)
         for number in range(200_000):
-            self.cache.keep(Key(str(number)), entry)
-        self.assertEqual(self.kept(*used), used)
+            self.cache.put(Key(str(number)), entry)
+        self.assertEqual(self.cached(*used), used)
         self.assertLessEqual(self.cache.state.probation_bytes, PROBATION_SHARE * MIB)
         self.assertLess(self.cache.state.entries, 100)
         self.assertLess(len(self.cache._alike), 100)
 
     def test_large_entries(self) -> None:
-        """An entry above an eighth of the memory is not kept, or removed when it has grown, and not asked for again at once."""
-        self.assertFalse(self.cache.keep(Key("large"), Sized(MIB // 8)))
+        """An entry above an eighth of the memory is not cached, or removed when it has grown, and not asked for again at once."""
+        self.assertFalse(self.cache.put(Key("large"), Sized(MIB // 8)))
         entry = Sized(1000)
-        self.assertTrue(self.cache.keep(Key("a"), entry))
+        self.assertTrue(self.cache.put(Key("a"), entry))
         entry.size = MIB // 8
         self.assertFalse(self.cache.grew(Key("a")))
-        self.assertEqual((self.kept("large", "a"), self.cache.state.held_bytes, self.evictions()), ([], 0, 2))
+        self.assertEqual((self.cached("large", "a"), self.cache.state.used_bytes, self.evictions()), ([], 0, 2))
         self.assertEqual(self.cache.refusal(Key("a"), 1000, 0), "too large")
         self.assertEqual(self.cache.refusal(Key("b"), 1000, 0), "")
         self.clock.advance(600)
@@ -161,33 +161,33 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(self.cache.refusal(Key("a"), 1000, 7), "")
 
     def test_growth_of_what_was_evicted(self) -> None:
-        """The growth of an entry that is no longer kept changes nothing."""
+        """The growth of an entry that is no longer cached changes nothing."""
         self.assertFalse(self.cache.grew(Key("gone")))
-        self.assertEqual(self.cache.state.held_bytes, 0)
+        self.assertEqual(self.cache.state.used_bytes, 0)
 
     def test_growth_evicts_others(self) -> None:
         """An entry that grows evicts others."""
-        self.keep("a", "b", size=90_000)
+        self.put("a", "b", size=90_000)
         entry = self.cache.peek(Key("b"))
         assert entry is not None
         entry.size = 125_000
         self.assertTrue(self.cache.grew(Key("b")))
-        self.assertEqual(self.kept("a", "b"), ["b"])
+        self.assertEqual(self.cached("a", "b"), ["b"])
 
     def test_one_entry_for_a_key(self) -> None:
         """An entry replaces the former one with the same key."""
-        self.keep("a", size=10_000)
+        self.put("a", size=10_000)
         before = self.cache.state
-        self.keep("a", size=4_000)
-        self.assertEqual((self.cache.state.entries, before.held_bytes - self.cache.state.held_bytes), (1, 6_000))
+        self.put("a", size=4_000)
+        self.assertEqual((self.cache.state.entries, before.used_bytes - self.cache.state.used_bytes), (1, 6_000))
 
     def test_same_question(self) -> None:
-        """An entry of the same query with other fields can be found, as long as it is kept."""
-        self.cache.keep(Key("a", "first"), Sized(10_000))
+        """An entry of the same query with other fields can be found, as long as it is cached."""
+        self.cache.put(Key("a", "first"), Sized(10_000))
         self.assertEqual(self.cache.alike(Key("a", "second")), Key("a", "first"))
         self.assertIsNone(self.cache.alike(Key("a", "first")))
         self.assertIsNone(self.cache.alike(Key("b", "first")))
-        self.keep(*map(str, range(30)))
+        self.put(*map(str, range(30)))
         self.assertIsNone(self.cache.alike(Key("a", "second")))
 
     def test_lifetimes_are_spread(self) -> None:
@@ -201,37 +201,37 @@ class StoreTests(SynchronousTestCase):
 
     def test_flush(self) -> None:
         """A flush removes all entries, and is no eviction."""
-        self.keep("a", "b")
+        self.put("a", "b")
         self.cache.get(Key("b"))
         self.assertEqual(self.cache.flushed_at, -math.inf)
         self.clock.advance(100)
         self.assertEqual(self.cache.flush(), 2)
-        self.assertEqual((self.kept("a", "b"), self.evictions(), self.cache.flushed_at), ([], 0, 100.0))
-        self.assertEqual((self.cache.state.entries, self.cache.state.held_bytes, self.cache.flush()), (0, 0, 0))
+        self.assertEqual((self.cached("a", "b"), self.evictions(), self.cache.flushed_at), ([], 0, 100.0))
+        self.assertEqual((self.cache.state.entries, self.cache.state.used_bytes, self.cache.flush()), (0, 0, 0))
         self.assertIsNone(self.cache.alike(Key("a", "other")))
 
     def test_less_memory(self) -> None:
         """With less memory after a reload, what was used least recently goes; with more, nothing."""
         names = [f"query {number}" for number in range(60)]
         for name in names:
-            self.keep(name)
+            self.put(name)
             self.cache.get(Key(name))
         self.cache.reconfigure(2 * MIB, 3600.0)
-        self.assertEqual(self.kept(*names), names)
+        self.assertEqual(self.cached(*names), names)
         self.cache.reconfigure(MIB // 4, 3600.0)
-        kept = self.kept(*names)
-        self.assertLessEqual(self.cache.state.held_bytes, MIB // 4)
-        self.assertEqual(kept, names[-len(kept) :])
-        self.assertGreater(len(kept), 20)
+        cached = self.cached(*names)
+        self.assertLessEqual(self.cache.state.used_bytes, MIB // 4)
+        self.assertEqual(cached, names[-len(cached) :])
+        self.assertGreater(len(cached), 20)
         self.assertLessEqual(self.cache.lifetime(), 4320)
 
     def test_switched_off(self) -> None:
-        """Without memory nothing is kept."""
-        self.keep("a")
+        """Without memory nothing is cached."""
+        self.put("a")
         self.cache.reconfigure(0, 3600.0)
-        self.assertEqual(self.kept("a"), [])
-        self.assertFalse(self.cache.keep(Key("a"), Sized(1)))
-        self.assertEqual(self.cache.state.held_bytes, 0)
+        self.assertEqual(self.cached("a"), [])
+        self.assertFalse(self.cache.put(Key("a"), Sized(1)))
+        self.assertEqual(self.cache.state.used_bytes, 0)
 
     def test_overhead_is_counted(self) -> None:
         """The bytes that the cache counts for small entries are about those that they take, keys included."""
@@ -241,8 +241,8 @@ class StoreTests(SynchronousTestCase):
         try:
             before = tracemalloc.get_traced_memory()[0]
             for number in range(5_000):
-                cache.keep(Key(f"query {number:10}"), entry)
+                cache.put(Key(f"query {number:10}"), entry)
             taken = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
-        self.assertLess(abs(cache.state.held_bytes - taken) / taken, 0.3)
+        self.assertLess(abs(cache.state.used_bytes - taken) / taken, 0.3)
