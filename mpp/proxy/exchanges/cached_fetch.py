@@ -1,9 +1,9 @@
 """
 The fetch of a range query of which the cache may have steps: asks servers for the other steps only, and joins all of them.
 
-Each part of the missing steps is a `mpp.proxy.exchanges.server_fetch.ServerFetch` of its own, so retries, hedges and gaps are
-handled there. If one of several parts, or the part beside cached steps, is answered with an error, or not as Prometheus does, one
-server is asked for the whole range instead; an error in answer to a request for all steps is delivered.
+Each range of missing steps is a subrequest, with a `mpp.proxy.exchanges.server_fetch.ServerFetch` of its own, so retries, hedges
+and gaps are handled there. If one of several subrequests, or one beside cached steps, is answered with an error, or not as
+Prometheus does, one server is asked for the whole range instead; an error in answer to a request for all steps is delivered.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from mpp.proxy.decisions.caching import CacheableRequest
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges import cached_response
-from mpp.proxy.exchanges.cached_part import MissingPart
 from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.fetch import Answer, Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
+from mpp.proxy.exchanges.subrequest import Subrequest
 
 
 class CachedFetch(Fetch):
@@ -52,10 +52,10 @@ class CachedFetch(Fetch):
         "_joining",
         "_may_read",
         "_note",
-        "_parts",
         "_queries",
         "_request",
         "_started",
+        "_subrequests",
         "_tail",
         "_view",
     )
@@ -80,7 +80,7 @@ class CachedFetch(Fetch):
         self._cached: CachedQuery | None = None
         self._view: View | None = None
         self._tail: Tail | None = None
-        self._parts: list[MissingPart] = []
+        self._subrequests: list[Subrequest] = []
         self._joining: Deferred[None] | None = None
         self._note = ""
         self._started = 0
@@ -122,30 +122,30 @@ class CachedFetch(Fetch):
             if not admitted:
                 self._ask_for_all(self._note)
                 return
-        self._parts = [MissingPart(self, first, last) for first, last in ranges]
-        for part in tuple(self._parts):
-            # An error of one part may have ended the others.
-            if part in self._parts:
-                self.ask(part, alone=False)
+        self._subrequests = [Subrequest(self, first, last) for first, last in ranges]
+        for subrequest in tuple(self._subrequests):
+            # An error of one subrequest may have ended the others.
+            if subrequest in self._subrequests:
+                self.ask(subrequest, alone=False)
 
-    def ask(self, part: MissingPart, *, alone: bool) -> None:
-        """Ask a server for the steps of a part; see `MissingPart.again`."""
-        if part.whole:
-            part.fetch = whole = ServerFetch(self._context, self.info, self.began)
-            whole.waiters.append(part)
+    def ask(self, subrequest: Subrequest, *, alone: bool) -> None:
+        """Ask a server for the steps of a subrequest; see `Subrequest.again`."""
+        if subrequest.whole:
+            subrequest.fetch = whole = ServerFetch(self._context, self.info, self.began)
+            whole.waiters.append(subrequest)
             whole.start()
             return
         request, info, grid = self._request, self.info, self._request.grid
         fields = headers.without(info.headers, b"accept-encoding")
         method = b"GET" if info.method == b"HEAD" else info.method
         plain = info._replace(method=method, headers=fields)
-        if (part.first, part.last) != (request.first, request.last):
-            plain = data_requests.with_range(plain, grid.time(part.first), grid.time(part.last))
+        if (subrequest.first, subrequest.last) != (request.first, request.last):
+            plain = data_requests.with_range(plain, grid.time(subrequest.first), grid.time(subrequest.last))
         timeout = timeouts.find(info)
         wanted = None if self._view is None else cached_response.newest_server(self._view)
-        key = (request.key, part.first, part.last, None if timeout is None else timeout.seconds)
-        fetch, new = self._queries.ask(self._context, key, plain, part, wanted, alone=alone)
-        part.fetch = fetch
+        key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds)
+        fetch, new = self._queries.ask(self._context, key, plain, subrequest, wanted, alone=alone)
+        subrequest.fetch = fetch
         if new:
             fetch.start()
 
@@ -153,42 +153,42 @@ class CachedFetch(Fetch):
         """Ask one server for the whole range, as if there were no cache."""
         self._release()
         self._note = note
-        part = MissingPart(self, self._request.first, self._request.last, whole=True)
-        self._parts = [part]
-        self.ask(part, alone=True)
+        subrequest = Subrequest(self, self._request.first, self._request.last, whole=True)
+        self._subrequests = [subrequest]
+        self.ask(subrequest, alone=True)
 
-    # The end of the parts
+    # The end of the subrequests
 
-    def part_answered(self, part: MissingPart, answer: Answer) -> None:
-        """Join the parts when all have a response."""
+    def subrequest_answered(self, subrequest: Subrequest, answer: Answer) -> None:
+        """Join the responses when all subrequests have one."""
         self._started = max(self._started, answer.started)
         response = answer.response
-        if part.whole or not cached_response.is_readable(response):
-            self._unusable(part, answer)
-        elif all(each.answer is not None for each in self._parts):
+        if subrequest.whole or not cached_response.is_readable(response):
+            self._unusable(subrequest, answer)
+        elif all(each.answer is not None for each in self._subrequests):
             self._join()
 
-    def _unusable(self, part: MissingPart, answer: Answer) -> None:
-        """Deliver a response that is no part of another one, or ask one server for the whole range."""
-        if self.info.method == b"HEAD" and not part.whole:
-            # The part was asked for by GET, so that its response has a body.
+    def _unusable(self, subrequest: Subrequest, answer: Answer) -> None:
+        """Deliver a response that cannot be joined with others, or ask one server for the whole range."""
+        if self.info.method == b"HEAD" and not subrequest.whole:
+            # The subrequest was asked for by GET, so that its response has a body.
             self._ask_for_all(self._note)
-        elif part.whole or self._view is None:
-            part.answer = None
+        elif subrequest.whole or self._view is None:
+            subrequest.answer = None
             self._release()
             self._answered(answer._replace(cache=self._note, started=self._started))
         else:
             self._ask_for_all(f"bypass; a part of the steps was answered {cached_response.how(answer.response)}")
 
-    def part_unanswered(self, part: MissingPart, why: LocalReply) -> None:
-        """End the request, because no server answers a part of it."""
-        if part.fetch is not None:
-            self._started = max(self._started, part.fetch.started)
-        part.fetch = None
+    def subrequest_unanswered(self, subrequest: Subrequest, why: LocalReply) -> None:
+        """End the request, because no server answers one of its subrequests."""
+        if subrequest.fetch is not None:
+            self._started = max(self._started, subrequest.fetch.started)
+        subrequest.fetch = None
         self._unanswered(why)
         self._release()
 
-    def part_failed(self, failure: Failure) -> None:
+    def subrequest_failed(self, failure: Failure) -> None:
         """End the request on a bug."""
         if not self.ended:
             self._failed(failure)
@@ -197,7 +197,7 @@ class CachedFetch(Fetch):
     # Joining
 
     def _join(self) -> None:
-        """Make the response of the cached steps and the parts; a large one in several turns of the reactor."""
+        """Join the cached steps and the responses of the subrequests; a large one in several turns of the reactor."""
         self._joining = Deferred.fromCoroutine(self._joined())
         self._joining.addErrback(self._broken)
 
@@ -212,8 +212,8 @@ class CachedFetch(Fetch):
 
     async def _deliver_new(self) -> None:
         """Deliver the response of a server that has answered all steps, and cache it."""
-        (part,) = self._parts
-        answer = part.answer
+        (subrequest,) = self._subrequests
+        answer = subrequest.answer
         assert answer is not None
         body = list(answer.response.buffered)
         pieces = await cached_response.compressed_body(self._context.turns, body) if self._gzip else body
@@ -222,10 +222,10 @@ class CachedFetch(Fetch):
             self.info, caching.fields_of_new(fields), sum(map(len, pieces)), iter(pieces), gzip=self._gzip
         )
         self._release()
-        self._context.metrics.cache_steps(0, part.last - part.first + 1)
+        self._context.metrics.cache_steps(0, subrequest.last - subrequest.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
         self._queries.cache_new(
-            self._context, self._request, [NewSteps(part.first, part.last, answer, body)], replace=not self._may_read
+            self._context, self._request, [NewSteps(subrequest.first, subrequest.last, answer, body)], replace=not self._may_read
         )
 
     async def _deliver_assembled(self, view: View) -> None:
@@ -233,10 +233,11 @@ class CachedFetch(Fetch):
         request, context, cached = self._request, self._context, self._cached
         assert cached is not None
         new = []
-        for part in self._parts:
-            if part.answer is not None:
-                body = part.answer.response.buffered
-                new.append(NewSteps(part.first, part.last, part.answer, body, await parse(context.turns, body)))
+        for subrequest in self._subrequests:
+            if subrequest.answer is not None:
+                body = subrequest.answer.response.buffered
+                matrix = await parse(context.turns, body)
+                new.append(NewSteps(subrequest.first, subrequest.last, subrequest.answer, body, matrix))
         tail = None if self._tail is None else self._tail.fresh
         fresh = [Fresh(each.first, each.last, each.matrix) for each in new if each.matrix]
         length, pieces = await cached_response.assembled(context.turns, view, fresh, tail, gzip=self._gzip)
@@ -259,39 +260,39 @@ class CachedFetch(Fetch):
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self.part_failed(failure)
+            self.subrequest_failed(failure)
 
     # For all kinds of fetches
 
     @property
     def running(self) -> list[Attempt]:
         """The attempts that are under way."""
-        return [attempt for part in self._parts if part.fetch is not None for attempt in part.fetch.running]
+        return [attempt for each in self._subrequests if each.fetch is not None for attempt in each.fetch.running]
 
     @property
     def started(self) -> int:
-        """The most attempts that one part needed; 1 if all succeed at once."""
-        return max((self._started, *(part.fetch.started for part in self._parts if part.fetch is not None)))
+        """The most attempts that one subrequest needed; 1 if all succeed at once."""
+        return max((self._started, *(each.fetch.started for each in self._subrequests if each.fetch is not None)))
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why attempts failed, were moved or were hedged, one line each."""
-        return tuple(why for part in self._parts if part.fetch is not None for why in part.fetch.reasons)
+        return tuple(why for each in self._subrequests if each.fetch is not None for why in each.fetch.reasons)
 
     def progress(self) -> None:
-        """Check the deadlines and the progress of all parts."""
-        for part in tuple(self._parts):
-            if part.fetch is not None:
-                part.fetch.tick(part)
+        """Check the deadlines and the progress of all subrequests."""
+        for subrequest in tuple(self._subrequests):
+            if subrequest.fetch is not None:
+                subrequest.fetch.tick(subrequest)
 
     def cancel(self) -> None:
-        """Cancel all parts and the join."""
+        """Cancel all subrequests and the join."""
         if self._joining is not None:
             self._joining.cancel()
         self._release()
 
     def _release(self) -> None:
-        """End the fetches of the parts, release their responses, and remove the reference cycles."""
-        parts, self._parts = self._parts, []
-        for part in parts:
-            part.forget()
+        """End the fetches of the subrequests, release their responses, and remove the reference cycles."""
+        subrequests, self._subrequests = self._subrequests, []
+        for subrequest in subrequests:
+            subrequest.forget()

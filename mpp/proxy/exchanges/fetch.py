@@ -76,8 +76,8 @@ class Answer(NamedTuple):
 
 class Waiter(Protocol):
     """
-    A request that waits for a response: a `mpp.proxy.exchanges.exchange.Exchange`, or a range of steps of one that is asked for,
-    a `mpp.proxy.exchanges.cached_part.MissingPart`.
+    A request that waits for a response: a `mpp.proxy.exchanges.exchange.Exchange`, or a request for some of its steps, a
+    `mpp.proxy.exchanges.subrequest.Subrequest`.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Steps that a server is asked for: some steps of a request, or all of them if none is cached."""
+"""A request to the servers for some of the steps of a client's request, or for all of them if none is cached."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.exchanges.fetch import Answer, Fetch
 
 
-class PartsOwner(Protocol):
-    """The request whose parts these are: `mpp.proxy.exchanges.cached_fetch.CachedFetch`."""
+class SubrequestOwner(Protocol):
+    """The request whose subrequests these are: `mpp.proxy.exchanges.cached_fetch.CachedFetch`."""
 
     @property
     def began(self) -> float:
         """When the request was complete, by the monotonic clock."""
 
-    def part_answered(self, part: MissingPart, answer: Answer, /) -> None:
-        """Handle the response to a part."""
+    def subrequest_answered(self, subrequest: Subrequest, answer: Answer, /) -> None:
+        """Handle the response to a subrequest."""
 
-    def part_unanswered(self, part: MissingPart, why: LocalReply, /) -> None:
-        """Handle the end of a part without a response."""
+    def subrequest_unanswered(self, subrequest: Subrequest, why: LocalReply, /) -> None:
+        """Handle the end of a subrequest without a response."""
 
-    def part_failed(self, failure: Failure, /) -> None:
+    def subrequest_failed(self, failure: Failure, /) -> None:
         """Handle an unexpected failure, which is a bug."""
 
-    def ask(self, part: MissingPart, /, *, alone: bool) -> None:
-        """Ask a server for the steps of a part."""
+    def ask(self, subrequest: Subrequest, /, *, alone: bool) -> None:
+        """Ask a server for the steps of a subrequest."""
 
 
-class MissingPart:
+class Subrequest:
     """
-    Steps that a server is asked for, as a waiter of that fetch.
+    A request to the servers for some steps; the waiter of their fetch.
 
     :ivar first: the first step.
     :ivar last: the last step (inclusive).
@@ -43,7 +43,7 @@ class MissingPart:
 
     __slots__ = ("_owner", "answer", "began", "fetch", "first", "last", "whole")
 
-    def __init__(self, owner: PartsOwner, first: int, last: int, *, whole: bool = False) -> None:
+    def __init__(self, owner: SubrequestOwner, first: int, last: int, *, whole: bool = False) -> None:
         self._owner = owner
         self.began = owner.began
         self.first = first
@@ -53,18 +53,18 @@ class MissingPart:
         self.answer: Answer | None = None
 
     def answered(self, answer: Answer) -> None:
-        """Keep the response until all parts have one."""
+        """Keep the response until all subrequests have one."""
         self.fetch = None
         self.answer = answer
-        self._owner.part_answered(self, answer)
+        self._owner.subrequest_answered(self, answer)
 
     def unanswered(self, why: LocalReply, fetch: Fetch) -> None:
         """End the whole request, because no server answers these steps."""
-        self._owner.part_unanswered(self, why)
+        self._owner.subrequest_unanswered(self, why)
 
     def failed(self, failure: Failure) -> None:
         """End the whole request on a bug."""
-        self._owner.part_failed(failure)
+        self._owner.subrequest_failed(failure)
 
     def again(self, *, alone: bool) -> None:
         """Ask a server again."""
