@@ -135,57 +135,57 @@ class CachedQueries:
         _cache(context).grew(request.key)
 
     def cache_new(
-        self, context: ForwardContext, request: CacheableRequest, parts: Sequence[NewSteps], *, replace: bool = False
+        self, context: ForwardContext, request: CacheableRequest, new: Sequence[NewSteps], *, replace: bool = False
     ) -> None:
         """
         Begin to cache the settled steps of responses, which have been delivered.
 
         :param replace: replace the steps that are cached already, because the client wanted none of them.
         """
-        for part in parts:
-            settled = self._last_settled(context, request, part)
-            if not identical.is_for_all(200, part.answer.response.headers, context.counted):
+        for each in new:
+            settled = self._last_settled(context, request, each)
+            if not identical.is_for_all(200, each.answer.response.headers, context.counted):
                 continue
-            if part.first <= settled or context.settings.cache_tail:
-                Deferred.fromCoroutine(self._cache_new(context, request, part, settled, replace=replace)).addErrback(_not_cached)
+            if each.first <= settled or context.settings.cache_tail:
+                Deferred.fromCoroutine(self._cache_one(context, request, each, settled, replace=replace)).addErrback(_not_cached)
 
-    def _last_settled(self, context: ForwardContext, request: CacheableRequest, part: NewSteps) -> int:
-        """Return the last step of a part that may be cached for long, as things were when the server was asked for it."""
+    def _last_settled(self, context: ForwardContext, request: CacheableRequest, new: NewSteps) -> int:
+        """Return the last of new steps that may be cached for long, as things were when the server was asked for it."""
         selection = context.selections.current
         if self._age is None or self._age[0] is not selection or self._age[1] != context.settings.cache_freshness:
             configured = context.settings.cache_freshness
             self._age = selection, configured, freshness(configured, selection.observations).seconds
-        asked_at = context.wall() - (context.clock.seconds() - part.sent_at)
+        asked_at = context.wall() - (context.clock.seconds() - new.sent_at)
         return request.last_settled(context.planner.reads(request.data), asked_at - self._age[2])
 
-    async def _cache_new(
-        self, context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int, *, replace: bool
+    async def _cache_one(
+        self, context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int, *, replace: bool
     ) -> None:
         cache = _cache(context)
-        if part.sent_at <= cache.flushed_at:
+        if new.sent_at <= cache.flushed_at:
             # Pages that were made after the flush must not get its steps.
             return
         cached = cache.peek(request.key)
-        new = cached is None
+        is_new = cached is None
         if cached is None:
-            cached = CachedQuery(QueryPages(request.grid, cache.recent, fields_of_query(part.answer.response.headers)))
-        matrix = part.matrix or await parse(context.turns, part.body)
+            cached = CachedQuery(QueryPages(request.grid, cache.recent, fields_of_query(new.answer.response.headers)))
+        matrix = new.matrix or await parse(context.turns, new.body)
         if not is_cacheable_with(matrix.warnings):
             return
         final = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
-        for source, first, last in _settled_spans(context, request, part, settled):
+        for source, first, last in _settled_spans(context, request, new, settled):
             await self._add(context, cached, final, (first, last), source, replace=replace)
-        _measure(cached, part)
-        if settled < part.last == request.last and context.settings.cache_tail:
-            sources = tuple(source for source, *_ in answered_by(context, request, part))
-            fresh, first = Fresh(part.first, part.last, matrix), max(part.first, settled + 1)
-            make = partial(Tail.of, fresh, first, request.grid, part.sent_at, sources)
+        _measure(cached, new)
+        if settled < new.last == request.last and context.settings.cache_tail:
+            sources = tuple(source for source, *_ in answered_by(context, request, new))
+            fresh, first = Fresh(new.first, new.last, matrix), max(new.first, settled + 1)
+            make = partial(Tail.of, fresh, first, request.grid, new.sent_at, sources)
             tail = make() if len(matrix.series) <= _FEW_SERIES else await self._in_thread(make)
             if cached.tail is None or cached.tail.sent_at <= tail.sent_at:
                 cached.tail = tail
-        if not new:
+        if not is_new:
             cache.grew(request.key)
-        elif part.sent_at > cache.flushed_at:
+        elif new.sent_at > cache.flushed_at:
             cache.put(request.key, cached)
 
     async def _add(
@@ -249,12 +249,12 @@ def _final_gaps(context: ForwardContext) -> Intervals:
 
 
 def _settled_spans(
-    context: ForwardContext, request: CacheableRequest, part: NewSteps, settled: int
+    context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int
 ) -> Iterator[tuple[PageSource, int, int]]:
-    """Yield the steps of a part that may be cached, each with the server that has answered them."""
+    """Yield the new steps that may be cached, each with the server that has answered them."""
     coverage = context.selections.coverage
     servers, gaps = _all_servers(context), _common_gaps(context)
-    for source, first, last in answered_by(context, request, part):
+    for source, first, last in answered_by(context, request, new):
         last = min(last, settled)
         if first > last:
             continue
@@ -279,8 +279,8 @@ def _not_cached(failure: Failure) -> None:
         _log.failure("bug: a response was not cached", failure=failure)
 
 
-def _measure(cached: CachedQuery, part: NewSteps) -> None:
+def _measure(cached: CachedQuery, new: NewSteps) -> None:
     """Record how long a server takes for a step."""
-    attempt, count = part.answer.attempt, part.last - part.first + 1
+    attempt, count = new.answer.attempt, new.last - new.first + 1
     if attempt is not None and count >= _MEASURED_STEPS:
         cached.step_seconds = attempt.took / count

@@ -1,4 +1,4 @@
-"""Makes the responses that the cache has a part in."""
+"""Makes the responses of which the cache has some steps, or will have them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def response(info: RequestInfo, fields: Headers, length: int, pieces: Iterator[b
 
 
 def is_readable(response: IResponse) -> bool:
-    """Return whether a response can be made a part of another one: it is successful, complete and not compressed."""
+    """Return whether a response can be joined with others: it is successful, complete and not compressed."""
     return how(response) == ""
 
 
 def how(response: IResponse) -> str:
-    """Return how a response differs from one that can be made a part of another one, for ``MPP.Cache``; empty if it does not."""
+    """Return how a response differs from one that can be joined with others, for ``MPP.Cache``; empty if it does not."""
     if response.status != 200:
         return f"with status {response.status}"
     if not response.complete:

@@ -31,8 +31,8 @@ from mpp.proxy.decisions import identical, local_replies
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.wire.whole_response import copies
 
-StepsAnswered: TypeAlias = tuple[Backend, int, int]
-"""A server, and the first and the last step that it has answered, in milliseconds since the epoch."""
+AnsweredRange: TypeAlias = tuple[Backend, int, int]
+"""A server, and the times of the first and the last step that it has answered, in milliseconds since the epoch."""
 
 
 class Answer(NamedTuple):
@@ -44,14 +44,14 @@ class Answer(NamedTuple):
     :ivar started: how many attempts were made.
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
     :ivar affinity: the name of the affinity that chose the server, or empty.
-    :ivar also: the further servers whose responses are a part of it.
-    :ivar parts: which server has answered which steps, if several have.
+    :ivar also: the further servers whose responses were joined to it.
+    :ivar ranges: which server has answered which steps, if several have.
     :ivar keeps: the client keeps the server that it has, because this one answers for a reason that has nothing to do with it.
     :ivar broke_off: reports that the response broke off on its way to the client, and returns the ``reasons`` with that one; None
         if the response is complete.
     :ivar cache: how the cache was used, in the words of ``MPP.Cache``; empty if it was not.
     :ivar shared: another request has fetched it.
-    :ivar asked_at: when the first server was asked for a part of it, or before that, by the monotonic clock; 0 if none was.
+    :ivar asked_at: when the first server was asked for any of it, or before that, by the monotonic clock; 0 if none was.
     """
 
     response: IResponse
@@ -61,7 +61,7 @@ class Answer(NamedTuple):
     reasons: tuple[str, ...] = ()
     affinity: str = ""
     also: tuple[Backend, ...] = ()
-    parts: tuple[StepsAnswered, ...] = ()
+    ranges: tuple[AnsweredRange, ...] = ()
     keeps: bool = False
     broke_off: Callable[[UpstreamError], tuple[str, ...]] | None = None
     cache: str = ""

@@ -52,11 +52,11 @@ async def parse(turns: Turns, body: Sequence[bytes]) -> Matrix:
         await turns.next()
 
 
-def answered_by(context: ForwardContext, request: CacheableRequest, part: NewSteps) -> Iterator[tuple[PageSource, int, int]]:
-    """Yield the servers that have answered a part, each with its first and last step."""
+def answered_by(context: ForwardContext, request: CacheableRequest, new: NewSteps) -> Iterator[tuple[PageSource, int, int]]:
+    """Yield the servers that have answered new steps, each with its first and last step."""
     grid = request.grid
-    parts = part.answer.parts or ((part.answer.backend, grid.time(part.first), grid.time(part.last)),)
-    for backend, start, end in parts:
+    ranges = new.answer.ranges or ((new.answer.backend, grid.time(new.first), grid.time(new.last)),)
+    for backend, start, end in ranges:
         yield PageSource(backend, answers_id(context, backend)), grid.last_until(start), grid.last_until(end)
 
 

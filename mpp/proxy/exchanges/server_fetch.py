@@ -16,7 +16,7 @@ from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.proxy.exchanges.fetch import Answer, Fetch, StepsAnswered
+from mpp.proxy.exchanges.fetch import Answer, AnsweredRange, Fetch
 from mpp.proxy.exchanges.splicing import SplicedAttempts
 
 
@@ -92,7 +92,7 @@ class ServerFetch(Fetch):
         spliced.start()
 
     def undivided(self, plan: RequestPlan) -> None:
-        """Let one server answer the whole request, because the parts could not be joined."""
+        """Let one server answer the whole request, because the responses could not be joined."""
         before = self._attempts
         attempts = Attempts(self._context, RequestDeadline(self.info, self.began, self._context.settings), self)
         attempts.reasons = (*before.reasons, "the parts could not be joined")
@@ -101,23 +101,23 @@ class ServerFetch(Fetch):
         attempts.start_planned(plan)
 
     def deliver(
-        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, parts: Sequence[StepsAnswered] = ()
+        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, ranges: Sequence[AnsweredRange] = ()
     ) -> None:
         """
         Deliver a response to all waiters.
 
         :param attempts: the number of attempts that were made.
         :param affinity: the name of the affinity that chose the backend, or empty.
-        :param parts: see `mpp.proxy.exchanges.fetch.Answer`.
+        :param ranges: see `mpp.proxy.exchanges.fetch.Answer`.
         """
         made = self._attempts
         plan, backend = made.plan, attempt.backend
         # A client keeps the server that it has if this one answers only because that one lacks data.
         keeps = plan is not None and backend != plan.own
         broke_off = None if response.complete else partial(_broke_off, made, attempt)
-        also = tuple(each for each in dict.fromkeys(part[0] for part in parts) if each != backend)
-        # A part may have been answered long before the one that this attempt belongs to.
-        asked_at = self.began if parts else attempt.sent_at
+        also = tuple(server for server in dict.fromkeys(each[0] for each in ranges) if server != backend)
+        # Another server may have been asked long before this attempt.
+        asked_at = self.began if ranges else attempt.sent_at
         answer = Answer(
             response,
             backend,
@@ -126,7 +126,7 @@ class ServerFetch(Fetch):
             made.reasons,
             affinity,
             also,
-            tuple(parts),
+            tuple(ranges),
             keeps,
             broke_off,
             self._note,
@@ -152,7 +152,7 @@ class ServerFetch(Fetch):
             del self._attempts
 
     def _forget(self) -> None:
-        """Remove the reference cycles of the parts: they would wait for the garbage collector."""
+        """Remove the reference cycles of the subrequests: they would wait for the garbage collector."""
         if isinstance(self._attempts, SplicedAttempts):
             self._attempts.forget()
 

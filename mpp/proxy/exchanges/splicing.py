@@ -1,15 +1,16 @@
 """
 The attempts of a range query whose steps are answered by several servers, and the join of their responses to one.
 
-`mpp.coverage.planning` decides which server answers which steps, `mpp.promql.matrix` joins. Each part is a request of its own,
-with retries, hedges and the deadline of every request (`mpp.proxy.attempts`). Nothing is sent to the client before all parts are
-there.
+`mpp.coverage.planning` decides which server answers which steps, `mpp.promql.matrix` joins. Each part of the plan is a
+subrequest, with retries, hedges and the deadline of every request (`mpp.proxy.attempts`). Nothing is sent to the client until
+all of them have a response.
 
-# Note [When parts do not fit]
+# Note [When responses do not fit]
 
-Some errors hold for a whole range only, so a part that is answered with an error is no answer to the query; a response may be too
-large to be buffered, or may come from a server that writes other members than Prometheus does. Then all parts are dropped, and
-one server is asked for the whole range. A response of one part that only gets a warning is delivered as it is instead.
+Some errors hold for a whole range only, so an error in answer to a subrequest is no answer to the query; a response may be too
+large to be buffered, or may come from a server that writes other members than Prometheus does. Then all subrequests are dropped,
+and one server is asked for the whole range. If there is one subrequest only, because its response gets a warning, its response is
+delivered as it is instead.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from twisted.python.failure import Failure
 from mpp.core.errors import UpstreamError
 from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
-from mpp.core.model import Backend, RequestInfo
+from mpp.core.model import RequestInfo
 from mpp.core.prometheus import data_requests
 from mpp.coverage.planning.planner import RequestPlan
 from mpp.promql.matrix import PIECE, NotJoinable, joined, with_warning
@@ -33,15 +34,16 @@ from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.exchanges.fetch import AnsweredRange
 from mpp.proxy.exchanges.new_steps import parse
 from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed
 
-# Bytes of all parts up to which they are joined at once: about a millisecond.
+# Bytes of all responses up to which they are joined at once: about a millisecond.
 _AT_ONCE = 256 * 1024
 
 
 class SplicedRequest(Protocol):
-    """The request whose parts these are: `mpp.proxy.exchanges.server_fetch.ServerFetch`."""
+    """The request whose subrequests these are: `mpp.proxy.exchanges.server_fetch.ServerFetch`."""
 
     @property
     def ended(self) -> bool:
@@ -55,7 +57,7 @@ class SplicedRequest(Protocol):
         affinity: str,
         /,
         *,
-        parts: Sequence[tuple[Backend, int, int]] = (),
+        ranges: Sequence[AnsweredRange] = (),
     ) -> None:
         """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
@@ -69,9 +71,9 @@ class SplicedRequest(Protocol):
         """Let one server answer the whole request."""
 
 
-class _Part:
+class _PlannedSubrequest:
     """
-    One part of the request.
+    The request for the steps of one part of the plan.
 
     :ivar attempts: the attempts to have its steps answered.
     :ivar answer: the response, and the attempt that brought it; None until then.
@@ -89,11 +91,11 @@ class _Part:
 
     @property
     def splices(self) -> bool:
-        """Whether it can be divided: a part never is."""
+        """Whether it can be divided: a subrequest never is."""
         return False
 
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str) -> None:
-        """Keep the response until all parts have one."""
+        """Keep the response until all subrequests have one."""
         self.answer = response, attempt
         self._request.answered(self)
 
@@ -106,18 +108,18 @@ class _Part:
         self._request.failed(failure)
 
     def splice(self, plan: RequestPlan) -> None:
-        """Raise an error, because a part is never divided again."""
-        raise AssertionError(f"a part was divided: {plan}")
+        """Raise an error, because a subrequest is never divided again."""
+        raise AssertionError(f"a subrequest was divided: {plan}")
 
 
 class SplicedAttempts:
     """
-    The attempts of all parts. They end with one call of the request, unless they are cancelled before.
+    The attempts of all subrequests. They end with one call of the request, unless they are cancelled before.
 
     :param plan: which server answers which steps.
     :param at: the request's start, by the monotonic clock.
     :ivar plan: the parameter.
-    :ivar ended: whether the results of the parts are no longer needed.
+    :ivar ended: whether the responses to the subrequests are no longer needed.
     """
 
     def __init__(self, context: ForwardContext, info: RequestInfo, at: float, plan: RequestPlan, request: SplicedRequest) -> None:
@@ -128,13 +130,13 @@ class SplicedAttempts:
         self.plan = plan
         self.ended = False
         plain = info._replace(headers=headers.without(info.headers, b"accept-encoding"))
-        self._parts = [
-            _Part(self, context, RequestDeadline(self._request_for(plain, number), at, context.settings))
+        self._subrequests = [
+            _PlannedSubrequest(self, context, RequestDeadline(self._request_for(plain, number), at, context.settings))
             for number in range(len(plan.plan.parts))
         ]
 
     def _request_for(self, info: RequestInfo, number: int) -> RequestInfo:
-        """Return the request for one part."""
+        """Return the request for the steps of one part of the plan."""
         parts = self.plan.plan.parts
         if len(parts) == 1:
             return info
@@ -142,79 +144,79 @@ class SplicedAttempts:
         return data_requests.with_range(info, steps.time(parts[number].first), steps.time(parts[number].last))
 
     def go_on(self, before: Attempts) -> None:
-        """Continue with what earlier attempts, which are over, have learned; there is one part."""
-        (part,) = self._parts
-        part.attempts.started, part.attempts.reasons = before.started, before.reasons
-        part.attempts.retry_state = before.retry_state
+        """Continue with what earlier attempts, which are over, have learned; there is one subrequest."""
+        (subrequest,) = self._subrequests
+        subrequest.attempts.started, subrequest.attempts.reasons = before.started, before.reasons
+        subrequest.attempts.retry_state = before.retry_state
 
     def start(self) -> None:
         """
-        Start the attempts of all parts.
+        Start the attempts of all subrequests.
 
         :raise LoopDetected: this mpp has sent the request itself.
         """
-        for number, part in enumerate(self._parts):
+        for number, subrequest in enumerate(self._subrequests):
             if not self.ended:
-                part.attempts.start_planned(self.plan.part(number))
+                subrequest.attempts.start_planned(self.plan.part(number))
 
     @property
     def running(self) -> list[Attempt]:
-        """The attempts of all parts that are under way."""
-        return [attempt for part in self._parts for attempt in part.attempts.running]
+        """The attempts of all subrequests that are under way."""
+        return [attempt for each in self._subrequests for attempt in each.attempts.running]
 
     @property
     def started(self) -> int:
-        """The most attempts that one part needed; 1 if all parts succeed at once."""
-        return max(part.attempts.started for part in self._parts)
+        """The most attempts that one subrequest needed; 1 if all subrequests succeed at once."""
+        return max(each.attempts.started for each in self._subrequests)
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the request was divided, and why attempts failed, one line each."""
         why = self.plan.why()
-        return (*((why,) if why else ()), *(reason for part in self._parts for reason in part.attempts.reasons))
+        return (*((why,) if why else ()), *(reason for each in self._subrequests for reason in each.attempts.reasons))
 
     def tick(self) -> None:
-        """Check the deadline and the progress of each part."""
-        for part in self._parts:
-            if part.answer is None and not self.ended:
-                part.attempts.tick()
+        """Check the deadline and the progress of each subrequest."""
+        for subrequest in self._subrequests:
+            if subrequest.answer is None and not self.ended:
+                subrequest.attempts.tick()
 
     def cancel(self) -> None:
-        """Cancel all parts and the join."""
+        """Cancel all subrequests and the join."""
         self.ended = True
-        for part in self._parts:
-            if part.answer is None:
-                part.attempts.cancel()
+        for subrequest in self._subrequests:
+            if subrequest.answer is None:
+                subrequest.attempts.cancel()
             else:
-                part.answer[0].cancel()
+                subrequest.answer[0].cancel()
         if self._joining is not None:
             self._joining.cancel()
 
     def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
-        """Report a response of a single part, which may be incomplete; a joined one is complete before its first byte is sent."""
-        if len(self._parts) == 1:
-            self._parts[0].attempts.response_failed(attempt, error)
+        """Report a response to a single subrequest, which may be incomplete; a joined one is complete before it is sent."""
+        if len(self._subrequests) == 1:
+            self._subrequests[0].attempts.response_failed(attempt, error)
 
     def forget(self) -> None:
-        """Remove the reference cycles with the parts, after the request has ended or is no longer divided."""
-        for part in self._parts:
-            del part.attempts
-        self._parts = []
+        """Remove the reference cycles with the subrequests, after the request has ended or is no longer divided."""
+        for subrequest in self._subrequests:
+            del subrequest.attempts
+        self._subrequests = []
 
-    # The end of the parts
+    # The end of the subrequests
 
-    def answered(self, part: _Part) -> None:
-        """Join the parts when all have a response."""
-        assert part.answer is not None
-        response, _ = part.answer
+    def answered(self, subrequest: _PlannedSubrequest) -> None:
+        """Join the responses when all subrequests have one."""
+        assert subrequest.answer is not None
+        response, _ = subrequest.answer
         if response.status != 200 or not response.complete:
             self._drop()
-        elif all(each.answer is not None for each in self._parts):
+        elif all(each.answer is not None for each in self._subrequests):
             self._joining = Deferred.fromCoroutine(self._join())
             self._joining.addErrback(self._broken)
 
     def fail(self, why: LocalReply) -> None:
-        """End the request, because no server answers one of the parts."""
+        """End the request, because no server answers one of the subrequests."""
         if not self.ended:
             self.cancel()
             self._request.fail(why)
@@ -226,16 +228,16 @@ class SplicedAttempts:
         self._request.failed(failure)
 
     def _drop(self) -> None:
-        """Ask one server for the whole request, see Note [When parts do not fit]."""
-        if len(self._parts) == 1 and self._parts[0].answer is not None:
-            self._deliver(*self._parts[0].answer)
+        """Ask one server for the whole request, see Note [When responses do not fit]."""
+        if len(self._subrequests) == 1 and self._subrequests[0].answer is not None:
+            self._deliver(*self._subrequests[0].answer)
             return
         self.cancel()
         candidates = rerouting.in_service(self._context.selections.current) or [self.plan.own]
         self._request.undivided(self.plan.undivided(candidates))
 
     async def _join(self) -> None:
-        answers = [part.answer for part in self._parts if part.answer is not None]
+        answers = [each.answer for each in self._subrequests if each.answer is not None]
         servers = [attempt.backend for _, attempt in answers]
         warning = self.plan.warning(servers, rerouting.in_service(self._context.selections.current))
         breaks = sum(len(piece) for response, _ in answers for piece in response.buffered) > _AT_ONCE
@@ -264,12 +266,12 @@ class SplicedAttempts:
         if len(servers) > 1:
             self._context.metrics.joined()
         steps = self.plan.steps
-        parts = zip(servers, self.plan.plan.parts, strict=True)
-        self._deliver(whole, attempt, [(server, steps.time(part.first), steps.time(part.last)) for server, part in parts])
+        answered = zip(servers, self.plan.plan.parts, strict=True)
+        self._deliver(whole, attempt, [(server, steps.time(part.first), steps.time(part.last)) for server, part in answered])
 
-    def _deliver(self, response: IResponse, attempt: Attempt, parts: Sequence[tuple[Backend, int, int]] = ()) -> None:
+    def _deliver(self, response: IResponse, attempt: Attempt, ranges: Sequence[AnsweredRange] = ()) -> None:
         self.ended = True
-        self._request.deliver(response, attempt, self.started, "", parts=parts)
+        self._request.deliver(response, attempt, self.started, "", ranges=ranges)
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
