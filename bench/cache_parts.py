@@ -17,7 +17,7 @@ from functools import partial
 from itertools import pairwise
 
 from bench.figures import table
-from mpp.cache.assembly import Assembly, Fresh
+from mpp.cache.assembly import Assembly, ParsedSteps
 from mpp.cache.grid import Grid
 from mpp.cache.preparation import prepare
 from mpp.cache.query_pages import QueryPages
@@ -71,7 +71,7 @@ class Taken:
 
 def response(pages: QueryPages, panel: Panel, tail: Matrix, *, gzip: bool) -> Iterator[object]:
     """Assemble the response of a panel and make its bytes; yield after each slice."""
-    assembly = Assembly(pages.view(panel.first, panel.last), [Fresh(panel.last - TAIL + 1, panel.last, tail)], gzip=gzip)
+    assembly = Assembly(pages.view(panel.first, panel.last), [ParsedSteps(panel.last - TAIL + 1, panel.last, tail)], gzip=gzip)
     while not assembly.work():
         yield
     yield

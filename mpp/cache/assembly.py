@@ -26,9 +26,9 @@ SLICE_US = 1000
 
 
 @frozen(eq=False)
-class Fresh:
+class ParsedSteps:
     """
-    Steps that are in no page: a new answer of a server, or the newest steps of a cached query.
+    Consecutive steps of a parsed response: a new answer of a server, or the newest steps of a cached query.
 
     :ivar first: its first step.
     :ivar last: its last step (inclusive).
@@ -45,19 +45,19 @@ class Assembly:
     The response for the steps of a view.
 
     :param view: the steps, and the pages that had some of them before the servers were asked for the others.
-    :param fresh: answers that have all steps that are not cached, in any order. They count more than pages where both have a
+    :param new: answers that have all steps that are not cached, in any order. They count more than pages where both have a
         step, and may go beyond the view.
     :param gzip: whether the response gets the content coding gzip.
     :ivar length: bytes of the body; known when the work is finished.
-    :raise ValueError: a step is neither cached nor fresh, or two answers have the same step.
+    :raise ValueError: a step is neither cached nor new, or two answers have the same step.
     """
 
-    def __init__(self, view: View, fresh: Sequence[Fresh], *, gzip: bool) -> None:
-        fresh = [each for each in fresh if each.first <= view.last and each.last >= view.first]
+    def __init__(self, view: View, new: Sequence[ParsedSteps], *, gzip: bool) -> None:
+        new = [each for each in new if each.first <= view.last and each.last >= view.first]
         self.length = 0
         self._body: Body = GzipBody() if gzip else PlainBody()
         # A function without self, so that an assembly which is never finished is no cycle of references.
-        self._slices = _assembled(view, _cached_ranges(view, fresh), fresh, self._body, gzip=gzip)
+        self._slices = _assembled(view, _cached_ranges(view, new), new, self._body, gzip=gzip)
 
     def work(self) -> bool:
         """
@@ -78,25 +78,25 @@ class Assembly:
         return self._body.pieces()
 
 
-def _cached_ranges(view: View, fresh: Sequence[Fresh]) -> Sequence[Range]:
+def _cached_ranges(view: View, new: Sequence[ParsedSteps]) -> Sequence[Range]:
     """
-    Return the steps that are taken from pages: all that are not fresh.
+    Return the steps that are taken from pages: all that are not new.
 
-    :raise ValueError: a step is neither cached nor fresh, or two answers have the same step.
+    :raise ValueError: a step is neither cached nor new, or two answers have the same step.
     """
-    ranges = sorted((max(each.first, view.first), min(each.last, view.last)) for each in fresh)
+    ranges = sorted((max(each.first, view.first), min(each.last, view.last)) for each in new)
     if any(before[1] >= after[0] for before, after in pairwise(ranges)):
         raise ValueError(f"answers have the same steps: {ranges}")
     found = subtracted((view.first, view.last), ranges)
     cached = view.cached
     for first, last in found:
         if not any(each[0] <= first and last <= each[1] for each in cached):
-            raise ValueError(f"some of the steps {first} to {last} are neither cached nor fresh")
+            raise ValueError(f"some of the steps {first} to {last} are neither cached nor new")
     return found
 
 
-class _Portion(Protocol):
-    """A part of the response."""
+class _Span(Protocol):
+    """Consecutive steps of the response, cached or new."""
 
     @property
     def first(self) -> int:
@@ -118,19 +118,19 @@ class _Portion(Protocol):
         """Collect the rows; yield the cost of each slice in microseconds."""
 
 
-class _NewPortion:
-    """The part of a new answer that lies within a view."""
+class _NewSpan:
+    """The steps of a new answer that lie within a view."""
 
-    def __init__(self, fresh: Fresh, view: View, table: SeriesTable, *, gzip: bool) -> None:
-        self.first = max(fresh.first, view.first)
+    def __init__(self, new: ParsedSteps, view: View, table: SeriesTable, *, gzip: bool) -> None:
+        self.first = max(new.first, view.first)
         self.rows: dict[Series, Row] = {}
-        self.warnings = fresh.matrix.warnings
-        self.infos = fresh.matrix.infos
-        self._matrix = fresh.matrix
+        self.warnings = new.matrix.warnings
+        self.infos = new.matrix.infos
+        self._matrix = new.matrix
         self._gzip = gzip
         self._table = table
-        self._times = view.grid.time(self.first), view.grid.time(min(fresh.last, view.last))
-        self._is_whole = view.first <= fresh.first and fresh.last <= view.last
+        self._times = view.grid.time(self.first), view.grid.time(min(new.last, view.last))
+        self._is_whole = view.first <= new.first and new.last <= view.last
 
     def fill(self) -> Iterator[int]:
         """Collect the rows; yield the cost of each slice in microseconds."""
@@ -144,23 +144,23 @@ class _NewPortion:
             yield cost + sum(map(len, texts)) // BYTES_COMPRESSED_PER_US if self._gzip else cost
 
 
-def _assembled(view: View, cached: Sequence[Range], fresh: Sequence[Fresh], body: Body, *, gzip: bool) -> Iterator[int]:
+def _assembled(view: View, cached: Sequence[Range], new: Sequence[ParsedSteps], body: Body, *, gzip: bool) -> Iterator[int]:
     """Write the body; yield the cost of each slice in microseconds."""
-    table = view.table.including(metric for each in fresh for metric in each.matrix.metrics())
-    parts: list[_Portion] = [CachedSpan(view, first, last, gzip=gzip) for first, last in cached]
-    parts += [_NewPortion(each, view, table, gzip=gzip) for each in fresh]
-    parts.sort(key=_first)
-    for part in parts:
-        yield from part.fill()
+    table = view.table.including(metric for each in new for metric in each.matrix.metrics())
+    spans: list[_Span] = [CachedSpan(view, first, last, gzip=gzip) for first, last in cached]
+    spans += [_NewSpan(each, view, table, gzip=gzip) for each in new]
+    spans.sort(key=_first)
+    for span in spans:
+        yield from span.fill()
     body.put(HEAD)
     separator = b""
     for series in table.ordered:
-        rows = [row for part in parts if (row := part.rows.get(series))]
+        rows = [row for span in spans if (row := span.rows.get(series))]
         if rows:
             body.put(b'%b{"metric":%b' % (separator, series.metric))
             separator = b","
             yield SERIES_US + PIECE_US * _put_members(rows, body)
-    body.put(tail([text for part in parts for text in part.warnings], [text for part in parts for text in part.infos]))
+    body.put(tail([text for span in spans for text in span.warnings], [text for span in spans for text in span.infos]))
 
 
 def _put_members(rows: Sequence[Row], body: Body) -> int:
@@ -178,5 +178,5 @@ def _put_members(rows: Sequence[Row], body: Body) -> int:
     return count
 
 
-def _first(part: _Portion) -> int:
-    return part.first
+def _first(span: _Span) -> int:
+    return span.first

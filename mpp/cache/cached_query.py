@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from attrs import frozen
 from msgspec import UNSET, Raw, UnsetType
 
-from mpp.cache.assembly import Fresh
+from mpp.cache.assembly import ParsedSteps
 from mpp.cache.grid import Grid
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.texts.cutting import HISTOGRAMS, VALUES, cut
@@ -22,33 +22,35 @@ class Tail:
     """
     The newest steps of a response.
 
-    :ivar fresh: these steps.
+    :ivar steps: these steps.
     :ivar sent_at: when the request for them was sent, by the monotonic clock.
     :ivar sources: the servers that have answered them, see `mpp.cache.extents.Extent`.
     :ivar size: bytes of memory.
     """
 
-    fresh: Fresh
+    steps: ParsedSteps
     sent_at: float
     sources: tuple[Hashable, ...]
     size: int
 
     @classmethod
-    def of(cls, fresh: Fresh, first: int, grid: Grid, sent_at: float, sources: tuple[Hashable, ...]) -> Tail:
+    def of(cls, steps: ParsedSteps, first: int, grid: Grid, sent_at: float, sources: tuple[Hashable, ...]) -> Tail:
         """
         Return the steps of a response from one step on, with texts of their own, so that the rest of the response can be freed.
 
         :raise NotJoinable: a time is not written as Prometheus writes it.
         """
-        times = grid.time(first), grid.time(fresh.last)
+        times = grid.time(first), grid.time(steps.last)
         series = []
         size = 0
-        for metric, values, histograms in fresh.matrix.rows():
+        for metric, values, histograms in steps.matrix.rows():
             texts = cut(values, VALUES, *times), cut(histograms, HISTOGRAMS, *times)
             if any(texts):
                 series.append(MatrixSeries(Raw(metric), *map(_listed, texts)))
                 size += _SERIES + len(metric) + sum(map(len, texts))
-        return cls(Fresh(first, fresh.last, Matrix.of(series, fresh.matrix.warnings, fresh.matrix.infos)), sent_at, sources, size)
+        return cls(
+            ParsedSteps(first, steps.last, Matrix.of(series, steps.matrix.warnings, steps.matrix.infos)), sent_at, sources, size
+        )
 
 
 class CachedQuery:
@@ -81,7 +83,7 @@ class CachedQuery:
         :param sent_since: the time since which they must have been asked for, by the monotonic clock.
         """
         tail = self.tail
-        return tail if tail is not None and tail.fresh.last == last and tail.sent_at >= sent_since else None
+        return tail if tail is not None and tail.steps.last == last and tail.sent_at >= sent_since else None
 
 
 def _listed(text: bytes) -> Raw | UnsetType:

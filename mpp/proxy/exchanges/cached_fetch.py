@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 
-from mpp.cache.assembly import Fresh
+from mpp.cache.assembly import ParsedSteps
 from mpp.cache.cached_query import CachedQuery, Tail
 from mpp.cache.view import View
 from mpp.core.http import headers
@@ -96,7 +96,7 @@ class CachedFetch(Fetch):
             tail = context.settings.cache_tail
             self._tail = self._cached.tail_for(request.last, context.clock.seconds() - tail) if tail else None
             if self._tail is not None:
-                first = self._tail.fresh.first
+                first = self._tail.steps.first
                 missing = tuple((start, min(end, first - 1)) for start, end in missing if start < first)
         if not missing:
             self._note = "hit"
@@ -238,9 +238,9 @@ class CachedFetch(Fetch):
                 body = subrequest.answer.response.buffered
                 matrix = await parse(context.turns, body)
                 new.append(NewSteps(subrequest.first, subrequest.last, subrequest.answer, body, matrix))
-        tail = None if self._tail is None else self._tail.fresh
-        fresh = [Fresh(each.first, each.last, each.matrix) for each in new if each.matrix]
-        length, pieces = await cached_response.assembled(context.turns, view, fresh, tail, gzip=self._gzip)
+        tail = None if self._tail is None else self._tail.steps
+        parsed = [ParsedSteps(each.first, each.last, each.matrix) for each in new if each.matrix]
+        length, pieces = await cached_response.assembled(context.turns, view, parsed, tail, gzip=self._gzip)
         self._queries.grew(context, request)
         asked = sum(each.last - each.first + 1 for each in new)
         from_cache = request.last - request.first + 1 - asked

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp.cache.assembly import Fresh
+from mpp.cache.assembly import ParsedSteps
 from mpp.cache.cached_query import CachedQuery, Tail
 from mpp.cache.extents import Extent
 from mpp.cache.preparation import Prepared, prepare
@@ -178,8 +178,8 @@ class CachedQueries:
         _measure(cached, new)
         if settled < new.last == request.last and context.settings.cache_tail:
             sources = tuple(source for source, *_ in answered_by(context, request, new))
-            fresh, first = Fresh(new.first, new.last, matrix), max(new.first, settled + 1)
-            make = partial(Tail.of, fresh, first, request.grid, new.sent_at, sources)
+            steps, first = ParsedSteps(new.first, new.last, matrix), max(new.first, settled + 1)
+            make = partial(Tail.of, steps, first, request.grid, new.sent_at, sources)
             tail = make() if len(matrix.series) <= _FEW_SERIES else await self._in_thread(make)
             if cached.tail is None or cached.tail.sent_at <= tail.sent_at:
                 cached.tail = tail

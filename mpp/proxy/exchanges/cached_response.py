@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mpp.cache.assembly import Assembly, Fresh
+from mpp.cache.assembly import Assembly, ParsedSteps
 from mpp.cache.cached_query import Tail
 from mpp.cache.recent import MOST_BODY, AssembledBody
 from mpp.cache.texts.deflate import Deflated, compressed
@@ -57,25 +57,25 @@ def how(response: IResponse) -> str:
 
 
 async def assembled(
-    turns: Turns, view: View, fresh: Sequence[Fresh], tail: Fresh | None, *, gzip: bool
+    turns: Turns, view: View, new: Sequence[ParsedSteps], tail: ParsedSteps | None, *, gzip: bool
 ) -> tuple[int, Iterator[bytes]]:
     """
     Return the length and the pieces of a response that is made of cached steps and others.
 
-    :param fresh: the steps that servers were asked for.
+    :param new: the steps that servers were asked for.
     :param tail: the newest steps, which are cached for a short time; None if they are not.
     :raise NotJoinable: the responses are not written as Prometheus writes them.
     """
     # The key must not keep the newest steps alive.
     key = view.state, view.first, view.last, gzip, None if tail is None else weakref.ref(tail)
-    known = None if fresh else view.recent.body(key)
+    known = None if new else view.recent.body(key)
     if known is not None:
         return known.length, iter(known.pieces)
-    assembly = Assembly(view, fresh if tail is None else [*fresh, tail], gzip=gzip)
+    assembly = Assembly(view, new if tail is None else [*new, tail], gzip=gzip)
     while not assembly.work():
         await turns.next()
     pieces: Iterator[bytes] = map(bytes, assembly.pieces())
-    if not fresh and assembly.length <= MOST_BODY:
+    if not new and assembly.length <= MOST_BODY:
         body = AssembledBody(tuple(pieces), assembly.length)
         view.recent.put_body(key, body)
         pieces = iter(body.pieces)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from attrs import frozen
 from hypothesis import strategies as st
 
-from mpp.cache.assembly import Assembly, Fresh
+from mpp.cache.assembly import Assembly, ParsedSteps
 from mpp.cache.grid import PAGE, Grid
 from mpp.cache.preparation import prepare
 from mpp.cache.query_pages import QueryPages
@@ -70,9 +70,9 @@ class Answers:
         """Return the response for some steps, parsed."""
         return Matrix(self.body(first, last))
 
-    def fresh(self, first: int, last: int) -> Fresh:
+    def parsed(self, first: int, last: int) -> ParsedSteps:
         """Return the response for some steps, as a part of an assembly."""
-        return Fresh(first, last, self.matrix(first, last))
+        return ParsedSteps(first, last, self.matrix(first, last))
 
     def fill(self, pages: QueryPages, first: int, last: int, *, source: str = "a", expires_at: float = 60.0) -> bool:
         """Add some steps to the pages of a query; return whether they were added."""
@@ -100,9 +100,9 @@ def written(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def assembled(view: View, *fresh: Fresh, gzip: bool = False) -> bytes:
+def assembled(view: View, *new: ParsedSteps, gzip: bool = False) -> bytes:
     """Return the body of a response."""
-    assembly = Assembly(view, fresh, gzip=gzip)
+    assembly = Assembly(view, new, gzip=gzip)
     while not assembly.work():
         pass
     pieces = list(assembly.pieces())

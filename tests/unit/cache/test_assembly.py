@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.cache import assembly as assembly_module
-from mpp.cache.assembly import Assembly, Fresh
+from mpp.cache.assembly import Assembly, ParsedSteps
 from mpp.cache.grid import Grid
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.recent import RecentSpans
@@ -37,11 +37,11 @@ class AssemblyTests(SynchronousTestCase):
             if is_looked_at:
                 assembled(pages.view(first, last))
         view = pages.view(*asked)
-        fresh = [server.fresh(*each) for each in view.missing]
+        new = [server.parsed(*each) for each in view.missing]
         expected = server.body(*asked)
         for _ in range(2):
-            self.assertEqual(assembled(view, *fresh), expected)
-            self.assertEqual(gzip.decompress(assembled(view, *fresh, gzip=True)), expected)
+            self.assertEqual(assembled(view, *new), expected)
+            self.assertEqual(gzip.decompress(assembled(view, *new, gzip=True)), expected)
 
 
 GRID = Grid.through(0, 15_000)
@@ -49,43 +49,43 @@ SERVER = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),))
 
 
 class PartsTests(SynchronousTestCase):
-    """The parts of a response."""
+    """The steps of a response."""
 
     def test_new_answers_replace_cached_steps(self) -> None:
         """And may go beyond the steps that were asked for."""
         pages = pages_of(GRID)
         Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"old"')),)).fill(pages, 0, 200)
         Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"1"')),)).fill(pages, 20, 180)
-        fresh = SERVER.fresh(0, 19), SERVER.fresh(181, 300)
+        new = SERVER.parsed(0, 19), SERVER.parsed(181, 300)
         for first, last in ((0, 250), (10, 180), (10, 250), (0, 300)):
-            self.assertEqual(assembled(pages.view(first, last), *fresh), SERVER.body(first, last))
+            self.assertEqual(assembled(pages.view(first, last), *new), SERVER.body(first, last))
 
     def test_answers_to_other_steps_do_not_matter(self) -> None:
         """They may come before, behind, or twice."""
         pages = pages_of(GRID)
         SERVER.fill(pages, 0, 200)
         other = Answers(GRID, (Line({"a": "y"}, dict.fromkeys(range(1000), b'"1"')),), ("PromQL info: a",))
-        fresh = [other.fresh(0, 9), other.fresh(5, 9), SERVER.fresh(20, 25), other.fresh(101, 120), other.fresh(500, 600)]
-        self.assertEqual(assembled(pages.view(10, 100), *fresh), SERVER.body(10, 100))
+        new = [other.parsed(0, 9), other.parsed(5, 9), SERVER.parsed(20, 25), other.parsed(101, 120), other.parsed(500, 600)]
+        self.assertEqual(assembled(pages.view(10, 100), *new), SERVER.body(10, 100))
 
     def test_missing_steps_are_an_error(self) -> None:
         """A response with a hole is never made."""
         pages = pages_of(GRID)
         SERVER.fill(pages, 5, 10)
-        for first, last, *fresh in ((4, 10), (5, 11), (5, 20, (12, 20)), (0, 20, (0, 4), (11, 19))):
-            parts = [SERVER.fresh(*each) for each in fresh]
-            self.assertRaises(ValueError, Assembly, pages.view(first, last), parts, gzip=False)
+        for first, last, *new in ((4, 10), (5, 11), (5, 20, (12, 20)), (0, 20, (0, 4), (11, 19))):
+            steps = [SERVER.parsed(*each) for each in new]
+            self.assertRaises(ValueError, Assembly, pages.view(first, last), steps, gzip=False)
 
     def test_steps_of_two_answers_are_an_error(self) -> None:
         """A step never comes from two servers."""
-        fresh = [SERVER.fresh(0, 5), SERVER.fresh(5, 9)]
-        self.assertRaises(ValueError, Assembly, pages_of(GRID).view(0, 9), fresh, gzip=True)
+        new = [SERVER.parsed(0, 5), SERVER.parsed(5, 9)]
+        self.assertRaises(ValueError, Assembly, pages_of(GRID).view(0, 9), new, gzip=True)
 
     def test_work_ends_with_an_answer_that_prometheus_does_not_write(self) -> None:
         """Be it a new answer with times that cannot be cut, or with something else than labels."""
         body = SERVER.body(0, 9)
         for bad in (body.replace(b"[15,", b"[1e1,"), body.replace(b'{"a":"x"}', b'{"a":1}')):
-            assembly = Assembly(pages_of(GRID).view(0, 1), [Fresh(0, 9, Matrix(bad))], gzip=False)
+            assembly = Assembly(pages_of(GRID).view(0, 1), [ParsedSteps(0, 9, Matrix(bad))], gzip=False)
             self.assertRaises(NotJoinable, assembly.work)
 
 
@@ -98,7 +98,7 @@ class SliceTests(SynchronousTestCase):
         pages = pages_of(GRID)
         server.fill(pages, 10, 350)
         for coded in (False, True):
-            assembly = Assembly(pages.view(15, 360), [server.fresh(351, 360)], gzip=coded)
+            assembly = Assembly(pages.view(15, 360), [server.parsed(351, 360)], gzip=coded)
             slices = 1
             while not assembly.work():
                 slices += 1
@@ -125,7 +125,7 @@ class SliceTests(SynchronousTestCase):
         pages = pages_of(GRID)
         server.fill(pages, 0, 150)
         for coded in (False, True):
-            body = assembled(pages.view(0, 160), server.fresh(151, 160), gzip=coded)
+            body = assembled(pages.view(0, 160), server.parsed(151, 160), gzip=coded)
             self.assertEqual(gzip.decompress(body) if coded else body, server.body(0, 160))
 
     def test_assembly_that_is_not_finished_is_no_garbage(self) -> None:
@@ -156,7 +156,7 @@ class RecentTests(SynchronousTestCase):
         for coded in (False, True):
             slices = []
             for last in (905, 906, 907):
-                assembly = Assembly(pages.view(15, last), [SERVER.fresh(901, last)], gzip=coded)
+                assembly = Assembly(pages.view(15, last), [SERVER.parsed(901, last)], gzip=coded)
                 slices.append(1)
                 while not assembly.work():
                     slices[-1] += 1

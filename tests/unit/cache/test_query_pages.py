@@ -204,5 +204,5 @@ class SpellingTests(SynchronousTestCase):
         pages = pages_of(GRID)
         older.fill(pages, 0, 150)
         newer.fill(pages, 151, 300)
-        self.assertEqual(assembled(pages.view(0, 310), newer.fresh(301, 310)), older.body(0, 310))
-        self.assertEqual(assembled(pages.view(0, 310), older.fresh(301, 310)), older.body(0, 310))
+        self.assertEqual(assembled(pages.view(0, 310), newer.parsed(301, 310)), older.body(0, 310))
+        self.assertEqual(assembled(pages.view(0, 310), older.parsed(301, 310)), older.body(0, 310))
