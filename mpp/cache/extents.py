@@ -29,7 +29,7 @@ class Extent:
     infos: tuple[str, ...] = ()
 
     def within(self, first: int, last: int) -> Extent:
-        """Return the part within some steps, of which it has at least one."""
+        """Return the extent without the steps outside a range, of which it has at least one."""
         if first <= self.first and self.last <= last:
             return self
         return evolve(self, first=max(self.first, first), last=min(self.last, last))

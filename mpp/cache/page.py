@@ -34,5 +34,5 @@ class CachedPage:
 
     @size.default
     def _size(self) -> int:
-        parts = sum(each.size for each in (*self.extents, *self.rows))
-        return getsizeof(self) + getsizeof(self.number) + getsizeof(self.extents) + getsizeof(self.rows) + parts
+        content = sum(each.size for each in (*self.extents, *self.rows))
+        return getsizeof(self) + getsizeof(self.number) + getsizeof(self.extents) + getsizeof(self.rows) + content

@@ -84,13 +84,13 @@ def _by_page(view: View, matrix: Matrix, table: SeriesTable) -> Mapping[int, tup
             time.sleep(0)
         series = table.by_metric[metric]
         for member, text in enumerate(texts):
-            for number, part in _parts(text, member, view):
-                found[number][member][series] = part
+            for number, points in _divided(text, member, view):
+                found[number][member][series] = points
     return found
 
 
-def _parts(text: bytes, member: int, view: View) -> Iterator[tuple[int, bytes]]:
-    """Yield the parts of a text by the page that each belongs to."""
+def _divided(text: bytes, member: int, view: View) -> Iterator[tuple[int, bytes]]:
+    """Yield the points of a text page by page, each time with the number of the page."""
     start = offset(text, member, view.grid.time(view.first))
     for number in pages(view.first, view.last):
         last = min(view.last, steps_of(number)[1])

@@ -3,10 +3,10 @@ The range cache: the entries of one process, bounded in bytes. Knows neither wha
 
 # Note [What is evicted]
 
-The entries are in two parts, each in the order of their last use (segmented LRU, Karedla et al. 1994). A new entry is on
-probation, in a fifth of the memory; the second use protects it. When the protected part is full, its least recently used entry is
-on probation again. The evicted entry is always the least recently used one on probation. So a client that asks for a million
-different ranges once evicts no entry that was used twice.
+The entries are in two segments, each in the order of their last use (segmented LRU, Karedla et al. 1994). A new entry is in the
+probation segment, which has a fifth of the memory; its second use moves it to the protected segment. When that is full, its least
+recently used entry moves back. The evicted entry is always the least recently used one of the probation segment. So a client that
+asks for a million different ranges once evicts no entry that was used twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mpp.cache.recent import RecentSpans
 from mpp.core.metrics.registry import Metrics
 
 PROBATION_SHARE = 0.2
-"""The share of the memory for entries that were used once."""
+"""The share of the memory that the probation segment has."""
 LARGEST_SHARE = 1 / 8
 """The share of the memory that a single entry may have."""
 RECENT_SHARE = 1 / 8
@@ -75,7 +75,7 @@ class CacheState:
 
     :ivar used_bytes: the bytes of all entries and recent spans.
     :ivar limit_bytes: ``--cache-memory``.
-    :ivar probation_bytes: the bytes of the entries that were used once.
+    :ivar probation_bytes: the bytes of the probation segment.
     """
 
     entries: int = 0
