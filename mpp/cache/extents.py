@@ -15,7 +15,8 @@ class Extent:
 
     :ivar first: the first step.
     :ivar last: the last step (inclusive).
-    :ivar source: the server that answered, and all that is needed to judge the answer later.
+    :ivar source: the server that answered, and all that is needed to judge the answer later; in mpp a
+        `mpp.proxy.decisions.caching.ExtentSource`.
     :ivar expires_at: until when the answer may be used, by the monotonic clock, in seconds.
     :ivar warnings: the warnings of the answer.
     :ivar infos: the infos of the answer.

@@ -75,9 +75,9 @@ class QueryKey(NamedTuple):
         return _KEY_SIZE + sum(map(len, texts)) + sum(len(name) + len(value) + 150 for name, value in self.fields)
 
 
-class PageSource(NamedTuple):
+class ExtentSource(NamedTuple):
     """
-    The server that has answered some steps, and in which state.
+    The server that has answered the steps of an extent, and in which state it was.
 
     :ivar answers_id: see `mpp.core.facts.ServerState.answers_id`.
     """

@@ -34,7 +34,7 @@ from mpp.coverage.freshness import freshness
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
-from mpp.proxy.decisions.caching import CacheableRequest, PageSource, QueryKey, fields_of_query, is_cacheable_with, why_new
+from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, fields_of_query, is_cacheable_with, why_new
 from mpp.proxy.exchanges.fetch import Waiter
 from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, answers_id, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
@@ -189,7 +189,7 @@ class CachedQueries:
             cache.put(request.key, cached)
 
     async def _add(
-        self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: PageSource, *, replace: bool
+        self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: ExtentSource, *, replace: bool
     ) -> None:
         """Add steps of a response to the pages of a query: the missing ones, or all of them."""
         pages = cached.pages
@@ -250,7 +250,7 @@ def _final_gaps(context: ForwardContext) -> Intervals:
 
 def _settled_spans(
     context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int
-) -> Iterator[tuple[PageSource, int, int]]:
+) -> Iterator[tuple[ExtentSource, int, int]]:
     """Yield the new steps that may be cached, each with the server that has answered them."""
     coverage = context.selections.coverage
     servers, gaps = _all_servers(context), _common_gaps(context)
@@ -266,7 +266,7 @@ def _settled_spans(
             yield source, first + start, first + end
 
 
-def _expiry(context: ForwardContext, view: View, source: PageSource) -> float:
+def _expiry(context: ForwardContext, view: View, source: ExtentSource) -> float:
     """Return until when new steps are cached: as long as the ones before them in the same page."""
     before = [each.expires_at for page in view.pages for each in page.extents if each.last < view.first and each.source == source]
     return before[-1] if before else context.clock.seconds() + _cache(context).lifetime()

@@ -10,7 +10,7 @@ from mpp.core.scheduling.turns import Turns
 from mpp.promql.matrix import Matrix
 from mpp.promql.matrix_pieces import parsed
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions.caching import CacheableRequest, PageSource
+from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource
 from mpp.proxy.exchanges.fetch import Answer
 
 
@@ -52,12 +52,12 @@ async def parse(turns: Turns, body: Sequence[bytes]) -> Matrix:
         await turns.next()
 
 
-def answered_by(context: ForwardContext, request: CacheableRequest, new: NewSteps) -> Iterator[tuple[PageSource, int, int]]:
+def answered_by(context: ForwardContext, request: CacheableRequest, new: NewSteps) -> Iterator[tuple[ExtentSource, int, int]]:
     """Yield the servers that have answered new steps, each with its first and last step."""
     grid = request.grid
     ranges = new.answer.ranges or ((new.answer.backend, grid.time(new.first), grid.time(new.last)),)
     for backend, start, end in ranges:
-        yield PageSource(backend, answers_id(context, backend)), grid.last_until(start), grid.last_until(end)
+        yield ExtentSource(backend, answers_id(context, backend)), grid.last_until(start), grid.last_until(end)
 
 
 def answers_id(context: ForwardContext, backend: Backend) -> str:
