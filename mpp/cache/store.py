@@ -194,11 +194,11 @@ class RangeCache(Generic[K, E]):
         else:
             self._probation[key] = _Slot(entry, 0)
             self._alike[key.question] = key
-        return self.grew(key)
+        return self.resized(key)
 
-    def grew(self, key: K) -> bool:
+    def resized(self, key: K) -> bool:
         """
-        Count the present size of an entry, which grew or shrank, and evict others if there is no room for it.
+        Count the present size of an entry, which may have changed, and evict others if there is no room for it.
 
         :return: whether there still is an entry with this key.
         """
@@ -243,7 +243,7 @@ class RangeCache(Generic[K, E]):
             self.flush()
         for table in (self._probation, self._protected):
             for key in list(table):
-                self.grew(key)
+                self.resized(key)
 
     def _trim(self) -> None:
         """Remove the entries for which there is no room, see Note [What is evicted]."""

@@ -241,7 +241,7 @@ class CachedFetch(Fetch):
         tail = None if self._tail is None else self._tail.steps
         parsed = [ParsedSteps(each.first, each.last, each.matrix) for each in new if each.matrix]
         length, pieces = await cached_response.assembled(context.turns, view, parsed, tail, gzip=self._gzip)
-        self._queries.grew(context, request)
+        self._queries.resized(context, request)
         asked = sum(each.last - each.first + 1 for each in new)
         from_cache = request.last - request.first + 1 - asked
         context.metrics.cache_steps(from_cache, asked)

@@ -90,7 +90,7 @@ class CachedQueries:
             dropped += pages.drop(partial(_is_invalid, context, request, _all_servers(context), _final_gaps(context)))
             cached.checked_with = known
         if dropped:
-            _cache(context).grew(request.key)
+            _cache(context).resized(request.key)
         return cached
 
     def why_new(self, context: ForwardContext, request: CacheableRequest) -> tuple[str, bool]:
@@ -130,9 +130,9 @@ class CachedQueries:
         fetch.waiters.append(waiter)
         return fetch, True
 
-    def grew(self, context: ForwardContext, request: CacheableRequest) -> None:
+    def resized(self, context: ForwardContext, request: CacheableRequest) -> None:
         """Count the memory that a query takes now."""
-        _cache(context).grew(request.key)
+        _cache(context).resized(request.key)
 
     def cache_new(
         self, context: ForwardContext, request: CacheableRequest, new: Sequence[NewSteps], *, replace: bool = False
@@ -184,7 +184,7 @@ class CachedQueries:
             if cached.tail is None or cached.tail.sent_at <= tail.sent_at:
                 cached.tail = tail
         if not is_new:
-            cache.grew(request.key)
+            cache.resized(request.key)
         elif new.sent_at > cache.flushed_at:
             cache.put(request.key, cached)
 

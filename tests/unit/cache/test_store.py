@@ -78,7 +78,7 @@ class StoreTests(SynchronousTestCase):
                 self.cache.put(Key(name), Sized(rng.randrange(1, 30_000)))
             else:
                 entry.size += rng.randrange(-500, 3_000)
-                self.cache.grew(Key(name))
+                self.cache.resized(Key(name))
             self.assertLessEqual(self.cache.state.used_bytes, MIB)
         found = [self.cache.peek(Key(f"query {number}")) for number in range(400)]
         sizes = sum(entry.size for entry in found if entry)
@@ -147,7 +147,7 @@ class StoreTests(SynchronousTestCase):
         entry = Sized(1000)
         self.assertTrue(self.cache.put(Key("a"), entry))
         entry.size = MIB // 8
-        self.assertFalse(self.cache.grew(Key("a")))
+        self.assertFalse(self.cache.resized(Key("a")))
         self.assertEqual((self.cached("large", "a"), self.cache.state.used_bytes, self.evictions()), ([], 0, 2))
         self.assertEqual(self.cache.refusal(Key("a"), 1000, 0), "too large")
         self.assertEqual(self.cache.refusal(Key("b"), 1000, 0), "")
@@ -162,7 +162,7 @@ class StoreTests(SynchronousTestCase):
 
     def test_growth_of_what_was_evicted(self) -> None:
         """The growth of an entry that is no longer cached changes nothing."""
-        self.assertFalse(self.cache.grew(Key("gone")))
+        self.assertFalse(self.cache.resized(Key("gone")))
         self.assertEqual(self.cache.state.used_bytes, 0)
 
     def test_growth_evicts_others(self) -> None:
@@ -171,7 +171,7 @@ class StoreTests(SynchronousTestCase):
         entry = self.cache.peek(Key("b"))
         assert entry is not None
         entry.size = 125_000
-        self.assertTrue(self.cache.grew(Key("b")))
+        self.assertTrue(self.cache.resized(Key("b")))
         self.assertEqual(self.cached("a", "b"), ["b"])
 
     def test_one_entry_for_a_key(self) -> None:
