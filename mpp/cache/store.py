@@ -171,7 +171,7 @@ class RangeCache(Generic[K, E]):
         found = self._alike.get(key.question)
         return None if found == key else found
 
-    def refusal(self, key: K, step_ms: int, phase_ms: int) -> str:
+    def why_not_admitted(self, key: K, step_ms: int, phase_ms: int) -> str:
         """
         Return why a query that has no entry gets none, in the words of ``MPP.Cache``; empty if it gets one.
 

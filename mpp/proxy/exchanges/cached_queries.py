@@ -96,8 +96,8 @@ class CachedQueries:
     def why_new(self, context: ForwardContext, request: CacheableRequest) -> tuple[str, bool]:
         """Return why a query is not cached, in the words of ``MPP.Cache``, and whether its response will be cached."""
         cache, grid = _cache(context), request.grid
-        refusal = cache.refusal(request.key, grid.step_ms, grid.phase_ms)
-        return refusal or why_new(request.key, cache.alike(request.key)), not refusal
+        why_not = cache.why_not_admitted(request.key, grid.step_ms, grid.phase_ms)
+        return why_not or why_new(request.key, cache.alike(request.key)), not why_not
 
     def ask(
         self,

@@ -149,16 +149,16 @@ class StoreTests(SynchronousTestCase):
         entry.size = MIB // 8
         self.assertFalse(self.cache.resized(Key("a")))
         self.assertEqual((self.cached("large", "a"), self.cache.state.used_bytes, self.evictions()), ([], 0, 2))
-        self.assertEqual(self.cache.refusal(Key("a"), 1000, 0), "too large")
-        self.assertEqual(self.cache.refusal(Key("b"), 1000, 0), "")
+        self.assertEqual(self.cache.why_not_admitted(Key("a"), 1000, 0), "too large")
+        self.assertEqual(self.cache.why_not_admitted(Key("b"), 1000, 0), "")
         self.clock.advance(600)
-        self.assertEqual(self.cache.refusal(Key("a"), 1000, 0), "")
+        self.assertEqual(self.cache.why_not_admitted(Key("a"), 1000, 0), "")
 
     def test_queries_to_refuse(self) -> None:
         """A query with an unusual offset gets an entry the second time it is asked."""
-        self.assertEqual(self.cache.refusal(Key("a"), 1000, 7), "asked for once")
-        self.assertEqual(self.cache.refusal(Key("a", "other"), 1000, 9), "asked for once")
-        self.assertEqual(self.cache.refusal(Key("a"), 1000, 7), "")
+        self.assertEqual(self.cache.why_not_admitted(Key("a"), 1000, 7), "asked for once")
+        self.assertEqual(self.cache.why_not_admitted(Key("a", "other"), 1000, 9), "asked for once")
+        self.assertEqual(self.cache.why_not_admitted(Key("a"), 1000, 7), "")
 
     def test_growth_of_what_was_evicted(self) -> None:
         """The growth of an entry that is no longer cached changes nothing."""
