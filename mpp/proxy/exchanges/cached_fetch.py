@@ -163,7 +163,7 @@ class CachedFetch(Fetch):
         """Join the responses when all subrequests have one."""
         self._started = max(self._started, answer.started)
         response = answer.response
-        if subrequest.whole or not cached_response.is_readable(response):
+        if subrequest.whole or not cached_response.is_joinable(response):
             self._unusable(subrequest, answer)
         elif all(each.answer is not None for each in self._subrequests):
             self._join()
@@ -178,7 +178,7 @@ class CachedFetch(Fetch):
             self._release()
             self._answered(answer._replace(cache=self._note, started=self._started))
         else:
-            self._ask_for_all(f"bypass; a part of the steps was answered {cached_response.how(answer.response)}")
+            self._ask_for_all(f"bypass; a part of the steps was answered {cached_response.how_answered(answer.response)}")
 
     def subrequest_unanswered(self, subrequest: Subrequest, why: LocalReply) -> None:
         """End the request, because no server answers one of its subrequests."""

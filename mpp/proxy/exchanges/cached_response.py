@@ -41,12 +41,12 @@ def response(info: RequestInfo, fields: Headers, length: int, pieces: Iterator[b
     return WholeResponse(200, b"OK", fields, pieces, length)
 
 
-def is_readable(response: IResponse) -> bool:
+def is_joinable(response: IResponse) -> bool:
     """Return whether a response can be joined with others: it is successful, complete and not compressed."""
-    return how(response) == ""
+    return how_answered(response) == ""
 
 
-def how(response: IResponse) -> str:
+def how_answered(response: IResponse) -> str:
     """Return how a response differs from one that can be joined with others, for ``MPP.Cache``; empty if it does not."""
     if response.status != 200:
         return f"with status {response.status}"
