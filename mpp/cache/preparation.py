@@ -2,7 +2,7 @@
 Makes the pages that an answer adds to a query. Pure, and slow: it cuts and compresses, so for more than a few KiB it runs in a
 thread.
 
-The query may get other pages meanwhile. So a `Prepared` names the pages that it was made of, and
+The query may get other pages meanwhile. So a `PreparedPages` names the pages that it was made of, and
 `mpp.cache.query_pages.QueryPages.add` rejects it if these have been replaced by then.
 """
 
@@ -31,7 +31,7 @@ _LONG = 16 * 1024
 
 
 @frozen(eq=False)
-class Prepared:
+class PreparedPages:
     """
     The pages that an answer adds to a query.
 
@@ -45,7 +45,7 @@ class Prepared:
     replaces: SeriesTable
 
 
-def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) -> Prepared:
+def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) -> PreparedPages:
     """
     Return the pages that an answer adds to a query. The answer replaces steps that are cached already.
 
@@ -67,7 +67,7 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) 
         old = before.get(number)
         texts = [_joined(old, member, extent, view.grid, new[number][member]) for member in range(len(MEMBERS))]
         made.append((old, _page(number, replaced(old.extents if old else (), extent), texts, orders)))
-    return Prepared(tuple(made), table, view.table)
+    return PreparedPages(tuple(made), table, view.table)
 
 
 def _notes(texts: Sequence[str]) -> tuple[str, ...]:

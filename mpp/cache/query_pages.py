@@ -15,7 +15,7 @@ from mpp.cache import grid as steps
 from mpp.cache.extents import Extent
 from mpp.cache.grid import Grid
 from mpp.cache.page import CachedPage
-from mpp.cache.preparation import Prepared
+from mpp.cache.preparation import PreparedPages
 from mpp.cache.recent import RecentSpans
 from mpp.cache.series import Series, SeriesTable
 from mpp.cache.view import View
@@ -60,7 +60,7 @@ class QueryPages:
         for page in self._pages.values():
             yield from page.extents
 
-    def add(self, prepared: Prepared) -> bool:
+    def add(self, prepared: PreparedPages) -> bool:
         """
         Add prepared pages; return whether they were added.
 

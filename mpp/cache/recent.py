@@ -18,7 +18,7 @@ Row: TypeAlias = tuple[Sequence[Piece], Sequence[Piece]]
 _OVERHEAD = 400
 """Bytes of a span besides its rows: the key, the state of the pages, and the place in the table; measured, rounded up."""
 
-Key: TypeAlias = tuple[object, int, int, bool]
+SpanKey: TypeAlias = tuple[object, int, int, bool]
 """The state of the pages, the first and the last step, and whether the pieces will be sent compressed."""
 
 
@@ -52,11 +52,11 @@ class RecentSpans:
     __slots__ = ("_found", "most_bytes", "size")
 
     def __init__(self, most_bytes: int) -> None:
-        self._found: OrderedDict[Key | BodyKey, tuple[Mapping[Series, Row] | AssembledBody, int]] = OrderedDict()
+        self._found: OrderedDict[SpanKey | BodyKey, tuple[Mapping[Series, Row] | AssembledBody, int]] = OrderedDict()
         self.most_bytes = most_bytes
         self.size = 0
 
-    def get(self, key: Key) -> Mapping[Series, Row] | None:
+    def get(self, key: SpanKey) -> Mapping[Series, Row] | None:
         """Return the rows of a span, or None if it is not there."""
         found = self._used(key)
         return None if isinstance(found, AssembledBody) else found
@@ -66,7 +66,7 @@ class RecentSpans:
         found = self._used(key)
         return found if isinstance(found, AssembledBody) else None
 
-    def put(self, key: Key, rows: Mapping[Series, Row]) -> None:
+    def put(self, key: SpanKey, rows: Mapping[Series, Row]) -> None:
         """Cache the rows of a span, and drop the spans that were used least recently if there is no room for them."""
         self._put(key, rows, _size(rows))
 
@@ -74,14 +74,14 @@ class RecentSpans:
         """Cache a body in the same way."""
         self._put(key, body, body.length)
 
-    def _used(self, key: Key | BodyKey) -> Mapping[Series, Row] | AssembledBody | None:
+    def _used(self, key: SpanKey | BodyKey) -> Mapping[Series, Row] | AssembledBody | None:
         found = self._found.get(key)
         if found is None:
             return None
         self._found.move_to_end(key)
         return found[0]
 
-    def _put(self, key: Key | BodyKey, found: Mapping[Series, Row] | AssembledBody, size: int) -> None:
+    def _put(self, key: SpanKey | BodyKey, found: Mapping[Series, Row] | AssembledBody, size: int) -> None:
         self._drop(key)
         size += _OVERHEAD
         self._found[key] = found, size
@@ -94,7 +94,7 @@ class RecentSpans:
         self._found.clear()
         self.size = 0
 
-    def _drop(self, key: Key | BodyKey) -> None:
+    def _drop(self, key: SpanKey | BodyKey) -> None:
         found = self._found.pop(key, None)
         if found is not None:
             self.size -= found[1]

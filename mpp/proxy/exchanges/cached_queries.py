@@ -24,7 +24,7 @@ from txaio import tx
 from mpp.cache.assembly import ParsedSteps
 from mpp.cache.cached_query import CachedQuery, Tail
 from mpp.cache.extents import Extent
-from mpp.cache.preparation import Prepared, prepare
+from mpp.cache.preparation import PreparedPages, prepare
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
@@ -200,7 +200,7 @@ class CachedQueries:
             view = pages.view(missing[0][0], missing[-1][1])
             work = partial(prepare, view, matrix, source=source, expires_at=_expiry(context, view, source))
             size = sum(len(text) for each in matrix.series for text in (each.metric, each.values, each.histograms) if text)
-            prepared: Prepared = work() if size <= _AT_ONCE else await self._in_thread(work)
+            prepared: PreparedPages = work() if size <= _AT_ONCE else await self._in_thread(work)
             # It does not fit if another response was added meanwhile.
             if pages.add(prepared):
                 return
