@@ -27,7 +27,7 @@ class SingleFlightTests(SynchronousTestCase):
         self.servers = pair(require_binary())
         for server in self.servers:
             self.addCleanup(server.close)
-        # A server that computes several long queries on a busy machine may seem stuck, and its queries be asked of the other one, too.
+        # On a busy machine a server that computes long queries may seem stuck, and they would be asked of the other one, too.
         self.mpp = Mpp([server.url for server in self.servers], "--suspect-after", "30s").start_for(self)
 
     def queries(self) -> int:
