@@ -74,7 +74,7 @@ def _full() -> Any:
         well(B, facts_version="2.42.0"),
         recent={observation.backend.name: recent},
         coverage=Coverage({"node": Job(2, 30.0)}, {A: hole | always}),
-        looked_back={A: Progress(NOW, finished=True)},
+        looked_back={A: Progress(NOW, finished=True, again=Intervals.of([(NOW - 60, NOW)]))},
         events=(Event(NOW, "x", "x"),),
         cache=CacheView(EMPTY, CacheTraffic(CacheUse(1.0), CacheUse(1.0), 1.0), Freshness(1.0, "x", "x")),
         security=ListenerSecurity(tls=True, tls_minimum="1.2", users=1, rate_limit=True, problem="x"),

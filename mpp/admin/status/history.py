@@ -27,7 +27,12 @@ def history(view: StatusView, backend: Backend) -> dict[str, Any]:
         "missing_target_seconds": missing.weight(jobs, view.now),
         "missing": [_hole(hole, job) for hole, job in listed],
         "missing_always": [{"job": job, "targets": targets} for job, targets in sorted(missing.drift.items())],
-        "looked_back": {"until": progress.until, "finished": progress.finished, "problem": progress.problem},
+        "looked_back": {
+            "until": progress.until,
+            "finished": progress.finished and not progress.again,
+            "again": [{"start": start, "end": end} for start, end in progress.again],
+            "problem": progress.problem,
+        },
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from attrs import frozen
 
 from mpp.admin.status.data import StatusView
-from mpp.admin.status.holes import HistoryHole, found, words
+from mpp.admin.status.holes import HistoryHole, found, time_of_day, words
 from mpp.admin.status.html import text
 from mpp.admin.status.strip import Strip, drawn
 from mpp.core.coverage import NOTHING
@@ -93,7 +93,7 @@ def summary(known: Collection[ServerHistory]) -> str:
     if lacking:
         have = "has gaps in its history" if len(lacking) == 1 else "have gaps in their histories"
         return f"{listing(lacking)} {have}; a query for such a time goes to the server that lacks least of it."
-    if all(each.progress.finished for each in known):
+    if all(each.progress.finished and not each.progress.again for each in known):
         return "The histories of the servers have no known gaps."
     return "The histories of the servers are being compared."
 
@@ -110,7 +110,7 @@ def section(history: ServerHistory | None) -> str:
 def _strip(history: ServerHistory, span: float) -> str:
     now, start, progress = history.now, history.now - span, history.progress
     compared = start if progress.finished else now if progress.until is None else progress.until
-    strip = Strip(start, now, history.oldest, compared, history.known, history.gaps)
+    strip = Strip(start, now, history.oldest, compared, history.known, history.gaps, progress.again)
     lengths = [min(hole.end, now) - max(hole.start, start) for hole in history.holes if hole.end > start]
     count = f"{number(len(lengths))} gap{'' if len(lengths) == 1 else 's'}".lower()
     lacks = f"{count}, {duration(sum(lengths))} in all" if lengths else "no gap known"
@@ -160,6 +160,17 @@ def _until_known(history: ServerHistory) -> str:
     return f"compared with the other servers {times}; later data is not known while the server is out of service"
 
 
+def _again(history: ServerHistory) -> str:
+    """Return the time that is compared again, as a part of a sentence; empty if there is none."""
+    hull = history.progress.again.hull
+    if hull is None:
+        return ""
+    start, end = hull
+    since = time_of_day(start, history.now)
+    when = f"since {since}" if end >= history.now else f"from {since} to {time_of_day(end, start)}"
+    return f"; the time {when} is compared again, because it was away or lacked data then"
+
+
 def _compared(history: ServerHistory) -> str:
     """Return how far a server's history was compared with the histories of the others."""
     progress, length = history.progress, max(1.0, history.now - history.oldest)
@@ -172,5 +183,6 @@ def _compared(history: ServerHistory) -> str:
         told = "not compared with the other servers yet"
     else:
         told = f"the last {duration(done)} ({min(0.99, done / length):.0%}) are compared with the other servers"
+    told += _again(history)
     problem = f"; it does not go on: {progress.problem}" if progress.problem else ""
     return f'<p class="small"><span class="soft">History</span> {text(told + problem)}</p>'

@@ -91,12 +91,12 @@ def _hole(span: tuple[float, float, float], parts: list[tuple[str, Hole]], total
 
 def words(hole: HistoryHole, now: float) -> str:
     """Return a gap in words, such as ``lacks 10:06:10 to 10:07:40, 20 of 80 targets of the job node``; times are UTC."""
-    start = _time(hole.start, now)
-    when = f"{start} until now" if math.isinf(hole.end) else f"{start} to {_time(hole.end, hole.start)}"
+    start = time_of_day(hole.start, now)
+    when = f"{start} until now" if math.isinf(hole.end) else f"{start} to {time_of_day(hole.end, hole.start)}"
     return f"lacks {when}, {''.join(_targets(hole))}"
 
 
-def _time(at: float, other: float) -> str:
+def time_of_day(at: float, other: float) -> str:
     """Return a time of day, with its date if another time is on another day."""
     date = moment(at)
     return clock(at) if date[:10] == moment(other)[:10] else date.removesuffix(" UTC")

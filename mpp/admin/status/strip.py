@@ -8,13 +8,14 @@ has a mark below the bar, so that it is found by its shape also where it is shor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from attrs import frozen
 
 from mpp.admin.status.html import text
 from mpp.core.facts import Gap
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import moment, share
 
@@ -35,6 +36,7 @@ class Strip:
     :ivar oldest: the time of the server's oldest data.
     :ivar compared: the time from which on it was compared with the other servers.
     :ivar known: the time until which it was in service, so that its data is known; its ``end`` while it is.
+    :ivar again: the times that are compared again, after ``compared`` and before ``known``.
     :ivar gaps: what it lacks, as shares of all targets, in the order of time.
     """
 
@@ -44,6 +46,7 @@ class Strip:
     compared: float
     known: float
     gaps: Sequence[Gap] = ()
+    again: Intervals = NEVER
 
     def x(self, time: float) -> float:
         """Return the place of a time from left to right."""
@@ -65,7 +68,7 @@ def drawn(strip: Strip, label: str) -> str:
     known = max(compared, strip.x(strip.known))
     parts = [
         _rect("unseen", oldest, 0, compared - oldest, _HEIGHT, "not compared with the other servers"),
-        _rect("has", compared, 0, known - compared, _HEIGHT, "it has all data that another server has"),
+        *_compared(strip, compared, known),
         _rect("unseen", known, 0, _WIDTH - known, _HEIGHT, "not known, because the server is out of service"),
         *_holes(strip),
     ]
@@ -73,6 +76,15 @@ def drawn(strip: Strip, label: str) -> str:
         f'<svg class="strip" viewBox="0 0 {_WIDTH} {_MARK_Y + _MARK}" preserveAspectRatio="none" role="img" '
         f'aria-label="{text(label)}">{"".join(parts)}</svg>'
     )
+
+
+def _compared(strip: Strip, start: float, end: float) -> Iterator[str]:
+    """Yield the bar between two places, in which the times that are compared again are drawn apart."""
+    again = Intervals.of((strip.x(begin), strip.x(until)) for begin, until in strip.again).within(start, end)
+    parts = [(*each, "unseen", "is compared again with the other servers") for each in again]
+    parts += [(*each, "has", "it has all data that another server has") for each in Intervals.of([(start, end)]) - again]
+    for left, right, kind, told in sorted(parts):
+        yield _rect(kind, left, 0, right - left, _HEIGHT, told)
 
 
 def _holes(strip: Strip) -> list[str]:

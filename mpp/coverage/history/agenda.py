@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from attrs import define, field, frozen
 
-from mpp.core.intervals import Intervals
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.history.look_back import DAY_S
 
@@ -82,9 +82,18 @@ class Agenda:
         return Span(start, end, frozenset(b for b, times in left.items() if times.overlaps(start, end)))
 
     def until(self, backend: Backend) -> float | None:
-        """Return the oldest time down to which a server has been compared without a gap; None if the server is not known."""
+        """Return the oldest time down to which a server has been compared, apart from `pending`; None if it is not known."""
         looked = self._looked.get(backend)
-        return looked.edges[-2] if looked else None
+        return looked.edges[0] if looked else None
+
+    def pending(self, backend: Backend, now: float) -> Intervals:
+        """Return the times of a server between `until` and now that must be compared again."""
+        looked = self._looked.get(backend, NEVER)
+        return Intervals.of([(looked.edges[0], now)]) - looked if looked else NEVER
+
+    def is_finished(self, backend: Backend, first: float) -> bool:
+        """Return whether a server has been compared for all of the time since ``first``."""
+        return self._looked.get(backend, NEVER).covers(first, math.inf)
 
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers except the given ones."""

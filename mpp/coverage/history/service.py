@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.durations import duration
 from mpp.coverage.history.agenda import SETTLED_S, Agenda, Span, comparable_since
@@ -45,13 +46,15 @@ class Progress:
     How far the look back has come for one server.
 
     :ivar until: down to which time its history was compared with that of the others, seconds since the epoch; None: not yet.
-    :ivar finished: nothing is left that could be compared.
+    :ivar finished: nothing older is left that could be compared.
     :ivar problem: why it does not go on, one line; empty if it does or is finished.
+    :ivar again: the times since ``until`` that are compared again, because the server was away or lacked data then.
     """
 
     until: float | None = None
     finished: bool = False
     problem: str = ""
+    again: Intervals = NEVER
 
 
 class LookBack:
@@ -136,12 +139,12 @@ class LookBack:
         """Return the progress of the look back for each server."""
         if not self._selector:
             return {}
-        first, why_not, found = self._first(), self._why_not(), {}
+        first, why_not, now, found = self._first(), self._why_not(), self._wall(), {}
         for backend in self._observed:
-            until = self._agenda.until(backend)
+            until, again = self._agenda.until(backend), self._agenda.pending(backend, now)
             finished = until is not None and until <= first
-            problem = "" if finished else self._queries.problem(backend) or why_not
-            found[backend] = Progress(until, finished, problem)
+            problem = "" if finished and not again else self._queries.problem(backend) or why_not
+            found[backend] = Progress(until, finished, problem, again)
         return found
 
     def _why_not(self) -> str:
@@ -194,8 +197,7 @@ class LookBack:
     def _conclude(self) -> None:
         """Finish the look back if no span is left to compare."""
         first = self._first()
-        reached = [self._agenda.until(backend) for backend in self._observed]
-        if len(reached) < 2 or any(until is None or until > first for until in reached):
+        if len(self._observed) < 2 or not all(self._agenda.is_finished(backend, first) for backend in self._observed):
             return
         self._knowledge.looked_at(first, self._wall() - SETTLED_S)
         self._learned()
@@ -203,7 +205,7 @@ class LookBack:
             self._finished = True
             lacking = [each.name for each in self._observed if self._knowledge.known(each)]
             found = f"gaps in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no gaps"
-            text = f"compared the last {duration(self._wall() - first)} of {len(reached)} servers: {found}"
+            text = f"compared the last {duration(self._wall() - first)} of {len(self._observed)} servers: {found}"
             _log.info("{text}", text=text)
             self._note_down("history", text)
 

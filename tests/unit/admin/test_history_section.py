@@ -124,6 +124,12 @@ class StripTests(SynchronousTestCase):
         self.assertEqual(self.rects(strip), [("unseen", 80, 200, 16), ("has", 280, 200, 16)])
         self.assertIn("not compared with the other servers", drawn(strip, "Last day"))
 
+    def test_compared_again(self) -> None:
+        """The time that is compared again is drawn apart, and what lies before and after it is not."""
+        strip = self.strip(again=Intervals.of([(NOW - 150_000, NOW - 100_000)]))
+        self.assertEqual(self.rects(strip), [("has", 0, 180, 16), ("unseen", 180, 100, 16), ("has", 280, 200, 16)])
+        self.assertIn("is compared again with the other servers", drawn(strip, "Last day"))
+
     def test_unknown_time_is_drawn_apart(self) -> None:
         """The time in which the server was out of service is drawn apart."""
         self.assertEqual(self.rects(self.strip(known=NOW - 100_000)), [("has", 0, 280, 16), ("unseen", 280, 200, 16)])
@@ -212,6 +218,26 @@ class SectionTests(SynchronousTestCase):
             ),
         ):
             self.assertIn(told, self.section(Missing(), looked_back={B: progress}), told)
+
+    def test_time_that_is_compared_again(self) -> None:
+        """After a restart the page says which time is compared again; all else is as it was known before."""
+        again = Intervals.of([(TODAY + 36370, TODAY + 36460), (NOW - 60, NOW)])
+        for progress, told in (
+            (Progress(NOW - 15 * DAY, finished=True), "all of it is compared with the other servers"),
+            (Progress(NOW - 3 * DAY), "the last 3d (20%) are compared with the other servers"),
+        ):
+            looked_back = {A: progress, B: evolve(progress, again=again)}
+            html = self.section(Missing(), looked_back=looked_back)
+            self.assertIn(f"{told}; the time since 10:06:10 is compared again, because it was away or lacked data", html)
+            self.assertEqual(html.count('<rect class="has"'), 4)
+            shown = view(well(A), well(B), coverage=Coverage(JOBS, {B: Missing()}), looked_back=looked_back)
+            self.assertEqual(summary(histories(shown).values()), "The histories of the servers are being compared.")
+
+    def test_past_time_that_is_compared_again(self) -> None:
+        """A time that is over is named with its beginning and its end."""
+        again = Intervals.of([(TODAY + 36370, TODAY + 36460)])
+        html = self.section(Missing(), looked_back={B: Progress(NOW - 15 * DAY, finished=True, again=again)})
+        self.assertIn("; the time from 10:06:10 to 10:07:40 is compared again", html)
 
     def test_drift_is_not_shown_as_a_hole(self) -> None:
         """Targets that a server never had are shown as a difference of the servers, not as a hole; of many jobs a few."""

@@ -28,6 +28,7 @@ from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import ago, latency, listing, number, rate, share
+from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import SLOTS, Event, RecentTraffic, TrafficSlot, TrafficSpan
 from tests.status_support import FOREIGN, NOW, A, B, view, well
@@ -536,6 +537,7 @@ class DocumentTests(SynchronousTestCase):
             events=(Event(NOW, "return", "it is back"),),
             identity=Identity("gateway-1", 4711, ("0.0.0.0:9090",)),
             coverage=Coverage({"node": Job(80, 30.0)}, {A: Missing.of(Intervals.of([(NOW - 900, NOW - 600)]), {}, {"app": 2})}),
+            looked_back={A: Progress(NOW - 3600, again=Intervals.of([(NOW - 900, NOW)]))},
         )
         return dict(json.loads(document.render(value)))
 

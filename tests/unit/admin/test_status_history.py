@@ -52,4 +52,11 @@ class HistoryTests(SynchronousTestCase):
         """How far the history has been compared, and why it does not go on."""
         progress = {B: Progress(NOW - 86400, finished=False, problem="it does not answer")}
         shown = self.shown(Missing(), looked_back=progress)
-        self.assertEqual(shown["looked_back"], {"until": NOW - 86400, "finished": False, "problem": "it does not answer"})
+        expected = {"until": NOW - 86400, "finished": False, "again": [], "problem": "it does not answer"}
+        self.assertEqual(shown["looked_back"], expected)
+
+    def test_compared_again(self) -> None:
+        """While a time is compared again, that is not finished."""
+        progress = {B: Progress(NOW - 86400, finished=True, again=Intervals.of([(NOW - 7200, NOW)]))}
+        shown = self.shown(Missing(), looked_back=progress)["looked_back"]
+        self.assertEqual((shown["finished"], shown["again"]), (False, [{"start": NOW - 7200, "end": NOW}]))

@@ -54,6 +54,15 @@ class AgendaTests(SynchronousTestCase):
         self.assertIsNone(self.next(until=NOW + 150))
         self.assertEqual(self.next(until=NOW + 200), Span(NOW + 100, NOW + 200, frozenset((A,))))
 
+    def test_what_was_compared_stays_compared_while_a_time_is_pending(self) -> None:
+        """A time that must be compared again is pending, and leaves it known how far the server was compared."""
+        while (span := self.next()) is not None:
+            self.agenda.done(BOTH, span)
+        self.agenda.again(A, Intervals.of([(NOW - 7200, NOW + 200)]))
+        self.assertEqual(self.agenda.until(A), NOW - 3 * DAY)
+        self.assertEqual(self.agenda.pending(A, NOW), Intervals.of([(NOW - 7200, NOW)]))
+        self.assertEqual(self.agenda.pending(B, NOW), Intervals())
+
     def test_again_long_time(self) -> None:
         """Of a long time, such as the hours before a restart, what is settled is looked at before the rest."""
         noon = NOW + DAY / 2
@@ -76,6 +85,7 @@ class AgendaTests(SynchronousTestCase):
         """Nothing is looked at for a server that has gone."""
         self.agenda.keep([A])
         self.assertIsNone(self.agenda.until(B))
+        self.assertEqual(self.agenda.pending(B, NOW), Intervals())
         self.agenda.again(B, Intervals.of([(0, 1)]))
         span = self.next()
         self.assertEqual(span and span.wanting, frozenset((A,)))

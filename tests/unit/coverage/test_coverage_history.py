@@ -15,7 +15,7 @@ from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.history.service import LookBack
-from mpp.coverage.knowledge import Knowledge
+from mpp.coverage.knowledge import HEAD_S, Knowledge
 from mpp.coverage.presence import TimeAway
 from tests.unit.coverage.histories import Histories, Prometheus
 
@@ -301,6 +301,24 @@ class LookBackTests(SynchronousTestCase):
         lost = self.missing(B).times
         self.assertLessEqual(lost.edges[0], away - 1800 + WINDOW)
         self.assertTrue(lost.covers(away - 1800 + WINDOW, away - 2 * WINDOW), lost)
+
+    def test_restart_does_not_undo_the_comparison(self) -> None:
+        """After a restart the hours before it are compared again; what was compared of the days before it stays so."""
+        self.see(A, B)
+        self.run_for(20)
+        until = self.look_back.progress()[B].until
+        away = NOW + self.clock.seconds()
+        self.knowledge.was_away(B, TimeAway(away, away + 30, restarted=True), 0.0)
+        self.clock.advance(30)
+        self.see(A, B)
+        told = self.look_back.progress()
+        self.assertEqual((told[B].until, told[B].finished), (until, True))
+        self.assertEqual([start for start, _ in told[B].again], [away - HEAD_S])
+        self.assertEqual((told[A].finished, told[A].again), (True, NEVER))
+        self.clock.advance(150)
+        self.see(A, B)
+        self.run_for(20)
+        self.assertEqual(self.look_back.progress()[B].again, NEVER)
 
     def test_was_there(self) -> None:
         """A server that restarts after mpp could not reach it for long has scraped in the meantime."""
