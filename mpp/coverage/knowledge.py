@@ -145,6 +145,10 @@ class Knowledge:
         server = self._servers.get(backend)
         return NOTHING if server is None else server.history
 
+    def judged(self, backend: Backend) -> Missing:
+        """Return the gaps of a server that have ended, and its drift apart from them."""
+        return self._with_drift(self.known(backend), self._servers.get(backend, _KnownServer()))
+
     def found(self, backend: Backend, times: Intervals, jobs: Collection[str], by: Missing) -> None:
         """
         Replace what was known of some jobs in some times by what the look back found there.
@@ -196,10 +200,10 @@ class Knowledge:
     def _total(self, server: _KnownServer) -> Missing:
         if not (server.history or server.live or server.younger):
             return NOTHING
-        total = server.history | server.live
-        if self._looked_at is not None:
-            total = with_drift(total, *self._looked_at, server.unconfigured)
-        return total | server.younger
+        return self._with_drift(server.history | server.live, server) | server.younger
+
+    def _with_drift(self, missing: Missing, server: _KnownServer) -> Missing:
+        return missing if self._looked_at is None else with_drift(missing, *self._looked_at, server.unconfigured)
 
 
 def _is_alike(one: Job, other: Job) -> bool:

@@ -2,7 +2,7 @@
 The gaps in a server's history as the status page names them. Pure.
 
 `mpp.core.coverage.Missing` has the gaps of each job. When a server restarts, all its jobs have gaps at nearly the same time;
-here gaps that overlap are one.
+here gaps that overlap or follow each other at once are one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from attrs import frozen
 from mpp.core.coverage import Hole, Job, Missing
 from mpp.core.facts import Gap
 from mpp.core.text.humanize import clock, listing, moment
+
+APART_S = 1.0
+"""Gaps with less than this between them are shown as one: the page shows whole seconds, and no target is scraped in it."""
 
 
 @frozen
@@ -70,7 +73,7 @@ def _spans(gaps: Sequence[Gap], since: float, now: float) -> list[tuple[float, f
         # A gap that begins later than now was found by a clock that is ahead.
         if gap.end > since and gap.start < now:
             start = max(gap.start, since)
-            if found and start <= found[-1][1]:
+            if found and start < found[-1][1] + APART_S:
                 first, _, share = found[-1]
                 found[-1] = (first, gap.end, max(share, gap.share))
             else:

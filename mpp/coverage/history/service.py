@@ -20,6 +20,7 @@ from txaio.tx import make_logger
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.durations import duration
+from mpp.core.text.humanize import listing
 from mpp.coverage.history.agenda import SETTLED_S, Agenda, Span, comparable_since
 from mpp.coverage.history.comparison import Comparison
 from mpp.coverage.history.look_back import DAY_S, MOST_WITNESSES, SAMPLE_S
@@ -203,11 +204,16 @@ class LookBack:
         self._learned()
         if not self._finished:
             self._finished = True
-            lacking = [each.name for each in self._observed if self._knowledge.known(each)]
-            found = f"gaps in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no gaps"
-            text = f"compared the last {duration(self._wall() - first)} of {len(self._observed)} servers: {found}"
+            text = f"compared the last {duration(self._wall() - first)} of {len(self._observed)} servers: {self._findings()}"
             _log.info("{text}", text=text)
             self._note_down("history", text)
+
+    def _findings(self) -> str:
+        found = {each.name: self._knowledge.judged(each) for each in self._observed}
+        lacking = [name for name, missing in found.items() if missing.times]
+        gaps = f"gaps in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no gaps"
+        drifting = listing([name for name, missing in found.items() if missing.drift], MOST_NAMED)
+        return f"{gaps}; {drifting} never had some targets" if drifting else gaps
 
     def _over(self, _: None) -> None:
         self._running = None

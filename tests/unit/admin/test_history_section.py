@@ -78,6 +78,11 @@ class WordsTests(SynchronousTestCase):
         missing = Missing.of(Intervals.of([(TODAY + 30, TODAY + 60)]), {"web": [Hole(TODAY, TODAY + 30, 1, 4)]})
         self.assertEqual(self.words(missing), ["lacks 00:00:00 to 00:01:00, all 84 targets"])
 
+    def test_gaps_that_follow_each_other(self) -> None:
+        """Gaps with less than a second between them, by an absence and by the survey after it, are one."""
+        missing = Missing.of(Intervals.of([(TODAY + 30, TODAY + 50.5)]), {"node": [Hole(TODAY + 50.6, TODAY + 60, 10, 80)]})
+        self.assertEqual(self.words(missing), ["lacks 00:00:30 to 00:01:00, all 84 targets"])
+
     def test_unknown_jobs(self) -> None:
         """Before the jobs are known no number of targets is invented."""
         missing = Missing.of(Intervals.of([(TODAY, TODAY + 60)]), {})

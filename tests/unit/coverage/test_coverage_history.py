@@ -81,6 +81,16 @@ class LookBackTests(SynchronousTestCase):
         self.run_for(5)
         self.assertEqual(self.noted, [("history", "compared the last 3d of 2 servers: no gaps")])
 
+    def test_drift_is_no_gap(self) -> None:
+        """Targets that a server never had are noted, and not as a gap."""
+        self.b.holes.append((OLDEST, math.inf, "web", 4))
+        self.see(A, B)
+        self.run_for(20)
+        self.knowledge.publish()
+        self.assertEqual(self.knowledge.coverage.missing[B].drift, {"web": 4})
+        told = "compared the last 3d of 2 servers: no gaps; prom-b:9090 never had some targets"
+        self.assertEqual(self.noted, [("history", told)])
+
     def test_whole_server(self) -> None:
         """A server that was down for ten minutes, two days ago."""
         start = NOW - 2 * DAY
