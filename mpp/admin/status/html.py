@@ -67,7 +67,7 @@ def text(value: str) -> str:
 def pairs(listed: list[tuple[str, str]], kind: str = "") -> str:
     """Return a description list of names (plain text) and values (HTML) as HTML."""
     inner = "".join(f"<dt>{text(name)}</dt><dd>{value}</dd>" for name, value in listed)
-    return f'<dl class="{kind}">{inner}</dl>'
+    return f'<dl class="{kind}">{inner}</dl>' if kind else f"<dl>{inner}</dl>"
 
 
 EXPLAIN_FORM = (

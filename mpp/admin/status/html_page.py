@@ -122,15 +122,14 @@ def _span(span: TrafficSpan) -> str:
 
 
 def _known(each: BackendReport, view: StatusView) -> str:
-    """Return the known facts of a server as HTML; if it does not respond, its last known facts, in pale, with their age."""
+    """Return the known facts of a server and their age as HTML; if it does not respond, its last known facts, in pale."""
     present, facts = _present(each, view), _facts(each, view)
-    if each.is_current:
-        return pairs(present + facts)
     read_at = each.observation.facts.read_at
     if not read_at:
         return f'{pairs(present)}<p class="soft small last">It has not reported its state yet.</p>'
-    when = ago(view.now - read_at)
-    return f'{pairs(present)}<p class="soft small last">Last known, {when}:</p>{pairs(facts, "past")}'
+    when, kind = ago(view.now - read_at), "" if each.is_current else "past"
+    name = "Reported" if each.is_current else "Last known,"
+    return f'{pairs(present)}<p class="soft small last">{name} {when}:</p>{pairs(facts, kind)}'
 
 
 def _present(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
@@ -212,7 +211,7 @@ def _always_missing(known: Known, links: Links) -> str:
 
 def _row(look: str, kind: str, told: str, groups: list[str]) -> str:
     inner = f'{text(told)}<br><span class="soft">{"<br>".join(groups)}</span>'
-    return f'<tr><th class="{look}">{kind}</th><td>{inner}</td></tr>'
+    return f'<tr><th class="{look}">{kind.replace("_", " ")}</th><td>{inner}</td></tr>'
 
 
 def _group(value: str, names: tuple[str, ...], links: Links) -> str:

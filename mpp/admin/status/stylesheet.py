@@ -37,7 +37,7 @@ p { margin: 0; overflow-wrap: anywhere; }
 .card:target { outline: 2px solid var(--idle); outline-offset: 2px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .8rem 0 0; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-.last { margin: .6rem 0 0; } dl.past { margin-top: 0; }
+.last { margin: .6rem 0 0; } .last + dl { margin-top: 0; } .card dl { grid-template-columns: minmax(7.2rem, max-content) 1fr; }
 .card dl.past dd, .past dd span { color: var(--soft); }
 .traffic { margin: .6rem 0 .3rem; font-size: .85rem; } .card .traffic :is(td, th) { border: 0; padding: 0 .3rem 0 0; width: auto;
   display: table-cell; white-space: nowrap; } .card .traffic tr { display: table-row; padding: 0; border: 0; }

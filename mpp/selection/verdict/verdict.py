@@ -216,8 +216,9 @@ def _remarks(situation: Situation, servers: VerdictFinding) -> Iterator[VerdictF
             f"{configured - running} of {configured} workers {'does' if configured - running == 1 else 'do'} not run",
         )
     differences = drift.compare([o for o in situation.selection.observations if not o.is_self])
-    if any(each.level == drift.WARN for each in differences):
-        yield VerdictFinding(VerdictState.DRIFT, WARN, "the servers are not alike, see Drift")
+    kinds = [each.kind.replace("_", " ") for each in differences if each.level == drift.WARN]
+    if kinds:
+        yield VerdictFinding(VerdictState.DRIFT, WARN, f"the servers are not alike ({listing(kinds)}), see Drift")
 
 
 def _on_leaving(selection: Selection) -> Iterator[VerdictFinding]:

@@ -108,7 +108,7 @@ class VerdictTests(SynchronousTestCase):
     def test_what_does_not_spoil_answers_is_a_warning(self) -> None:
         """A pair that differs, and a source that fails, are told beside how the servers are."""
         apart = report.make(view(well(A), well(B, facts_targets=7)))
-        self.assertEqual((apart.level, "not alike" in apart.verdict), ("warn", True))
+        self.assertEqual((apart.level, "not alike (targets)" in apart.verdict), ("warn", True))
         labeled = report.make(view(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),))))
         self.assertEqual((labeled.level, labeled.verdict), ("good", "Both servers are healthy; prom-a:9090 serves."))
         lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
@@ -156,6 +156,7 @@ class DownTests(SynchronousTestCase):
     def test_last_known(self) -> None:
         """What it said of itself is set apart as the last that is known, with its age; what mpp sees itself is not."""
         self.assertNotIn("Last known", page(well(A)))
+        self.assertIn("Reported 30s ago:</p><dl><dt>Version</dt>", page(well(A)))
         for standing in (Standing.DOWN, Standing.NOT_READY):
             html = page(well(A, standing=standing, why="refused", facts_targets=3, facts_reload_ok=False))
             present, mark, past = html.partition('Last known, 30s ago:</p><dl class="past">')
@@ -381,7 +382,7 @@ class PageTests(SynchronousTestCase):
             self.assertIn(words, html)
         self.assertIn("report no difference", page(well(A), well(B)))
         noted = page(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),)))
-        self.assertIn('<th class="soft">external_labels</th>', noted)
+        self.assertIn('<th class="soft">external labels</th>', noted)
         self.assertIn(">prom-a:9090</a>: r=&quot;a&quot;", noted)
         self.assertIn(">prom-b:9090/x</a>: r=&quot;b&quot;", noted)
         self.assertNotIn("Drift", page(well(A)))
@@ -545,10 +546,8 @@ class DocumentTests(SynchronousTestCase):
         """Verdict, roles, reasons and numbers are those of the page."""
         found = self.full()
         self.assertEqual(found["schema"], 1)
-        self.assertEqual(
-            found["verdict"],
-            {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves. The servers are not alike, see Drift."},
-        )
+        told = "One server replays its WAL. prom-a:9090 serves. The servers are not alike (targets), see Drift."
+        self.assertEqual(found["verdict"], {"level": "warn", "text": told})
         first = next(each for each in found["backends"] if each["name"] == B.name)
         self.assertEqual((first["role"], first["url"], first["standing"]), ("unusable", "https://prom-b:9090/x", "not_ready"))
         self.assertEqual(first["wal_replay"], {"done": 3, "total": 4, "share": 0.75, "seconds_left": 20.0})

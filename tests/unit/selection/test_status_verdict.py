@@ -289,10 +289,10 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
     ),
     (
         "the servers differ",
-        situation(well(A), well(B, facts_targets=7)),
+        situation(well(A), well(B, facts_targets=7, facts_external_labels=(("r", "b"),))),
         "warn",
         ("drift",),
-        "Both servers are healthy; prom-a:9090 serves. But the servers are not alike, see Drift.",
+        "Both servers are healthy; prom-a:9090 serves. But the servers are not alike (targets), see Drift.",
     ),
     (
         "much at once",
