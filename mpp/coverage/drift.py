@@ -13,6 +13,7 @@ from attrs import field, frozen
 from mpp.core.facts import ServerState
 from mpp.core.model import Observation, Standing
 from mpp.core.text.durations import duration
+from mpp.core.text.humanize import listing
 
 WARN, NOTE = "warn", "note"
 
@@ -125,14 +126,18 @@ def _reload(states: NamedStates) -> Difference | None:
 def _configuration(states: NamedStates) -> Difference | None:
     # A server reports its configuration with the defaults of its version, so only servers of one version are compared.
     for version in {server_state.version: None for _, server_state in states}:
-        values = tuple(
-            (name, server_state.config_hash)
-            for name, server_state in states
-            if server_state.config_hash and server_state.version == version
-        )
-        if len({value for _, value in values}) > 1:
+        known = [(name, each) for name, each in states if each.config_hash and each.version == version]
+        if len({each.config_hash for _, each in known}) > 1:
+            jobs = {job for _, each in known for job, _ in each.jobs}
+            values = tuple((name, f"{each.config_hash}{_without(each, jobs)}") for name, each in known)
             return Difference("configuration", "The configurations differ in more than external labels.", values)
     return None
+
+
+def _without(server_state: ServerState, jobs: set[str]) -> str:
+    """Return which of some jobs a configuration does not have, as an addition to its hash; empty if its jobs are not known."""
+    absent = sorted(jobs.difference(job for job, _ in server_state.jobs)) if server_state.jobs else []
+    return f", without the job{'s' if len(absent) > 1 else ''} {listing(absent)}" if absent else ""
 
 
 def _flags(states: NamedStates) -> Difference | None:

@@ -133,6 +133,19 @@ class DriftTests(SynchronousTestCase):
         """Each version writes out other defaults, so only equal versions have comparable configurations."""
         self.assertEqual(kinds(evolve(FACTS, version="3.6.0", config_hash="5678")), ["version"])
 
+    def test_jobs_of_one_configuration_are_named(self) -> None:
+        """A job that only some configurations have is named; of a server whose jobs are not known nothing is said."""
+        jobs = (("node", 15.0), ("batch", 15.0), ("web", 15.0))
+        for own, told in (
+            (jobs[:1], "5678, without the jobs batch and web"),
+            (jobs[:2], "5678, without the job web"),
+            (jobs, "5678"),
+            ((), "5678"),
+        ):
+            other = Observation(B, Standing.VIABLE, facts=evolve(FACTS, config_hash="5678", jobs=own))
+            (found,) = compare((Observation(A, Standing.VIABLE, facts=evolve(FACTS, jobs=jobs)), other))
+            self.assertEqual(found.values, (("a:9090", "1234"), ("b:9090", told)))
+
     def test_absent_servers_are_not_compared(self) -> None:
         """What a server told before it went down says nothing about now."""
         for standing in (Standing.NOT_READY, Standing.DOWN):
