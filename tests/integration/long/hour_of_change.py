@@ -102,14 +102,23 @@ class Panel:
         return status, found, json.loads(text)
 
 
-def points(document: Any, until: float) -> dict[tuple[str, float], str]:
-    """Return the points of an answer up to a time, by series and time."""
-    return {
+def points(document: Any, until: float, query: str) -> dict[tuple[str, float], str]:
+    """Return the points of an answer up to a time, by series and time; those of ``topk`` by rank and time."""
+    found = {
         (json.dumps(series["metric"], sort_keys=True), at): value
         for series in document["data"]["result"]
         for at, value in series.get("values", ())
         if at <= until
     }
+    if not query.startswith("topk"):
+        return found
+    # Of equal values a server takes any.
+    ranks: Counter[float] = Counter()
+    ranked = {}
+    for (_, at), value in sorted(found.items(), key=lambda item: -float(item[1])):
+        ranks[at] += 1
+        ranked[f"number {ranks[at]}", at] = value
+    return ranked
 
 
 def is_close(one: str, other: str) -> bool:
@@ -137,7 +146,7 @@ class Verdict:
         if ours[0] != 200 or theirs[0] != 200:
             found["failed" if ours[0] != 200 else "failed judge"] += 1
         else:
-            has, should = points(ours[2], until), points(theirs[2], until)
+            has, should = points(ours[2], until, panel.query), points(theirs[2], until, panel.query)
             found["points"] = len(should)
             found["missing"], found["too many"] = len(should.keys() - has.keys()), len(has.keys() - should.keys())
             other = [key for key in has.keys() & should.keys() if has[key] != should[key]]
@@ -172,7 +181,7 @@ def example(panel: Panel, until: float, ours: Any, theirs: Any, found: Counter[s
     text += f"    { ({name: value for name, value in ours[1].items() if name.startswith('mpp')}) }, {ours[2].get('warnings')}\n"
     if ours[0] != 200 or theirs[0] != 200:
         return text + f"    {ours[0]} {str(ours[2])[:300]}; judge: {theirs[0]} {str(theirs[2])[:300]}"
-    has, should = points(ours[2], until), points(theirs[2], until)
+    has, should = points(ours[2], until, panel.query), points(theirs[2], until, panel.query)
     keys = sorted((key for key in has.keys() | should.keys() if has.get(key) != should.get(key)), key=lambda key: key[1])
     shown = [
         f"{at} ({until - at:.0f} s before) {series}: {has.get((series, at))}, {should.get((series, at))}" for series, at in keys
