@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from mpp.cache.view import View
 from mpp.core.model import RequestInfo
 from mpp.core.text.durations import duration
 from mpp.coverage.freshness import freshness
@@ -13,6 +14,7 @@ from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, identical
 from mpp.proxy.decisions.caching import CacheableRequest
 from mpp.proxy.decisions.explain import Explanation
+from mpp.proxy.exchanges import cached_response
 
 
 def with_cache(explanation: Explanation, context: ForwardContext, info: RequestInfo) -> Explanation:
@@ -39,10 +41,19 @@ def _cached(context: ForwardContext, request: CacheableRequest, info: RequestInf
     cached, count = cache.peek(request.key), request.last - request.first + 1
     if cached is None:
         return f"None of its {count:,} steps is cached: {caching.why_new(request.key, cache.alike(request.key))}."
-    from_cache = sum(last - first + 1 for first, last in cached.pages.view(request.first, request.last).cached)
+    view = cached.pages.view(request.first, request.last)
+    from_cache = sum(last - first + 1 for first, last in view.cached)
     if not from_cache:
         return f"None of its {count:,} steps is cached, only other steps of the same query."
     if b"no-cache" in caching.directives(info.headers):
         return f"{from_cache:,} of its {count:,} steps are cached, but the client wants none of them (no-cache)."
-    others = "no server is asked" if from_cache == count else "servers are asked for the others only"
+    others = "no server is asked" if from_cache == count else f"servers are asked for the others only{_newest(context, view)}"
     return f"{from_cache:,} of its {count:,} steps are cached, and {others}."
+
+
+def _newest(context: ForwardContext, view: View) -> str:
+    """Return which server is asked before the client's own one, as a part of a sentence; empty if there is none."""
+    newest, selection = cached_response.newest_server(view), context.selections.current
+    if newest is None or not selection.is_in_service(newest) or selection.lacks(newest):
+        return ""
+    return f": first {newest.name}, which has answered the newest of these"

@@ -16,7 +16,7 @@ from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity
 from mpp.proxy.decisions.explain import explain
 from mpp.proxy.exchanges.explained_cache import with_cache
 from mpp.selection.query_of_death import SuspectQueries
-from tests.forward_support import A, FakeDownstream, FakeResponse, World
+from tests.forward_support import A, B, FakeDownstream, FakeResponse, World
 from tests.status_support import unplanned
 
 RESULTS = ("hit", "partial", "miss", "bypass")
@@ -186,9 +186,12 @@ class ExplainTests(CacheCase):
         self.answer()
         before = self.cache.state
         self.assertEqual(self.reasons()[0], "121 of its 121 steps are cached, and no server is asked.")
-        self.assertEqual(
-            self.reasons(target(60, 130))[0], "61 of its 71 steps are cached, and servers are asked for the others only."
+        others = "61 of its 71 steps are cached, and servers are asked for the others only"
+        self.assertEqual(self.reasons(target(60, 130))[0], f"{others}: first {A.name}, which has answered the newest of these.")
+        self.world.selections.current = Selection(
+            1, Choice((B,)), (Observation(A, Standing.DOWN), Observation(B, Standing.VIABLE))
         )
+        self.assertEqual(self.reasons(target(60, 130))[0], f"{others}.")
         self.assertEqual(self.reasons(target(200, 210))[0], "None of its 11 steps is cached, only other steps of the same query.")
         self.assertEqual(
             self.reasons(fields=((b"Cache-Control", b"no-cache"),))[0],
