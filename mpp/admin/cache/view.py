@@ -80,7 +80,7 @@ def _freshness(freshness: Freshness) -> Row:
         return Row(
             "Freshness", f"{text}. Steps that read newer samples are not cached: for most dashboards that is too long", WARN
         )
-    return Row("Freshness", text)
+    return Row("Freshness", f"{text}; steps that read newer samples are not cached")
 
 
 def _requests(count: float) -> str:

@@ -40,7 +40,7 @@ class RowsTests(SynchronousTestCase):
                 "Steps from the cache": "99%",
                 "Server time saved": "1h 12m since the start, 35s in the last 10m",
                 "Memory": "100.5 MiB of 256.0 MiB, 1,204 entries",
-                "Freshness": "1m",
+                "Freshness": "1m; steps that read newer samples are not cached",
                 "Shared responses": "12,345 requests since the start",
             },
         )
@@ -63,7 +63,8 @@ class RowsTests(SynchronousTestCase):
     def test_job_that_makes_freshness_long(self) -> None:
         """The page names the server and the job because of which newer samples are not cached."""
         found = evolve(BUSY, freshness=Freshness(142.0, "snmp", "prom-b:9090"))
-        self.assertEqual(shown(found)["Freshness"], "2m 22s, from the configuration of prom-b:9090, whose slowest job is snmp")
+        why = "from the configuration of prom-b:9090, whose slowest job is snmp"
+        self.assertEqual(shown(found)["Freshness"], f"2m 22s, {why}; steps that read newer samples are not cached")
 
     def test_long_freshness(self) -> None:
         """A freshness above ten minutes is a warning."""
