@@ -110,7 +110,7 @@ def is_stale(server_state: ServerState) -> bool:
     seconds = age(server_state)
     longest = max((interval for _, interval in server_state.jobs), default=STALE_S)
     limit = min(STALE_S, max(_STALE_WITH_JOBS_S, 4 * longest))
-    return seconds is not None and seconds > limit and _uptime(server_state) >= SETTLED_S
+    return seconds is not None and seconds > limit and uptime(server_state) >= SETTLED_S
 
 
 def _stale(states: NamedStates) -> Difference | None:
@@ -159,7 +159,7 @@ def _by_gravity(flag: str) -> tuple[int, str]:
 
 
 def _targets(states: NamedStates) -> Difference | None:
-    settled = [(name, server_state) for name, server_state in states if _uptime(server_state) >= SETTLED_S]
+    settled = [(name, server_state) for name, server_state in states if uptime(server_state) >= SETTLED_S]
     known = [(name, server_state.targets) for name, server_state in settled if server_state.targets is not None]
     most = max((count for _, count in known), default=0)
     less = [(name, count) for name, count in known if count < most]
@@ -174,7 +174,7 @@ def _targets(states: NamedStates) -> Difference | None:
     return Difference("targets", text, tuple((name, str(count)) for name, count in known), amounts=amounts)
 
 
-def _uptime(server_state: ServerState) -> float:
+def uptime(server_state: ServerState) -> float:
     """Return how many seconds the server had run when its state was read; infinity when it does not report its start."""
     return (
         float("inf")

@@ -201,6 +201,15 @@ def _targets(samples: Samples) -> int | None:
     return None if total is None else int(total)
 
 
+def has_no_jobs(samples: Samples, server_state: ServerState) -> bool:
+    """
+    Return whether a server scrapes nothing, because its configuration has no job.
+
+    It goes on reporting the targets that it had discovered for the jobs of its configuration before.
+    """
+    return bool(server_state.config_hash) and not server_state.jobs and "prometheus_target_scrape_pool_targets" not in samples
+
+
 def _pools(samples: Samples) -> tuple[tuple[str, int], ...]:
     """Return the number of discovered targets per scrape job, for `MAX_JOBS` jobs at most."""
     found = samples.get("prometheus_target_scrape_pool_targets", [])

@@ -22,6 +22,7 @@ from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IUpstreams
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, RuntimeInfo, is_same_start, read_replay, read_runtime
+from mpp.coverage.drift import SETTLED_S, uptime
 from mpp.coverage.rules.survey import MOST_BYTES
 from mpp.selection.probing.background import BackgroundReads
 from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_refusal, is_turned_away, is_unproven, judge, was_not_asked
@@ -32,6 +33,8 @@ from mpp.selection.probing.state import StateReader
 FACTS_MAX_AGE_S = 60.0
 # A state this new is not read again on the mere suspicion of a restart: a flapping server must not be scraped at each flap.
 FACTS_MIN_AGE_S = 5.0
+# While a server has just started, it has scraped only some of its targets: what it reports is soon out of date.
+FACTS_YOUNG_AGE_S = 15.0
 
 # One query of the look back: longer than its estimated CPU time of 0.1 s by far.
 HISTORY_TIMEOUT_S = 10.0
@@ -194,7 +197,10 @@ def _is_outdated(server_state: ServerState, previous: Observation | None, runtim
 
 
 def _is_old(server_state: ServerState, now: float) -> bool:
-    """Return whether a server's state must be read again because of its age; sooner if the server had no data yet."""
+    """Return whether a server's state must be read again because of its age; sooner if it had no data or had just started."""
     age = now - server_state.read_at
-    was_empty = server_state.oldest is None and server_state.samples is None
-    return age < 0 or age >= FACTS_MAX_AGE_S or (was_empty and age >= FACTS_MIN_AGE_S)
+    if server_state.oldest is None and server_state.samples is None:
+        limit = FACTS_MIN_AGE_S
+    else:
+        limit = FACTS_YOUNG_AGE_S if uptime(server_state) < SETTLED_S else FACTS_MAX_AGE_S
+    return age < 0 or age >= limit

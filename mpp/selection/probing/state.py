@@ -17,7 +17,7 @@ from mpp.core.prometheus.runtimeinfo import RuntimeInfo, is_same_start, read_que
 from mpp.selection.probing.answers_id import answers_id
 from mpp.selection.probing.config_hash import ConfigHasher
 from mpp.selection.probing.flags import Flags, read_flags
-from mpp.selection.probing.interpret import METRICS, has_samples, read_facts
+from mpp.selection.probing.interpret import METRICS, has_no_jobs, has_samples, read_facts
 from mpp.selection.probing.metrics_scanner import MetricsScanner
 from mpp.selection.probing.requests import ProbeRequests, query_path
 
@@ -61,7 +61,8 @@ class StateReader:
         server_state = evolve(
             server_state, query_slots=read_query_slots(flags), flags=_flags(read_flags(flags), server_state, old)
         )
-        return await self._with_config(backend, old, server_state, until)
+        server_state = await self._with_config(backend, old, server_state, until)
+        return evolve(server_state, targets=0) if has_no_jobs(samples, server_state) else server_state
 
     async def _with_config(self, backend: Backend, old: ServerState, server_state: ServerState, until: float) -> ServerState:
         """Return the state with what the configuration says, which is read if another configuration was loaded."""

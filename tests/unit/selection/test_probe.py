@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import define, evolve
@@ -19,7 +21,7 @@ from mpp.core.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.core.model import MIB, Backend, Headers, Observation, Standing
 from mpp.core.prometheus.own_requests import own_request_head
 from mpp.selection.probing.background import PAUSE_MOST_S, WAIT_S
-from mpp.selection.probing.prober import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, Prober
+from mpp.selection.probing.prober import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, FACTS_YOUNG_AGE_S, Prober
 from mpp.selection.probing.requests import PROBE_TIMEOUT_S
 from mpp.selection.probing.state import METRICS_TIMEOUT_S
 
@@ -363,6 +365,21 @@ class ProberTests(SynchronousTestCase):
             empty = Observation(A, Standing.VIABLE, facts=ServerState("3.5.3", STARTED, read_at=NOW - age))
             self.assertEqual(self.asks_for_metrics(empty), expected)
 
+    def test_server_that_has_just_started_is_read_again_soon(self) -> None:
+        """A server that had run for seconds only had no targets yet: its facts are not kept for a minute."""
+        for up, age, expected in (
+            (5, FACTS_YOUNG_AGE_S - 1, False),
+            (5, FACTS_YOUNG_AGE_S, True),
+            (90, FACTS_YOUNG_AGE_S, False),
+        ):
+            started = NOW - age - up
+            probed = self.prober.probe(A, self.previous(age=age, started=started))
+            said = datetime.fromtimestamp(started, UTC).isoformat().encode()
+            self.answer_well(RUNTIME_242.replace(b"2023-11-14T22:13:20.530174321Z", said))
+            self.assertEqual(self.upstreams.paths() == ["/metrics"], expected, (up, age))
+            self.prober.keep(())
+            self.successResultOf(probed)
+
     def test_clock_set_back(self) -> None:
         """Facts from the future are read anew."""
         self.assertTrue(self.asks_for_metrics(self.previous(age=-3600)))
@@ -416,14 +433,24 @@ class ProberTests(SynchronousTestCase):
         self.probed(restarted)
         self.assertEqual(self.upstreams.paths(), ["/metrics"])
 
-    def read_config(self, previous: Observation | None, status: int = 200) -> ServerState:
+    def read_config(
+        self, previous: Observation | None, status: int = 200, *, metrics: bytes = METRICS_353, config: bytes = CONFIG_353
+    ) -> ServerState:
         """Probe a server that tells when it loaded its configuration; it is asked for it. Return the facts that come of it."""
         self.prober.keep(())
         self.prober.probe(A, previous)
         self.answer_well()
-        self.answer("/metrics", 200, METRICS_353)
-        self.answer("/api/v1/status/config", status, CONFIG_353)
+        self.answer("/metrics", 200, metrics)
+        self.answer("/api/v1/status/config", status, config)
         return self.probed(previous).facts
+
+    def test_server_without_jobs_has_no_targets(self) -> None:
+        """A server whose new configuration has no job scrapes nothing, although it goes on naming the targets that it had."""
+        kept = [line for line in METRICS_353.splitlines(keepends=True) if b"_targets{" not in line]
+        metrics = b"".join(kept) + b'prometheus_sd_discovered_targets{config="node",name="scrape"} 20\n'
+        empty = json.dumps({"status": "success", "data": {"yaml": "global:\n  scrape_interval: 15s\n"}}).encode()
+        self.assertEqual(self.read_config(None, metrics=metrics, config=empty).targets, 0)
+        self.assertEqual(self.read_config(None, metrics=metrics).targets, 20)
 
     def test_configuration_is_read_when_another_one_was_loaded(self) -> None:
         """The configuration is asked for when the server has loaded one since, and not each minute."""
