@@ -75,13 +75,11 @@ class CacheState:
 
     :ivar used_bytes: the bytes of all entries and recent spans.
     :ivar limit_bytes: ``--cache-memory``.
-    :ivar probation_bytes: the bytes of the probation segment.
     """
 
     entries: int = 0
     used_bytes: int = 0
     limit_bytes: int = 0
-    probation_bytes: int = 0
 
 
 EMPTY = CacheState()
@@ -140,7 +138,7 @@ class RangeCache(Generic[K, E]):
         """How full the cache is."""
         count = len(self._probation) + len(self._protected)
         used = self._probation_bytes + self._protected_bytes + self.recent.size
-        return CacheState(count, used, self._most, self._probation_bytes)
+        return CacheState(count, used, self._most)
 
     def get(self, key: K) -> E | None:
         """Return an entry and count this as a use; None if there is none."""
@@ -182,43 +180,38 @@ class RangeCache(Generic[K, E]):
             return "too large"
         return "" if self._admission.admits(repr(key).encode(), step_ms, phase_ms) else "asked for once"
 
-    def put(self, key: K, entry: E) -> bool:
-        """
-        Add an entry, in place of the one with the same key if there is one.
-
-        :return: whether it is cached; a large one is not.
-        """
+    def put(self, key: K, entry: E) -> None:
+        """Add an entry, unless it is large, in place of the one with the same key if there is one."""
         slot = self._slot(key)
         if slot is not None:
             slot.entry = entry
         else:
             self._probation[key] = _Slot(entry, 0)
             self._alike[key.question] = key
-        return self.resized(key)
+        self.resized(key)
 
-    def resized(self, key: K) -> bool:
+    def resized(self, key: K) -> None:
         """
         Count the present size of an entry, which may have changed, and evict others if there is no room for it.
 
-        :return: whether there still is an entry with this key.
+        An entry that has become large is evicted itself; one that was evicted before stays so.
         """
         protected = key in self._protected
         slot = self._slot(key)
         if slot is None:
-            return False
+            return
         size = slot.entry.size + key.size + _OVERHEAD
         if size > self._most * LARGEST_SHARE:
             self._remove(key)
             self._remember_large(key)
             self._metrics.cache_evicted()
-            return False
+            return
         if protected:
             self._protected_bytes += size - slot.size
         else:
             self._probation_bytes += size - slot.size
         slot.size = size
         self._trim()
-        return protected or key in self._probation
 
     def lifetime(self) -> float:
         """Return the seconds that a new page stays: ``--cache-max-age``, 20 % more or less."""
