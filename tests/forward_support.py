@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 from prometheus_client import CollectorRegistry
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -22,6 +22,8 @@ from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity
 from mpp.proxy.exchanges.forwarder import Forwarder
 from mpp.selection.query_of_death import SuspectQueries
+
+T = TypeVar("T")
 
 INSTANCE = Instance("0123456789abcdef")
 A, B, C = (Backend("http", name, 9090) for name in "abc")
@@ -210,6 +212,11 @@ def _settings(changed: dict[str, Any]) -> Settings:
     return Settings(**{"no_single_flight": True, **changed})
 
 
+def at_once(function: Callable[[], T]) -> Deferred[T]:
+    """Call a function in this thread, see `InThread`."""
+    return succeed(function())
+
+
 class World:
     """Everything around one Exchange."""
 
@@ -232,7 +239,8 @@ class World:
                 random.Random(1),
                 INSTANCE,
                 NoCredentials(),
-            )
+            ),
+            at_once,
         )
 
     def reload(self, **settings: Any) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from txaio import tx
 
@@ -59,11 +59,6 @@ class InThread(Protocol):
 
     def __call__(self, function: Callable[[], T], /) -> Deferred[T]:
         """Call the function, in whatever thread."""
-
-
-def at_once(function: Callable[[], T]) -> Deferred[T]:
-    """Call a function in this thread, see `InThread`."""
-    return succeed(function())
 
 
 class CachedQueries:

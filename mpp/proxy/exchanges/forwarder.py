@@ -12,7 +12,7 @@ from mpp.core.model import Backend
 from mpp.core.settings import Settings
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain
-from mpp.proxy.exchanges.cached_queries import CachedQueries, InThread, at_once
+from mpp.proxy.exchanges.cached_queries import CachedQueries, InThread
 from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.exchanges.flights import Flights
 from mpp.proxy.ticker import TICKS
@@ -26,7 +26,7 @@ class Forwarder:
     :param in_thread: calls the functions that take long in another thread.
     """
 
-    def __init__(self, context: ForwardContext, in_thread: InThread = at_once) -> None:
+    def __init__(self, context: ForwardContext, in_thread: InThread) -> None:
         self.context = context
         self._in_thread = in_thread
         self._flights = Flights(CachedQueries(in_thread))
