@@ -57,12 +57,11 @@ class WholeResponse:
         self.paused = False
         self._released = released
         self._consumer: IBodyConsumer | None = None
-        self._pieces: Iterator[bytes] = iter(())
+        self._pieces: Iterator[bytes] = iter(self.buffered)
 
     def relay(self, consumer: IBodyConsumer) -> None:
         """See `IResponse`."""
         self._consumer = consumer
-        self._pieces = iter(self.buffered)
         self._send()
 
     def _send(self) -> None:
@@ -110,13 +109,7 @@ class GeneratedResponse(WholeResponse):
     def __init__(self, reason: bytes, fields: Headers, pieces: Iterator[bytes], length: int) -> None:
         super().__init__(200, reason, fields, (), length)
         self.complete = False
-        self._generated = pieces
-
-    def relay(self, consumer: IBodyConsumer) -> None:
-        """See `IResponse`."""
-        self._consumer = consumer
-        self._pieces = self._generated
-        self._send()
+        self._pieces = pieces
 
 
 def copies(response: IResponse, count: int) -> list[WholeResponse]:
@@ -133,5 +126,5 @@ def copies(response: IResponse, count: int) -> list[WholeResponse]:
         if not left:
             response.release()
 
-    parts = response.status, response.reason, response.headers, response.buffered, response.length, released
-    return [WholeResponse(*parts) for _ in range(count)]
+    arguments = response.status, response.reason, response.headers, response.buffered, response.length, released
+    return [WholeResponse(*arguments) for _ in range(count)]
