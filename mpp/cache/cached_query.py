@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from sys import getsizeof
 
 from attrs import frozen
 from msgspec import UNSET, Raw, UnsetType
@@ -11,6 +12,7 @@ from mpp.cache.assembly import ParsedSteps
 from mpp.cache.grid import Grid
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.texts.cutting import HISTOGRAMS, VALUES, cut
+from mpp.core.model import Headers
 from mpp.promql.matrix import Matrix, MatrixSeries
 
 _SERIES = 400
@@ -58,15 +60,18 @@ class CachedQuery:
     The cached steps of one query.
 
     :ivar pages: all steps but the newest ones.
+    :ivar fields: the header fields of its responses.
     :ivar tail: the newest steps; None if there are none.
     :ivar checked_with: the knowledge of the servers' gaps by which the pages were checked last.
     :ivar step_seconds: how long a server takes for one step, on average; 0 if that is not known.
     """
 
-    __slots__ = ("checked_with", "pages", "step_seconds", "tail")
+    __slots__ = ("_fields_size", "checked_with", "fields", "pages", "step_seconds", "tail")
 
-    def __init__(self, pages: QueryPages) -> None:
+    def __init__(self, pages: QueryPages, fields: Headers) -> None:
         self.pages = pages
+        self.fields = fields
+        self._fields_size = sum(getsizeof(each) for field in fields for each in (field, *field))
         self.tail: Tail | None = None
         self.checked_with: tuple[object, ...] = ()
         self.step_seconds = 0.0
@@ -74,7 +79,7 @@ class CachedQuery:
     @property
     def size(self) -> int:
         """Bytes of memory."""
-        return self.pages.size + (0 if self.tail is None else self.tail.size)
+        return self.pages.size + self._fields_size + (0 if self.tail is None else self.tail.size)
 
     def tail_for(self, last: int, sent_since: float) -> Tail | None:
         """

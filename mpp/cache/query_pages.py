@@ -33,16 +33,14 @@ class QueryPages:
 
     :param grid: the times of the query's steps.
     :param recent: keeps the spans that are joined for responses.
-    :param fields: the header fields to give with an answer.
-    :ivar fields: the parameter.
+    :ivar grid: the parameter.
     :ivar size: bytes of memory, without the recent spans. Changes when pages are added or dropped.
     """
 
-    __slots__ = ("_expires_at", "_pages", "_recent", "_state", "_table", "fields", "grid", "size")
+    __slots__ = ("_expires_at", "_pages", "_recent", "_state", "_table", "grid", "size")
 
-    def __init__(self, grid: Grid, recent: RecentSpans, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(self, grid: Grid, recent: RecentSpans) -> None:
         self.grid = grid
-        self.fields = fields
         self._pages: dict[int, CachedPage] = {}
         self._table = SeriesTable()
         self._recent = recent
@@ -111,6 +109,5 @@ class QueryPages:
     def _measured(self) -> int:
         """Return the bytes of memory."""
         orders = sum(getsizeof(order) for order in self._orders() if order is not self._table.ordered)
-        fields = sum(getsizeof(each) for field in self.fields for each in (field, *field))
         pages = sum(page.size for page in self._pages.values())
-        return getsizeof(self) + getsizeof(self._pages) + fields + orders + pages + self._table.size
+        return getsizeof(self) + getsizeof(self._pages) + orders + pages + self._table.size

@@ -246,7 +246,7 @@ class CachedFetch(Fetch):
         from_cache = request.last - request.first + 1 - asked
         context.metrics.cache_steps(from_cache, asked)
         context.metrics.cache_saved(from_cache * cached.step_seconds)
-        fields = (*cached.pages.fields, (b"Date", datetimeToString()))
+        fields = (*cached.fields, (b"Date", datetimeToString()))
         response = cached_response.response(self.info, fields, length, pieces, gzip=self._gzip)
         servers = cached_response.servers(view, self._tail, new)
         attempt = new[-1].answer.attempt if new else None

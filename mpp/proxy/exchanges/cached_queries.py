@@ -163,7 +163,7 @@ class CachedQueries:
         cached = cache.peek(request.key)
         is_new = cached is None
         if cached is None:
-            cached = CachedQuery(QueryPages(request.grid, cache.recent, fields_of_query(new.answer.response.headers)))
+            cached = CachedQuery(QueryPages(request.grid, cache.recent), fields_of_query(new.answer.response.headers))
         matrix = new.matrix or await parse(context.turns, new.body)
         if not is_cacheable_with(matrix.warnings):
             return

@@ -142,7 +142,6 @@ class Fetch(ABC):
 
     @property
     @abstractmethod
-    @abstractmethod
     def started(self) -> int:
         """How many attempts were made."""
 
