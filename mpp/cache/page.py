@@ -13,7 +13,7 @@ from sys import getsizeof
 from attrs import field, frozen
 
 from mpp.cache.extents import Extent
-from mpp.cache.rows import Rows
+from mpp.cache.member_texts import MemberTexts
 
 
 @frozen(eq=False)
@@ -23,16 +23,16 @@ class CachedPage:
 
     :ivar number: the page's number, see `mpp.cache.grid`.
     :ivar extents: the steps that it has, in order.
-    :ivar rows: the texts of all series at these steps, of each member (`mpp.cache.texts.cutting.MEMBERS`).
+    :ivar members: the texts of all series at these steps, for each member (`mpp.cache.texts.cutting.MEMBERS`).
     :ivar size: bytes of memory, without the series and their order.
     """
 
     number: int
     extents: tuple[Extent, ...]
-    rows: tuple[Rows, Rows]
+    members: tuple[MemberTexts, MemberTexts]
     size: int = field(init=False)
 
     @size.default
     def _size(self) -> int:
-        content = sum(each.size for each in (*self.extents, *self.rows))
-        return getsizeof(self) + getsizeof(self.number) + getsizeof(self.extents) + getsizeof(self.rows) + content
+        content = sum(each.size for each in (*self.extents, *self.members))
+        return getsizeof(self) + getsizeof(self.number) + getsizeof(self.extents) + getsizeof(self.members) + content

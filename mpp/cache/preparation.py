@@ -16,8 +16,8 @@ from attrs import frozen
 
 from mpp.cache.extents import Extent, replaced
 from mpp.cache.grid import Grid, pages, steps_of
+from mpp.cache.member_texts import CompressedTexts, MemberTexts, PlainTexts
 from mpp.cache.page import CachedPage
-from mpp.cache.rows import Rows, Runs, Texts
 from mpp.cache.series import Series, SeriesTable, by_key
 from mpp.cache.texts.cutting import EARLIEST_MS, LATEST_MS, MEMBERS, cut, offset
 from mpp.cache.view import View
@@ -107,7 +107,7 @@ def _joined(old: CachedPage | None, member: int, extent: Extent, grid: Grid, new
     is_behind = old.extents[-1].last < extent.first
     first, last = grid.time(extent.first), grid.time(extent.last)
     found = dict(new)
-    for series, text in old.rows[member].texts():
+    for series, text in old.members[member].texts():
         before = text if is_behind else cut(text, member, EARLIEST_MS, first - 1)
         after = b"" if is_behind else cut(text, member, last + 1, LATEST_MS)
         joined = b",".join(filter(None, (before, new.get(series), after)))
@@ -122,9 +122,9 @@ def _page(number: int, extents: tuple[Extent, ...], texts: Sequence[TextsBySerie
 
     :param orders: the sequences of series that there are already, by themselves. Most pages have all series, so most share one.
     """
-    kind = Runs if extents[-1].last == steps_of(number)[1] else Texts
-    rows: list[Rows] = []
+    kind = CompressedTexts if extents[-1].last == steps_of(number)[1] else PlainTexts
+    members: list[MemberTexts] = []
     for each in texts:
         series = tuple(sorted(each, key=by_key))
-        rows.append(kind.of(each, orders.setdefault(series, series)))
-    return CachedPage(number, extents, (rows[0], rows[1]))
+        members.append(kind.of(each, orders.setdefault(series, series)))
+    return CachedPage(number, extents, (members[0], members[1]))

@@ -98,7 +98,7 @@ class QueryPages:
 
     def _orders(self) -> list[tuple[Series, ...]]:
         """Return the sequences of series of all pages; most pages share one."""
-        found = {id(rows.series): rows.series for page in self._pages.values() for rows in page.rows}
+        found = {id(texts.series): texts.series for page in self._pages.values() for texts in page.members}
         return list(found.values())
 
     def _changed(self) -> None:

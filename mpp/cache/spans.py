@@ -79,10 +79,10 @@ class CachedSpan:
     def _pieces(self, page: CachedPage, member: int) -> Iterator[tuple[Series, Piece, int]]:
         """Yield each series of a page, its piece within the span, which may be empty, and the cost of that."""
         if self.first <= page.extents[0].first and page.extents[-1].last <= self.last:
-            for series, piece in page.rows[member].pieces():
+            for series, piece in page.members[member].pieces():
                 yield series, piece, PIECE_US
             return
-        for series, text in page.rows[member].texts():
+        for series, text in page.members[member].texts():
             yield series, cut(text, member, *self._times), CUT_US + len(text) // _BYTES_INFLATED_PER_US
 
     def _join(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""The texts of the series of a page, as they are or compressed. Pure; frozen values."""
+"""The texts of one member (the values or the histograms) of all series of a page. Pure; frozen values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mpp.cache.texts.deflate import Piece, Run, compressed, inflated
 
 
 @frozen(eq=False)
-class Texts:
+class PlainTexts:
     """The texts of some series, as they are."""
 
     series: tuple[Series, ...]
     _texts: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, texts: Mapping[Series, bytes], series: tuple[Series, ...]) -> Texts:
+    def of(cls, texts: Mapping[Series, bytes], series: tuple[Series, ...]) -> PlainTexts:
         """Return the texts of series, in their order."""
         return cls(series, tuple(texts[each] for each in series))
 
@@ -41,7 +41,7 @@ class Texts:
 
 
 @frozen(eq=False)
-class Runs:
+class CompressedTexts:
     """
     The texts of some series, compressed.
 
@@ -58,7 +58,7 @@ class Runs:
     _crcs: array[int]
 
     @classmethod
-    def of(cls, texts: Mapping[Series, bytes], series: tuple[Series, ...]) -> Runs:
+    def of(cls, texts: Mapping[Series, bytes], series: tuple[Series, ...]) -> CompressedTexts:
         """Return the texts of series, in their order. Lets other threads go on meanwhile."""
         runs = [compressed(texts[each]) for each in series]
         ends = accumulate(len(run.data) for run in runs)
@@ -87,4 +87,5 @@ class Runs:
         return getsizeof(self) + sum(map(getsizeof, (self._blob, self._ends, self._lengths, self._crcs)))
 
 
-Rows: TypeAlias = Texts | Runs
+MemberTexts: TypeAlias = PlainTexts | CompressedTexts
+"""Of an open page plain, of a full one compressed."""
