@@ -57,7 +57,7 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) 
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """
     table = view.table.including(matrix.metrics())
-    answer = Extent(view.first, view.last, source, expires_at, _notes(matrix.warnings), _notes(matrix.infos))
+    answer = Extent(view.first, view.last, source, expires_at, _annotations(matrix.warnings), _annotations(matrix.infos))
     new = _by_page(view, matrix, table)
     before = {page.number: page for page in view.pages}
     orders = {table.ordered: table.ordered}
@@ -70,8 +70,8 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) 
     return PreparedPages(tuple(made), table, view.table)
 
 
-def _notes(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return warnings or infos in an order of ours, for Prometheus writes them in random order."""
+def _annotations(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of warnings or of infos in an order of ours, for Prometheus writes them in random order."""
     return tuple(sorted(set(texts)))
 
 

@@ -37,7 +37,7 @@ class QueryPages:
     :ivar size: bytes of memory, without the recent spans. Changes when pages are added or dropped.
     """
 
-    __slots__ = ("_expires_at", "_pages", "_recent", "_state", "_table", "grid", "size")
+    __slots__ = ("_expires_at", "_pages", "_recent", "_table", "_version", "grid", "size")
 
     def __init__(self, grid: Grid, recent: RecentSpans) -> None:
         self.grid = grid
@@ -45,13 +45,13 @@ class QueryPages:
         self._table = SeriesTable()
         self._recent = recent
         self._expires_at = math.inf
-        self._state = object()
+        self._version = object()
         self.size = self._measured()
 
     def view(self, first: int, last: int) -> View:
         """Return what is cached of some steps now."""
         pages = tuple(page for number in steps.pages(first, last) if (page := self._pages.get(number)) is not None)
-        return View(self.grid, first, last, pages, self._table, self._recent, self._state)
+        return View(self.grid, first, last, pages, self._table, self._recent, self._version)
 
     def extents(self) -> Iterator[Extent]:
         """Yield all extents, of one page after the other, in no order of pages."""
@@ -102,7 +102,7 @@ class QueryPages:
         return list(found.values())
 
     def _changed(self) -> None:
-        self._state = object()
+        self._version = object()
         self.size = self._measured()
         self._expires_at = min((extent.expires_at for extent in self.extents()), default=math.inf)
 

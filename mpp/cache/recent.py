@@ -16,10 +16,10 @@ Row: TypeAlias = tuple[Sequence[Piece], Sequence[Piece]]
 """The pieces of the values and of the histograms of one series."""
 
 _OVERHEAD = 400
-"""Bytes of a span besides its rows: the key, the state of the pages, and the place in the table; measured, rounded up."""
+"""Bytes of a span besides its rows: the key, the version of the pages, and the place in the table; measured, rounded up."""
 
 SpanKey: TypeAlias = tuple[object, int, int, bool]
-"""The state of the pages, the first and the last step, and whether the pieces will be sent compressed."""
+"""The version of the pages, the first and the last step, and whether the pieces will be sent compressed."""
 
 
 MOST_BODY = 256 * 1024

@@ -54,7 +54,7 @@ class CachedSpan:
         self._pages = [page for page in view.pages if page.extents[0].first <= last and page.extents[-1].last >= first]
         self._times = view.grid.time(first), view.grid.time(last)
         self._recent = view.recent
-        self._key = view.state, first, last, gzip
+        self._key = view.version, first, last, gzip
         self._gzip = gzip
 
     def fill(self) -> Iterator[int]:

@@ -100,7 +100,9 @@ class Flushed:
 
 
 @define
-class _Slot(Generic[E]):
+class _CountedEntry(Generic[E]):
+    """An entry, and the bytes that are counted for it."""
+
     entry: E
     size: int
 
@@ -126,8 +128,8 @@ class RangeCache(Generic[K, E]):
         self._rng = rng
         self._metrics = metrics
         self._admission = Admission(clock, rng.randbytes(32))
-        self._probation: OrderedDict[K, _Slot[E]] = OrderedDict()
-        self._protected: OrderedDict[K, _Slot[E]] = OrderedDict()
+        self._probation: OrderedDict[K, _CountedEntry[E]] = OrderedDict()
+        self._protected: OrderedDict[K, _CountedEntry[E]] = OrderedDict()
         self._probation_bytes = 0
         self._protected_bytes = 0
         self._alike: dict[Hashable, K] = {}
@@ -142,26 +144,26 @@ class RangeCache(Generic[K, E]):
 
     def get(self, key: K) -> E | None:
         """Return an entry and count this as a use; None if there is none."""
-        slot = self._protected.get(key)
-        if slot is not None:
+        counted = self._protected.get(key)
+        if counted is not None:
             self._protected.move_to_end(key)
             self._trim()
-            return slot.entry
-        slot = self._probation.pop(key, None)
-        if slot is None:
+            return counted.entry
+        counted = self._probation.pop(key, None)
+        if counted is None:
             return None
-        self._probation_bytes -= slot.size
-        self._protected[key] = slot
-        self._protected_bytes += slot.size
+        self._probation_bytes -= counted.size
+        self._protected[key] = counted
+        self._protected_bytes += counted.size
         self._trim()
-        return slot.entry
+        return counted.entry
 
     def peek(self, key: K) -> E | None:
         """Return an entry without counting a use; None if there is none."""
-        slot = self._slot(key)
-        return None if slot is None else slot.entry
+        counted = self._counted(key)
+        return None if counted is None else counted.entry
 
-    def _slot(self, key: K) -> _Slot[E] | None:
+    def _counted(self, key: K) -> _CountedEntry[E] | None:
         return self._protected.get(key) or self._probation.get(key)
 
     def alike(self, key: K) -> K | None:
@@ -182,11 +184,11 @@ class RangeCache(Generic[K, E]):
 
     def put(self, key: K, entry: E) -> None:
         """Add an entry, unless it is large, in place of the one with the same key if there is one."""
-        slot = self._slot(key)
-        if slot is not None:
-            slot.entry = entry
+        counted = self._counted(key)
+        if counted is not None:
+            counted.entry = entry
         else:
-            self._probation[key] = _Slot(entry, 0)
+            self._probation[key] = _CountedEntry(entry, 0)
             self._alike[key.question] = key
         self.resized(key)
 
@@ -197,20 +199,20 @@ class RangeCache(Generic[K, E]):
         An entry that has become large is evicted itself; one that was evicted before stays so.
         """
         protected = key in self._protected
-        slot = self._slot(key)
-        if slot is None:
+        counted = self._counted(key)
+        if counted is None:
             return
-        size = slot.entry.size + key.size + _OVERHEAD
+        size = counted.entry.size + key.size + _OVERHEAD
         if size > self._most * LARGEST_SHARE:
             self._remove(key)
             self._remember_large(key)
             self._metrics.cache_evicted()
             return
         if protected:
-            self._protected_bytes += size - slot.size
+            self._protected_bytes += size - counted.size
         else:
-            self._probation_bytes += size - slot.size
-        slot.size = size
+            self._probation_bytes += size - counted.size
+        counted.size = size
         self._trim()
 
     def lifetime(self) -> float:
@@ -242,19 +244,19 @@ class RangeCache(Generic[K, E]):
         """Remove the entries for which there is no room, see Note [What is evicted]."""
         of_probation = int(self._most * PROBATION_SHARE)
         while self._protected_bytes > self._most - of_probation - self.recent.size:
-            key, slot = self._protected.popitem(last=False)
-            self._protected_bytes -= slot.size
-            self._probation[key] = slot
-            self._probation_bytes += slot.size
+            key, counted = self._protected.popitem(last=False)
+            self._protected_bytes -= counted.size
+            self._probation[key] = counted
+            self._probation_bytes += counted.size
         while self._probation_bytes > of_probation:
             self._remove(next(iter(self._probation)))
             self._metrics.cache_evicted()
 
     def _remove(self, key: K) -> None:
-        if (slot := self._protected.pop(key, None)) is not None:
-            self._protected_bytes -= slot.size
-        elif (slot := self._probation.pop(key, None)) is not None:
-            self._probation_bytes -= slot.size
+        if (counted := self._protected.pop(key, None)) is not None:
+            self._protected_bytes -= counted.size
+        elif (counted := self._probation.pop(key, None)) is not None:
+            self._probation_bytes -= counted.size
         if self._alike.get(key.question) == key:
             del self._alike[key.question]
 

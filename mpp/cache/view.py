@@ -28,7 +28,7 @@ class View:
     :ivar pages: the pages that have some of the steps, in order.
     :ivar table: all series of the query.
     :ivar recent: the spans that were joined last.
-    :ivar state: another object after each change of the pages.
+    :ivar version: another object after each change of the query's pages.
     :ivar extents: the extents of the pages, cut to the steps, in order.
     :ivar cached: the steps that are cached, in order, in as few ranges as possible.
     """
@@ -39,7 +39,7 @@ class View:
     pages: tuple[CachedPage, ...]
     table: SeriesTable
     recent: RecentSpans
-    state: object
+    version: object
     extents: tuple[Extent, ...] = field(init=False)
     cached: tuple[Range, ...] = field(init=False)
 

@@ -67,7 +67,7 @@ async def assembled(
     :raise NotJoinable: the responses are not written as Prometheus writes them.
     """
     # The key must not keep the newest steps alive.
-    key = view.state, view.first, view.last, gzip, None if tail is None else weakref.ref(tail)
+    key = view.version, view.first, view.last, gzip, None if tail is None else weakref.ref(tail)
     known = None if new else view.recent.body(key)
     if known is not None:
         return known.length, iter(known.pieces)
