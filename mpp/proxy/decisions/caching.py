@@ -31,7 +31,7 @@ MOST_RANGES = 4
 """How many ranges of steps the servers are asked for at most: each costs a query."""
 
 # The notes of requests that are no range queries.
-_OF_OTHERS = frozenset(("bypass; no query", *(f"bypass; {kind.value}" for kind in DataKind if kind is not DataKind.RANGE)))
+_NOTES_OF_OTHERS = frozenset(("bypass; no query", *(f"bypass; {kind.value}" for kind in DataKind if kind is not DataKind.RANGE)))
 _NOT_OF_THE_QUESTION = (b"query=", b"start=", b"end=", b"step=", b"timeout=")
 _OF_THE_ENCODING = frozenset((b"content-length", b"content-encoding", b"etag"))
 # The fields that belong to one response only, or that mpp writes itself.
@@ -154,7 +154,7 @@ def cacheable(
     return CacheableRequest(QueryKey(question, key.fields, key.user), first, last, data)
 
 
-def allowed(found: CacheableRequest | str, control: Set[bytes]) -> CacheableRequest | str:
+def unless_forbidden(found: CacheableRequest | str, control: Set[bytes]) -> CacheableRequest | str:
     """Return a request that the cache may answer as it is, unless the client forbids to store the response."""
     return "no-store" if b"no-store" in control and not isinstance(found, str) else found
 
@@ -169,8 +169,8 @@ def directives(fields: Headers) -> Set[bytes]:
     return found
 
 
-def asked_for(missing: Sequence[Range]) -> tuple[Range, ...]:
-    """Return the ranges of steps that the servers are asked for: the missing ones, the nearest ones joined if too many."""
+def ranges_to_ask(missing: Sequence[Range]) -> tuple[Range, ...]:
+    """Return the ranges of steps to ask the servers for: the missing ones; the nearest are joined if they are too many."""
     ranges = list(missing)
     while len(ranges) > MOST_RANGES:
         gaps = [after[0] - before[1] for before, after in pairwise(ranges)]
@@ -185,7 +185,7 @@ def use_of(note: str) -> str:
 
     :param note: the value of ``MPP.Cache``.
     """
-    return "" if note in _OF_OTHERS else note.partition(";")[0]
+    return "" if note in _NOTES_OF_OTHERS else note.partition(";")[0]
 
 
 def why_new(key: QueryKey, alike: QueryKey | None) -> str:
@@ -211,12 +211,12 @@ def is_cacheable_with(warnings: Sequence[str]) -> bool:
     return all(text.startswith(("PromQL warning: ", "mpp: ")) for text in warnings)
 
 
-def fields_of_query(fields: Headers) -> Headers:
-    """Return the header fields of a response that also belong to later responses to the same query."""
+def lasting_fields(fields: Headers) -> Headers:
+    """Return the header fields of a response that later responses to the same query have, too."""
     lower = [(name.lower(), name, value) for name, value in fields]
     return tuple((name, value) for low, name, value in lower if low not in _OF_ONE_RESPONSE and not low.startswith(b"mpp."))
 
 
-def fields_of_new(fields: Headers) -> Headers:
+def fields_without_encoding(fields: Headers) -> Headers:
     """Return the header fields of a response, without the ones that describe the encoding of its body."""
     return tuple(each for each in fields if each[0].lower() not in _OF_THE_ENCODING)

@@ -104,7 +104,7 @@ class CachedFetch(Fetch):
             self.ends_at = math.inf
             self._join()
         else:
-            self._ask(caching.asked_for(missing))
+            self._ask(caching.ranges_to_ask(missing))
 
     def _ask(self, ranges: tuple[tuple[int, int], ...]) -> None:
         """Ask servers for ranges of steps."""
@@ -219,7 +219,7 @@ class CachedFetch(Fetch):
         pieces = await cached_response.compressed_body(self._context.turns, body) if self._gzip else body
         fields = answer.response.headers
         response = cached_response.response(
-            self.info, caching.fields_of_new(fields), sum(map(len, pieces)), iter(pieces), gzip=self._gzip
+            self.info, caching.fields_without_encoding(fields), sum(map(len, pieces)), iter(pieces), gzip=self._gzip
         )
         self._release()
         self._context.metrics.cache_steps(0, subrequest.last - subrequest.first + 1)

@@ -34,7 +34,7 @@ from mpp.coverage.freshness import freshness
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
-from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, fields_of_query, is_cacheable_with, why_new
+from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, is_cacheable_with, lasting_fields, why_new
 from mpp.proxy.exchanges.fetch import Waiter
 from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, answers_id, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
@@ -163,7 +163,7 @@ class CachedQueries:
         cached = cache.peek(request.key)
         is_new = cached is None
         if cached is None:
-            cached = CachedQuery(QueryPages(request.grid, cache.recent), fields_of_query(new.answer.response.headers))
+            cached = CachedQuery(QueryPages(request.grid, cache.recent), lasting_fields(new.answer.response.headers))
         matrix = new.matrix or await parse(context.turns, new.body)
         if not is_cacheable_with(matrix.warnings):
             return

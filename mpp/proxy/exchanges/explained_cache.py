@@ -27,7 +27,7 @@ def with_cache(explanation: Explanation, context: ForwardContext, info: RequestI
 def _sentences(context: ForwardContext, info: RequestInfo) -> tuple[str, ...]:
     key = identical.key_of(info, context.counted)
     found = "its response is never shared" if key is None else caching.cacheable(info, key, context.wall(), context.planner.reads)
-    found = caching.allowed(found, caching.directives(info.headers))
+    found = caching.unless_forbidden(found, caching.directives(info.headers))
     if isinstance(found, str):
         return (f"The cache is not used: {found}.",)
     age = freshness(context.settings.cache_freshness, context.selections.current.observations).seconds

@@ -75,7 +75,7 @@ class Flights:
         if context.cache is None or key is None:
             return ServerFetch(context, info, began, landed)
         control = caching.directives(info.headers)
-        found = caching.allowed(self._cacheable(context, info, key), control)
+        found = caching.unless_forbidden(self._cacheable(context, info, key), control)
         if isinstance(found, str):
             return ServerFetch(context, info, began, landed, note=f"bypass; {found}")
         may_read = b"no-cache" not in control

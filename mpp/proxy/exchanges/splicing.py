@@ -259,7 +259,7 @@ class SplicedAttempts:
             self._drop()
             return
         first, attempt = answers[0]
-        fields = caching.fields_of_new(first.headers)
+        fields = caching.fields_without_encoding(first.headers)
         whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)
         for response, _ in answers:
             response.release()

@@ -73,7 +73,7 @@ class AskedTests(SynchronousTestCase):
         for gap, length in lengths:
             missing.append((at + gap, at + gap + length))
             at += gap + length + 1
-        asked = caching.asked_for(missing)
+        asked = caching.ranges_to_ask(missing)
         self.assertLessEqual(len(asked), caching.MOST_RANGES)
         steps = [step for first, last in asked for step in range(first, last + 1)]
         self.assertEqual(steps, sorted(set(steps)))
