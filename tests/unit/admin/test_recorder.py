@@ -24,7 +24,7 @@ class RecorderTests(SynchronousTestCase):
     """Looks at real counters, by a clock that the test moves."""
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """Give what is counted."""
+        """Return what is counted."""
         return self.metrics.counted(names)
 
     def setUp(self) -> None:

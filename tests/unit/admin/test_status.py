@@ -38,7 +38,7 @@ C = Backend("http", "prom-c", 9090)
 
 
 def page(*observations: Observation, **more: Any) -> str:
-    """Give the page of these."""
+    """Return the status page with these observations."""
     return pages.render(view(*observations, **more)).decode()
 
 
@@ -452,7 +452,7 @@ class PageTests(SynchronousTestCase):
 
 
 def foreign_view() -> StatusView:
-    """Give a view in which all that others may write is as bad as can be."""
+    """Return a view in which all that others may write is as bad as can be."""
     return view(
         Observation(
             A, Standing.DOWN, FOREIGN, ServerState(FOREIGN, config_hash=FOREIGN, config_at=1.0, read_at=1.0), ejected_at=1.0
@@ -515,7 +515,7 @@ PAGE = (Path(__file__).parents[3] / "docs/reference/status-page.rst").read_text(
 
 
 def keys(value: object, path: str = "") -> set[str]:
-    """Give the paths of all values in a JSON value that hold no others; ``[]`` for the elements of a list."""
+    """Return the paths of all values in a JSON value that hold no others; ``[]`` for the elements of a list."""
     if isinstance(value, dict):
         return set[str]().union(*(keys(each, f"{path}.{key}".lstrip(".")) for key, each in value.items()))
     if isinstance(value, list):
@@ -527,7 +527,7 @@ class DocumentTests(SynchronousTestCase):
     """The same, for programs."""
 
     def full(self) -> dict[str, Any]:
-        """Give a document in which every key has a value."""
+        """Return a document in which every key has a value."""
         recent = RecentTraffic(600.0, 7500, 75, 3, 0.0042, 1.25, (TrafficSlot(10.0, 100, 1, 1, "selected"),))
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
         value = view(

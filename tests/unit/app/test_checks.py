@@ -19,7 +19,7 @@ class CheckTests(SynchronousTestCase):
     """What is looked for before anything is opened."""
 
     def problem(self, settings: Settings) -> str:
-        """Give what is wrong with settings."""
+        """Return what is wrong with settings."""
         return str(self.assertRaises(ConfigError, check, settings, MemoryReactorClock()))
 
     def test_no_such_file(self) -> None:
@@ -78,7 +78,7 @@ class CheckConfigTests(SynchronousTestCase):
         return ConfigSources(("--config", "mpp.yaml", *argv), environ or {}, str(folder.absolute()))
 
     def problems(self, sources: ConfigSources) -> list[str]:
-        """Give all that is wrong."""
+        """Return all that is wrong."""
         return [str(error) for error in self.assertRaises(ConfigError, check_config, sources, MemoryReactorClock()).all]
 
     def test_sound_file_is_reported_as_ok(self) -> None:

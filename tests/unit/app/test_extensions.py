@@ -56,7 +56,7 @@ POINTS = {
 
 
 def entry_points(group: str) -> Iterable[Point]:
-    """Give the entry points of a group."""
+    """Return the entry points of a group."""
     return POINTS.get(group, [])
 
 
@@ -64,7 +64,7 @@ class BuildTests(SynchronousTestCase):
     """What is made of what is written."""
 
     def refused(self, spec: str) -> str:
-        """Give why a strategy is refused."""
+        """Return why a strategy is refused."""
         return str(self.assertRaises(ConfigError, build_strategy, spec, entry_points=entry_points))
 
     def test_own_strategies(self) -> None:
@@ -127,7 +127,7 @@ class BuildTests(SynchronousTestCase):
             self.assertEqual(error.option, option)
 
     def located(self, settings: Settings) -> list[str]:
-        """Give the names of the locators that are made."""
+        """Return the names of the locators that are made."""
         return [plan.build().name for plan in LocatorPlanner(MemoryReactorClock(), {}).plans(settings)]
 
     def test_affinities_are_tried_in_order(self) -> None:

@@ -36,14 +36,14 @@ def read_logfmt(line: str) -> dict[str, str]:
 
 
 def told(format: str, **own: Any) -> dict[str, logs.Value]:
-    """Give what is told of an event of level warn."""
+    """Return what is told of an event of level warn."""
     events: list[Any] = []
     Logger("mpp.test", observer=LogPublisher(events.append)).warn(format, **own)
     return logs.fields({**events[0], "log_time": 1700000000.25})
 
 
 def failed(why: str) -> Failure:
-    """Give a failure that was raised."""
+    """Return a failure that was raised."""
     try:
         raise ValueError(why)
     except ValueError:

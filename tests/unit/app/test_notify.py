@@ -56,7 +56,7 @@ class Inbox:
         case.addCleanup(self._socket.close)
 
     def messages(self) -> list[list[str]]:
-        """Give the lines of each datagram that has come since."""
+        """Return the lines of each datagram that has come since."""
         found = []
         while True:
             try:

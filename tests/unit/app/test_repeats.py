@@ -41,7 +41,7 @@ class RepeatsTestCase(SynchronousTestCase):
         return due
 
     def messages(self) -> list[str]:
-        """Give the messages that were written since the last call."""
+        """Return the messages that were written since the last call."""
         found = [str(told["msg"]) for told in self.written]
         self.written.clear()
         return found
@@ -170,7 +170,7 @@ class SamenessTests(SynchronousTestCase):
     """What a line has in common with others."""
 
     def same(self, tell: Callable[[Logger], object]) -> str | None:
-        """Give it for an event."""
+        """Return what an event has in common with others."""
         events: list[Any] = []
         tell(Logger("mpp.test", observer=LogPublisher(events.append)))
         return logs.sameness(events[0], logs.fields(events[0]))

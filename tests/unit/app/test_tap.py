@@ -100,7 +100,7 @@ class LaunchTests(Captured):
         return Launch(program, reading, reactor=self.reactor, verify=self.verify, end=lambda: self.ended.append("ended"))
 
     def running(self, environ: dict[str, str] | None = None) -> Launch:
-        """Give a program that runs."""
+        """Return a program that runs."""
         launch = self.launch(Service(), environ or {})
         launch.startService()
         self.assertEqual(self.asked, [])
@@ -158,7 +158,7 @@ class LogTests(Captured):
     """Where twistd finds how to log."""
 
     def launch(self, log: Any) -> Any:
-        """Give the application that twistd makes of the service."""
+        """Return the application that twistd makes of the service."""
         reading = read(["--endpoints-file", "f"], {})
         launch = Launch(Service(), reading, reactor=MemoryReactorClock(), verify=Deferred, end=lambda: None, log=log)  # type: ignore[arg-type]
         application = Application("mpp")

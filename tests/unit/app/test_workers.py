@@ -44,18 +44,18 @@ FACTS = ServerState("3.5.0", 1.0, 2.0, 3.0, None, 4.0, True, 5.0)
 
 
 def seen(backend: Backend, standing: Standing = Standing.VIABLE) -> Observation:
-    """Give an observation."""
+    """Return an observation."""
     return Observation(backend, standing, "" if standing is Standing.VIABLE else "so", FACTS, 7.5)
 
 
 def selection(*selected: Backend, generation: int = 1) -> Selection:
-    """Give a Selection over all three."""
+    """Return a Selection over all three."""
     standbys = tuple(backend for backend in (A, B, C) if backend not in selected)
     return Selection(generation, Choice(selected, standbys, "degraded"), tuple(map(seen, (A, B, C))), 9.0)
 
 
 def sent(value: Any) -> Any:
-    """Give what comes of a value on its way through JSON."""
+    """Return what comes of a value on its way through JSON."""
     return json.loads(json.dumps(value))
 
 
@@ -67,13 +67,13 @@ def written(
     found: Mapping[Backend, list[DiscoverySource]] = MappingProxyType({}),
     addresses: tuple[str, ...] = ADDRESSES,
 ) -> Any:
-    """Give what the parent says of a Selection; only the first server has addresses."""
+    """Return what the parent says of a Selection; only the first server has addresses."""
     known = {"prom-a": addresses}
     return sent(selection_out(selection, SentBackends().write(selection, lambda b: known.get(b.host, ()), found.get)))
 
 
 def arrived(selection: Selection) -> Selection:
-    """Give a Selection as it arrives at a worker."""
+    """Return a Selection as it arrives at a worker."""
     return selection_in(written(selection), ReceivedBackends().read)
 
 
@@ -494,7 +494,7 @@ class SumsTests(SynchronousTestCase):
     """The metrics of all."""
 
     def metrics(self, requests: int, in_flight: int) -> sums.Families:
-        """Give the metrics of a worker."""
+        """Return the metrics of a worker."""
         metrics = Metrics(CollectorRegistry())
         for _ in range(requests):
             metrics.request_began()
@@ -515,7 +515,7 @@ class SumsTests(SynchronousTestCase):
         self.assertEqual(len(sums.samples(found, "mpp_backend_requests")), 2)
 
     def page(self, *workers: sums.Families) -> list[str]:
-        """Give the lines of the page."""
+        """Return the lines of the page."""
         return sums.exposition(sums.add(self.metrics(0, 0), workers)).decode().splitlines()
 
     def test_counters_of_workers_are_added_up(self) -> None:

@@ -58,7 +58,7 @@ class Played:
         self.hand.processEnded(Failure(ProcessDone(None)))  # type: ignore[no-untyped-call]
 
     def heard(self) -> list[list[Any]]:
-        """Give what it was told since it was looked at last."""
+        """Return the messages to the worker since the last call."""
         data, found = self.line.value(), []
         self.line.clear()
         while data:
@@ -73,7 +73,7 @@ class Played:
         self.hand.channel.dataReceived(struct.pack("!I", len(text)) + text)
 
     def answer(self) -> None:
-        """Give its metrics to whoever asks."""
+        """Send the metrics of the worker to the parent if it asks for them."""
         for word, *values in self.heard():
             if word == "?":
                 said = json.dumps(["!", values[0], []]).encode()

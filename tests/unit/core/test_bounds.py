@@ -66,7 +66,7 @@ JSON_NUMBERS = (
 
 
 def facts_of(lines: str, runtime: bytes = b"", date: bytes = b"") -> ServerState:
-    """Give the facts that are read from a page of metrics and an answer to runtimeinfo."""
+    """Return the facts that are read from a page of metrics and an answer to runtimeinfo."""
     scanner = MetricsScanner(METRICS)
     scanner.feed(lines.encode())
     answer = ProbeResponse(200, runtime, ((b"Date", date),) if date else (), NOW)
@@ -74,7 +74,7 @@ def facts_of(lines: str, runtime: bytes = b"", date: bytes = b"") -> ServerState
 
 
 def info(**data: str) -> bytes:
-    """Give an answer to runtimeinfo."""
+    """Return an answer to runtimeinfo."""
     return json.dumps({"data": data}).encode()
 
 

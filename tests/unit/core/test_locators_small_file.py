@@ -22,7 +22,7 @@ class SmallFileTests(SynchronousTestCase):
         return read_small(str(self.path), MIB, "a list")
 
     def refused(self) -> str:
-        """Give why it is not read."""
+        """Return why it is not read."""
         return str(self.assertRaises(UnreadableFile, self.read))
 
     def test_content_is_returned_up_to_the_bound(self) -> None:

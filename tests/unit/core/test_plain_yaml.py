@@ -17,13 +17,13 @@ NESTED = ("[" * 200_000, "{a: " * 50_000, "- " * 100_000, "? " * 100_000)
 
 
 def alias_bomb() -> str:
-    """Give a short text whose list, written out, is long."""
+    """Return a short text whose list, written out, is long."""
     lines = ["a: &a0 [x, x, x, x, x, x, x, x, x]"]
     return "\n".join(lines + [f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)])
 
 
 def merge_bomb() -> str:
-    """Give a short text whose mapping, merged, is large."""
+    """Return a short text whose mapping, merged, is large."""
     lines = ["a: &a0 {x: y}"]
     return "\n".join(lines + [f"k{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 30)])
 
@@ -36,7 +36,7 @@ class PlainYAMLTests(SynchronousTestCase):
         return read_yaml(text, depth=DEPTH)
 
     def refused(self, text: str) -> PlainYAMLError:
-        """Give why a text cannot be read."""
+        """Return why a text cannot be read."""
         return self.assertRaises(PlainYAMLError, self.read, text)
 
     def test_scalars_are_text(self) -> None:

@@ -107,11 +107,11 @@ class ApiTests(SynchronousTestCase):
         return begun
 
     def result(self, waiting: Awaitable[Any]) -> Any:
-        """Give what comes of it."""
+        """Return the result of a request."""
         return self.successResultOf(self.begin(waiting))
 
     def refusal(self, waiting: Awaitable[Any], kind: type[DiscoveryError] = DiscoveryError) -> str:
-        """Give why nothing comes of it; there is no secret in that."""
+        """Return the error of a request, which must not contain a secret."""
         why = str(self.failureResultOf(self.begin(waiting), kind).value)
         self.assertNotIn("hush", why)
         return why
@@ -417,13 +417,13 @@ class SecretFileTests(SynchronousTestCase):
         self.path = self.mktemp()
 
     def read(self, content: bytes) -> str:
-        """Give what is read of this content."""
+        """Return what is read of this content."""
         with open(self.path, "wb") as file:
             file.write(content)
         return SecretFile(self.path).read()
 
     def refused(self) -> str:
-        """Give why the file as it is cannot be used."""
+        """Return why the file as it is cannot be used."""
         return str(self.assertRaises(DiscoveryError, SecretFile(self.path).read))
 
     def test_blanks_and_bom_of_a_secret_are_stripped(self) -> None:

@@ -22,7 +22,7 @@ SRV = "srv+_web._tcp.prom.example.org"
 
 
 def record(priority: int, weight: int, target: str, port: int) -> dns.RRHeader:
-    """Give an SRV record as an answer has it."""
+    """Return an SRV record as an answer has it."""
     payload = dns.Record_SRV(priority, weight, port, target.encode())
     return dns.RRHeader(b"_web._tcp.prom.example.org", dns.SRV, payload=payload)
 
@@ -107,7 +107,7 @@ class AddressSource:
         self.addresses = None
 
     def leftovers(self) -> Sequence[object]:
-        """Give nothing: what goes on in a thread cannot be stopped, and is joined by the next look-up."""
+        """Return an empty sequence: a lookup in a thread cannot be stopped, and is joined by the next one."""
         return ()
 
     def settle(self) -> None:
@@ -176,7 +176,7 @@ class AddressesTests(DNSCase):
         self.locator = self.make("https://prom.example.org:9090/p")
 
     def urls(self, *addresses: str) -> list[str]:
-        """Give what is located when the resolver answers so."""
+        """Return what is located when the resolver answers so."""
         looked = self.locator.locate()
         self.resolver.answer(-1, *addresses)
         return [each.backend.url for each in self.successResultOf(looked)]
@@ -253,11 +253,11 @@ class ServicesTests(DNSCase):
     """The targets of an SRV record."""
 
     def urls(self, spec: str = SRV) -> list[str]:
-        """Give what is located now."""
+        """Return what is located now."""
         return [each.backend.url for each in self.successResultOf(self.make(spec).locate())]
 
     def refused(self, answers: list[dns.RRHeader] | Exception) -> str:
-        """Give why nothing is located with such an answer."""
+        """Return why nothing is located with such an answer."""
         self.names.answers = answers
         return str(self.failureResultOf(self.make(SRV).locate(), DiscoveryError).value)
 

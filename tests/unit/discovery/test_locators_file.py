@@ -43,7 +43,7 @@ class FileSource:
         self._path.unlink(missing_ok=True)
 
     def leftovers(self) -> Sequence[object]:
-        """Give nothing: a look-up ends before it returns."""
+        """Return an empty sequence: a lookup ends before it returns."""
         return ()
 
     def settle(self) -> None:
@@ -68,12 +68,12 @@ class FileLocatorTests(SynchronousTestCase):
             file.write(content)
 
     def located(self, content: bytes) -> tuple[Backend, ...]:
-        """Give what is located in this content."""
+        """Return what is located in this content."""
         self.write(content)
         return tuple(located.backend for located in self.successResultOf(self.locator.locate()))
 
     def refused(self) -> str:
-        """Give why the file as it is cannot be used."""
+        """Return why the file as it is cannot be used."""
         return str(self.failureResultOf(self.locator.locate(), DiscoveryError).value)
 
     def test_provides_the_interface(self) -> None:

@@ -20,7 +20,7 @@ A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"
 
 
 def groups(*addresses: str) -> str:
-    """Give a list of one group."""
+    """Return a list of one group."""
     return json.dumps([{"targets": list(addresses)}])
 
 
@@ -45,7 +45,7 @@ class FileSource:
         self._path.write_text("[{")
 
     def leftovers(self) -> Sequence[object]:
-        """Give nothing: a look-up ends before it returns."""
+        """Return an empty sequence: a lookup ends before it returns."""
         return ()
 
     def settle(self) -> None:
@@ -79,11 +79,11 @@ class FileSDLocatorTests(SynchronousTestCase):
         self.assertEqual([(each.backend, each.sources) for each in located], [(A, (patterns[0],)), (B, tuple(patterns))])
 
     def located(self) -> tuple[Backend, ...]:
-        """Give what is located now."""
+        """Return what is located now."""
         return tuple(each.backend for each in self.successResultOf(self.locator.locate()))
 
     def partly(self) -> tuple[str, tuple[Backend, ...]]:
-        """Give what is wrong now, and what is located nevertheless."""
+        """Return what is wrong now, and what is located nevertheless."""
         error = self.failureResultOf(self.locator.locate(), DiscoveryError).value
         assert isinstance(error, PartlyDiscovered)
         return str(error), tuple(each.backend for each in error.discovered)

@@ -128,13 +128,13 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.logged = logged(self)
 
     def located(self) -> tuple[Backend, ...]:
-        """Give what is located now."""
+        """Return what is located now."""
         looked = self.locator.locate()
         self.agent.flush()
         return tuple(each.backend for each in self.successResultOf(looked))
 
     def refused(self) -> str:
-        """Give why nothing can be located now."""
+        """Return why nothing can be located now."""
         looked = self.locator.locate()
         self.agent.flush()
         return str(self.failureResultOf(looked, DiscoveryError).value)

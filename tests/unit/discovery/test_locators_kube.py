@@ -413,7 +413,7 @@ class CheckTests(SynchronousTestCase):
     """What ends the program at its start."""
 
     def problem(self, **kube: str) -> str:
-        """Give why these settings can never work."""
+        """Return why these settings can never work."""
         return str(self.assertRaises(ConfigError, check, KubeSettings(**kube), {}))
 
     def test_not_configured(self) -> None:

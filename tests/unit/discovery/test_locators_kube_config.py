@@ -53,11 +53,11 @@ class _Files(SynchronousTestCase):
         return str(path)
 
     def read(self, content: bytes | str | dict[str, Any], *, insecure: bool = False) -> ClusterAccess:
-        """Give the access that a kubeconfig gives."""
+        """Return the access that a kubeconfig gives."""
         return read_access(KubeSettings(kubeconfig=self.write("config", content)), {}, insecure=insecure)
 
     def refused(self, content: bytes | str | dict[str, Any]) -> str:
-        """Give why a kubeconfig cannot be used, without the folder; no secret may be in it."""
+        """Return why a kubeconfig cannot be used, without the folder; no secret may be in it."""
         error = self.assertRaises(ConfigError, self.read, content)
         told = f"{error}"
         for secret in SECRETS:
@@ -309,7 +309,7 @@ class InClusterTests(_Files):
         self.write("namespace", "monitoring")
 
     def access(self, *, insecure: bool = False, **environ: str) -> ClusterAccess:
-        """Give the pod's access."""
+        """Return the pod's access."""
         return read_access(KubeSettings(), {**self.environ, **environ}, insecure=insecure, account=str(self.folder))
 
     def test_service_account(self) -> None:

@@ -31,7 +31,7 @@ WHO = f"{PLUGIN.where}: get-token: "
 
 
 def credential(version: str = VERSION, **status: str) -> bytes:
-    """Give what a plugin prints."""
+    """Return what a plugin prints."""
     return json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status}).encode()
 
 
@@ -168,7 +168,7 @@ class CredentialTests(SynchronousTestCase):
     """What is printed."""
 
     def refused(self, output: bytes) -> str:
-        """Give why an output is of no use."""
+        """Return why an output is of no use."""
         told = str(self.assertRaises(DiscoveryError, read_credential, output, PLUGIN))
         self.assertNotIn("s3cr3t", told)
         return told

@@ -23,7 +23,7 @@ from tests.fake_kube import endpoint, endpoint_slice, endpoints_object, pod
 
 
 def urls(*readings: ParsedObjects) -> list[str]:
-    """Give the ready backends that these make together, then those that are not."""
+    """Return the ready backends that these make together, then those that are not."""
     found = discovered((each for reading in readings for each in reading.candidates), KubeSettings())
     return [each.backend.netloc + (" " + each.not_ready if each.not_ready else "") for each in found]
 

@@ -38,7 +38,7 @@ def make_plugin(folder: Path, version: str, status: dict[str, str]) -> dict[str,
 
 
 def credential_forms(folder: Path, authority: FakeAuthority) -> dict[str, dict[str, Any]]:
-    """Give the entry of a user for each form of credentials, and write the files that belong to them."""
+    """Return the entry of a user for each form of credentials, and write the files that belong to them."""
     certificate, key = pair(authority.issue("alice"))
     (folder / "client.pem").write_bytes(certificate)
     (folder / "client.key").write_bytes(key)
@@ -85,7 +85,7 @@ class _Served(TestCase):
         (self.folder / "ca.pem").write_bytes(self.authority.pem)
 
     def cluster(self, **changes: Any) -> dict[str, Any]:
-        """Give the cluster's entry."""
+        """Return the cluster's entry."""
         return {"server": f"https://127.0.0.1:{self.port.getHost().port}", "certificate-authority": "ca.pem", **changes}
 
     def locator(self, user: dict[str, Any], *, insecure: bool = False, **cluster: Any) -> KubeLocator:
@@ -95,7 +95,7 @@ class _Served(TestCase):
         return self.built(kube, os.environ, insecure=insecure)
 
     def built(self, kube: KubeSettings, environ: Any, **options: Any) -> KubeLocator:
-        """Give a locator; it is stopped, and all of it gone, at the end."""
+        """Return a locator; it is stopped, and all of it gone, at the end."""
         check(kube, environ, **options)
         self.built_locators.append(build(kube, reactor, environ, **options))
         return self.built_locators[-1]

@@ -40,7 +40,7 @@ class _Watched(SynchronousTestCase):
         self.world.changes = 0
 
     def changes(self) -> int:
-        """Give how many changes were told since asked last."""
+        """Return how many changes were told since asked last."""
         self.world.settle()
         told, self.world.changes = self.world.changes, 0
         return told
@@ -50,7 +50,7 @@ class _Watched(SynchronousTestCase):
         self.fake.put("pods", pod("prometheus-0", "10.0.0.1", ready=ready))
 
     def verbs(self) -> list[str]:
-        """Give what was asked so far."""
+        """Return what was asked so far."""
         return [seen.verb for seen in self.fake.seen]
 
 

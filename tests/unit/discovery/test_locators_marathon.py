@@ -98,11 +98,11 @@ class MarathonCase(SynchronousTestCase):
         )
 
     def located(self, locator: MarathonLocator) -> tuple[Backend, ...]:
-        """Give the backends that are listed now."""
+        """Return the backends that are listed now."""
         return tuple(each.backend for each in self.successResultOf(locator.locate()))
 
     def refused(self, locator: MarathonLocator) -> str:
-        """Give why nothing is listed now."""
+        """Return why nothing is listed now."""
         return str(self.failureResultOf(locator.locate(), DiscoveryError).value)
 
 
@@ -145,7 +145,7 @@ class AppsTests(MarathonCase):
         self.assertEqual(self.fake.requests[-1], f"GET /service/marathon/v2/apps{APP}/tasks")
 
     def partly(self, locator: MarathonLocator) -> tuple[str, tuple[DiscoveredBackend, ...]]:
-        """Give what is missing now, and what stands nevertheless."""
+        """Return what is missing now, and what stands nevertheless."""
         error = self.failureResultOf(locator.locate(), PartlyDiscovered).value
         return str(error), error.discovered
 

@@ -22,7 +22,7 @@ SECRET, AUTH, CREDENTIALS = "--marathon-principal-secret", "--marathon-auth-endp
 
 
 def configured(**settings: Any) -> MarathonSettings:
-    """Give settings that are in order but for what is given."""
+    """Return settings that are in order but for what is given."""
     return MarathonSettings(**{"urls": ("http://marathon.mesos:8080",), "apps": ("/prometheus",), **settings})
 
 
@@ -30,13 +30,13 @@ class CheckTests(SynchronousTestCase):
     """The settings."""
 
     def refused(self, **settings: Any) -> str:
-        """Give why settings are refused."""
+        """Return why settings are refused."""
         error = self.assertRaises(ConfigError, check, configured(**settings))
         self.assertNotIn("hush", str(error))
         return str(error)
 
     def written(self, text: str) -> str:
-        """Give the path of a file with this text."""
+        """Return the path of a file with this text."""
         path = self.mktemp()
         with open(path, "w") as file:
             file.write(text)

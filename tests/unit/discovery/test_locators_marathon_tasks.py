@@ -70,14 +70,14 @@ OLD_IP_PER_TASK = {
 
 
 def old(app: dict[str, Any]) -> dict[str, Any]:
-    """Give an app as versions before 1.5 describe it."""
+    """Return an app as versions before 1.5 describe it."""
     described = {**host_app([]), **app}
     del described["networks"]
     return described
 
 
 def own(*addresses: str, **changes: Any) -> dict[str, Any]:
-    """Give a task with addresses of its own, on the host 10.0.0.1."""
+    """Return a task with addresses of its own, on the host 10.0.0.1."""
     listed = [{"ipAddress": address, "protocol": "IPv6" if ":" in address else "IPv4"} for address in addresses]
     return task("10.0.0.1", **{"ports": [31005, 31006], "ipAddresses": listed, **changes})
 
@@ -233,7 +233,7 @@ class StateTests(SynchronousTestCase):
     """Which tasks count."""
 
     def count(self, *tasks: Any, **app: Any) -> int:
-        """Give how many of the tasks are listed; none may be a problem."""
+        """Return how many of the tasks are listed; none may be a problem."""
         reading = read_tasks(host_app([], **app), list(tasks), "0")
         self.assertEqual(reading.problems, ())
         return len(reading.backends)

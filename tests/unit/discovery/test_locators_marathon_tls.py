@@ -63,7 +63,7 @@ class MarathonOverTLSTests(TestCase):
         self.base = f"https://127.0.0.1:{port.getHost().port}"
 
     def settings(self) -> MarathonSettings:
-        """Give settings with a master that is down (nobody listens on port 1), and then the one that is there."""
+        """Return settings with a master that is down (nobody listens on port 1), and then the one that is there."""
         return MarathonSettings(
             urls=("https://127.0.0.1:1/service/marathon", self.base + "/service/marathon"),
             apps=APPS,

@@ -40,7 +40,7 @@ class RelativePathTests(SynchronousTestCase):
         return locator
 
     def located(self, locator: ILocator) -> Sequence[str]:
-        """Give what is located."""
+        """Return what is located."""
         return [each.backend.host for each in self.successResultOf(locator.locate())]
 
     def asked(self, locator: ILocator) -> None:

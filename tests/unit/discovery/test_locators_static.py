@@ -17,7 +17,7 @@ class StaticLocatorTests(SynchronousTestCase):
     """What the command line gives."""
 
     def refused(self, text: str) -> str:
-        """Give what is said of an endpoint."""
+        """Return the error about an endpoint."""
         return str(self.assertRaises(ConfigError, StaticLocator, ["prom-a:9090", text]))
 
     def test_provides_the_interface(self) -> None:

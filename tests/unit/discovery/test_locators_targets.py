@@ -12,7 +12,7 @@ A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 
 
 def urls(*addresses: object, **labels: object) -> list[str]:
-    """Give the URLs that one group gives."""
+    """Return the URLs that one group gives."""
     return [b.url for b in read_groups([{"targets": list(addresses), "labels": labels}]).backends]
 
 
@@ -20,7 +20,7 @@ class ReadGroupsTests(SynchronousTestCase):
     """What target groups mean."""
 
     def refused(self, groups: object) -> str:
-        """Give why a list cannot be used."""
+        """Return why a list cannot be used."""
         return str(self.assertRaises(ValueError, read_groups, groups))
 
     def test_targets_of_all_groups_are_listed_once(self) -> None:
@@ -148,7 +148,7 @@ class ParseYAMLTests(SynchronousTestCase):
     """YAML, with libyaml if it is there."""
 
     def refused(self, text: str) -> str:
-        """Give why a text cannot be read."""
+        """Return why a text cannot be read."""
         return str(self.assertRaises(ValueError, parse_yaml, text))
 
     def test_yaml_scalars_are_text(self) -> None:

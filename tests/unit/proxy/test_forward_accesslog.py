@@ -28,7 +28,7 @@ class AccessLogCase(ProxyCase):
         self.build(access_log=True)
 
     def told(self) -> list[dict[str, logs.Value]]:
-        """Give what was told of each request."""
+        """Return what was told of each request."""
         return [logs.fields(event) for event in self.events if event["log_namespace"] == access.COMPONENT]
 
     def one(self, **expected: logs.Value) -> dict[str, logs.Value]:

@@ -749,7 +749,7 @@ class ReloadTests(ProxyCase):
     """``/mpp/reload``."""
 
     def body(self) -> tuple[int, dict[str, object]]:
-        """Give status and JSON of the answer."""
+        """Return status and JSON of the answer."""
         head, _, body = self.client.received().partition(b"\r\n\r\n")
         return int(head.split()[1]), json.loads(body)
 

@@ -29,7 +29,7 @@ A, B = (Backend("https", name, 9090) for name in ("prom-a", "prom-b"))
 
 
 def sent(credentials: BackendCredentials, backend: Backend) -> bytes | None:
-    """Give the value of ``Authorization`` that a backend gets."""
+    """Return the value of ``Authorization`` that a backend gets."""
     fields = credentials.fields(backend)
     return None if fields is None else fields.lines.removeprefix(b"Authorization: ").removesuffix(b"\r\n")
 
@@ -54,7 +54,7 @@ class CredentialsTests(SynchronousTestCase):
         return str(path)
 
     def problem(self, **config: Any) -> str:
-        """Give what is wrong with a configuration."""
+        """Return what is wrong with a configuration."""
         places = {name: f"f:1: {name}" for name in config}
         return str(self.assertRaises(ConfigError, BackendCredentials, HTTPConfigs(HTTPConfig(**config, places=places))))
 
@@ -189,12 +189,12 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(repr(credentials), "<Credentials of 1, for 257 backends>")
 
     def rules(self, default: str = "", **of: str) -> HTTPConfigs:
-        """Give what has a password for all, and others for locators."""
+        """Return configurations with a token for all backends, and other ones for locators."""
         rules = (LocatorRule(DiscoverySource(name), self.token(text)) for name, text in of.items())
         return HTTPConfigs(self.token(default) if default else HTTPConfig(), (), tuple(rules))
 
     def token(self, text: str) -> HTTPConfig:
-        """Give what has a token."""
+        """Return a configuration with a token."""
         return HTTPConfig(credentials_file=self.write(f"token-{text}", text))
 
     def test_by_locator(self) -> None:

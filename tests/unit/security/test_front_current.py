@@ -59,7 +59,7 @@ class CurrentTests(SynchronousTestCase):
         return current
 
     def connected(self, current: ActiveConfig) -> SSL.Connection:
-        """Give the client's end of a connection."""
+        """Return the client's end of a connection."""
         server = current.serverConnectionForTLS(None)
         client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
         server.set_accept_state()
@@ -68,7 +68,7 @@ class CurrentTests(SynchronousTestCase):
         return client
 
     def shown(self, current: ActiveConfig) -> str:
-        """Give the name in the certificate that a client would be shown."""
+        """Return the name in the certificate that a client would be shown."""
         certificate = self.connected(current).get_peer_certificate()
         assert certificate is not None
         return name_of(certificate)

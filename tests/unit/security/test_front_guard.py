@@ -48,7 +48,7 @@ QUERY = b"/api/v1/query?query=up"
 
 
 def field(user: str, password: str) -> bytes:
-    """Give a header line."""
+    """Return a header line."""
     return b"Authorization: %b\r\n" % basic(user, password)
 
 
@@ -87,7 +87,7 @@ class GuardCase(ProxyCase):
         self.asked.pop(0).callback(right)
 
     def split(self) -> tuple[bytes, Any]:
-        """Give the head and the JSON of what was received."""
+        """Return the head and the JSON of what was received."""
         head, _, body = self.client.received().partition(b"\r\n\r\n")
         return head, json.loads(body)
 
@@ -316,7 +316,7 @@ class AccessLogTests(GuardCase):
         self.guard(USERS)
 
     def told(self, *names: str) -> list[tuple[Any, ...]]:
-        """Give these fields of each line."""
+        """Return these fields of each line."""
         lines = [logs.fields(event) for event in self.events if event["log_namespace"] == access.COMPONENT]
         self.assertNotIn("secret", str(lines))
         return [tuple(line.get(name) for name in names) for line in lines]

@@ -25,7 +25,7 @@ from mpp.security.web_config.values import RateLimit
 
 
 def basic(user: str, password: str) -> bytes:
-    """Give an Authorization field."""
+    """Return an Authorization field."""
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 

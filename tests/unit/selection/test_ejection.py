@@ -63,7 +63,7 @@ class Story:
 
     @property
     def shown(self) -> tuple[Standing, str]:
-        """Give what is published after a probe that found it well."""
+        """Return what is published after a probe that found it well."""
         observation = ejection.shown(self.record, Observation(A, VIABLE), 7.0)
         return observation.standing, observation.why
 

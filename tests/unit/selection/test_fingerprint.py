@@ -13,7 +13,7 @@ CONFIG = (Path(__file__).parents[2] / "recorded" / "prometheus-3.5.3-config.json
 
 
 def fingerprint(*pieces: bytes) -> str:
-    """Give the hash of a page that comes in these pieces."""
+    """Return the hash of a page that comes in these pieces."""
     made = ConfigHasher()
     for piece in pieces:
         made.feed(piece)

@@ -66,7 +66,7 @@ def module_of(path: Path) -> Any:
 
 
 def uses(tree: ast.AST) -> dict[str, set[str]]:
-    """Give for each name all attributes of it that are used anywhere in a file."""
+    """Return for each name all attributes of it that are used anywhere in a file."""
     found: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -75,7 +75,7 @@ def uses(tree: ast.AST) -> dict[str, set[str]]:
 
 
 def expressions() -> Iterator[Found | tuple[str, str]]:
-    """Give every regular expression in mpp's sources, or the place and text of one that is made at run time."""
+    """Yield every regular expression in mpp's sources, or the place and text of one that is made at run time."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE))
         source = path.read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def expressions() -> Iterator[Found | tuple[str, str]]:
 
 
 def character(op: Any, value: Any) -> str:
-    """Give a character that one item of a character class, or a single character of a pattern, stands for."""
+    """Return a character that one item of a character class, or a single character of a pattern, stands for."""
     if op in (sre.LITERAL, sre.NOT_LITERAL):
         return chr(value) if op is sre.LITERAL else chr(value + 1)
     if op is sre.RANGE:
@@ -122,7 +122,7 @@ def character(op: Any, value: Any) -> str:
 
 def samples(pattern: Any) -> tuple[list[str], list[str]]:
     """
-    Give what a parsed pattern can match.
+    Return what a parsed pattern can match.
 
     :return: beginnings, each as far as some part of the pattern; and pieces that can be repeated.
     """
@@ -162,7 +162,7 @@ def samples(pattern: Any) -> tuple[list[str], list[str]]:
 
 
 def attacks(expression: re.Pattern[Any], size: int = SIZE) -> Iterator[str]:
-    """Give texts that a regular expression may take long for."""
+    """Yield texts that a regular expression may take long for."""
     source = expression.pattern if isinstance(expression.pattern, str) else expression.pattern.decode("latin-1")
     beginnings, pieces = samples(sre_parser.parse(source, expression.flags & ~re.UNICODE))
     pairs = ["".join(pair) for pair in itertools.islice(itertools.permutations(pieces[:8], 2), 56)]
@@ -174,7 +174,7 @@ def attacks(expression: re.Pattern[Any], size: int = SIZE) -> Iterator[str]:
 
 
 def cost(scan: Callable[[Any], object], text: Any) -> float:
-    """Give the CPU seconds that something takes."""
+    """Return the CPU seconds that something takes."""
     began = time.process_time()
     scan(text)
     return time.process_time() - began
@@ -232,7 +232,7 @@ def grows(scan: Callable[[Any], object], text: bytes) -> bool:
 
 
 def fed(scanner: Callable[[], Any], piece: int) -> Callable[[bytes], object]:
-    """Give what has a page scanned in pieces of some size."""
+    """Return a function that scans a page in pieces of some size."""
 
     def scan(page: bytes) -> None:
         made = scanner()
@@ -249,7 +249,7 @@ def metrics() -> MetricsScanner:
 
 
 def request(target: bytes = b"/", body: bytes = b"") -> RequestInfo:
-    """Give a request with a form."""
+    """Return a request with a form."""
     fields = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
     return RequestInfo(b"POST" if body else b"GET", target, fields, body)
 

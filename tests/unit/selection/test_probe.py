@@ -124,12 +124,12 @@ class RecordingUpstreams:
         return sent.answer
 
     def pending(self, path: str) -> Sent:
-        """Give the unanswered request whose path begins like this."""
+        """Return the unanswered request whose path begins like this."""
         (found,) = (sent for sent in self.sent if sent.path.startswith(path) and not sent.answer.called)
         return found
 
     def paths(self) -> list[str]:
-        """Give the paths of all unanswered requests, without their queries."""
+        """Return the paths of all unanswered requests, without their queries."""
         return [sent.path.partition("?")[0] for sent in self.sent if not sent.answer.called]
 
 
@@ -143,7 +143,7 @@ class ProberTests(SynchronousTestCase):
         self.fresh_facts = ServerState("2.42.0+ds", STARTED, 1.6989e9, read_at=NOW)
 
     def wall(self) -> float:
-        """Give the time of day."""
+        """Return the time of day."""
         return NOW + self.clock.seconds()
 
     def tearDown(self) -> None:
@@ -169,7 +169,7 @@ class ProberTests(SynchronousTestCase):
             self.answer("/api/v1/status/walreplay", 200, REPLAYING)
 
     def previous(self, *, standing: Standing = Standing.VIABLE, age: float = 0.0, started: float = STARTED) -> Observation:
-        """Give what was seen last, with facts of some age."""
+        """Return what was seen last, with facts of some age."""
         return Observation(A, standing, facts=evolve(self.fresh_facts, read_at=NOW - age, started_at=started))
 
     def asks_for_metrics(self, previous: Observation | None) -> bool:

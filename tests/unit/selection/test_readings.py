@@ -34,12 +34,12 @@ REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)
 
 
 def error(status: int, kind: str, text: str) -> ProbeResponse:
-    """Give an error as the API of Prometheus writes it."""
+    """Return an error as the API of Prometheus writes it."""
     return ProbeResponse(status, b'{"status":"error","errorType":"%b","error":"%b"}' % (kind.encode(), text.encode()))
 
 
 def samples(name: str) -> Samples:
-    """Give the samples of a recorded page."""
+    """Return the samples of a recorded page."""
     scanner = MetricsScanner(METRICS)
     scanner.feed((RECORDED / name).read_bytes())
     return scanner.finish()

@@ -30,12 +30,12 @@ VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 
 
 def seen(backend: Backend, standing: Standing = VIABLE, why: str = "", *, days: float = 10) -> Observation:
-    """Give an observation."""
+    """Return an observation."""
     return Observation(backend, standing, why, ServerState(oldest=NOW - days * DAY, retention_s=15 * DAY))
 
 
 def out(observation: Observation, at: float = 1) -> Observation:
-    """Give it as it is published when its backend was ejected, so many seconds after the beginning."""
+    """Return an observation as it is published when its backend was ejected, so many seconds after the beginning."""
     return evolve(observation, ejected_at=NOW + at)
 
 
@@ -126,7 +126,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.observe_log)
 
     def build(self, strategy: IStrategy) -> SelectionService:
-        """Give a service over the world."""
+        """Return a service over the world."""
         service = SelectionService(
             self.world,
             self.world,
@@ -147,7 +147,7 @@ class SelectionServiceTests(SynchronousTestCase):
             self.logged.append(formatEvent(event))
 
     def counted(self, name: str, **labels: str) -> float | None:
-        """Give a metric's value."""
+        """Return a metric's value."""
         return self.metrics.registry.get_sample_value(name, labels)
 
     def start(self, *observations: Observation) -> Selection:

@@ -25,18 +25,18 @@ def seen(
     retention: float | None = 15 * DAY,
     uptime: float = DAY,
 ) -> Observation:
-    """Give an observation of a 2.x server; no history means no data."""
+    """Return an observation of a 2.x server; no history means no data."""
     oldest = NOW - history if history else None
     return Observation(backend, standing, facts=ServerState(oldest=oldest, retention_s=retention, started_at=NOW - uptime))
 
 
 def seen_1x(backend: Backend, samples: float, *, uptime: float = DAY) -> Observation:
-    """Give an observation of a 1.x server."""
+    """Return an observation of a 1.x server."""
     return Observation(backend, VIABLE, facts=ServerState(samples=samples, started_at=NOW - uptime))
 
 
 def served_by(*backends: Backend) -> Choice:
-    """Give the choice in force: the first one serves, the others are standbys."""
+    """Return the choice in force: the first one serves, the others are standbys."""
     return Choice(backends[:1], backends[1:])
 
 

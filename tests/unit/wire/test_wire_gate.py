@@ -34,7 +34,7 @@ class Aged(Channels):
         self.ahead = 0.0
 
     def seconds(self) -> float:
-        """Give the time."""
+        """Return the time."""
         return float(reactor.seconds()) + self.ahead
 
 

@@ -9,7 +9,7 @@ from mpp.wire.downstream.timeouts import BODY_BYTES, BODY_S
 
 
 def after(*received: int) -> ArrivalRate:
-    """Give the pace of what had come after each second."""
+    """Return the pace of what had come after each second."""
     pace = ArrivalRate(100.0)
     for second, size in enumerate(received, 1):
         pace.mark(100.0 + second, size)

@@ -76,7 +76,7 @@ NEWLINES = st.sampled_from((b"\r\n",) * 20 + (b"\n", b"\r"))
 
 
 def messages(starts: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
-    """Give streams of messages, right and wrong."""
+    """Return streams of messages, right and wrong."""
     head = st.tuples(st.sampled_from(starts), st.lists(st.sampled_from(FIELDS), max_size=4), NEWLINES)
     whole = st.tuples(head, st.sampled_from(BODIES)).map(
         lambda parts: parts[0][2].join((parts[0][0], *parts[0][1], b"", b"")) + parts[1]

@@ -324,7 +324,7 @@ class LookTests(SynchronousTestCase):
     """What can be seen of a transport from outside."""
 
     def pair(self) -> tuple[Any, socket.socket]:
-        """Give a transport and the socket at its other end."""
+        """Return a transport and the socket at its other end."""
         near, far = socket.socketpair()
         near.setblocking(False)
         self.addCleanup(near.close)

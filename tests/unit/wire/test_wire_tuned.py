@@ -120,7 +120,7 @@ class ProgramTests(SynchronousTestCase):
     """A process of its own, because it is decided once."""
 
     def built(self, **environ: str) -> Any:
-        """Give the kinds of its reactor and its clients' transports, and whether those of its servers are tuned."""
+        """Return the kinds of its reactor and its clients' transports, and whether those of its servers are tuned."""
         clean = {name: value for name, value in os.environ.items() if name != "MPP_PLAIN"}
         code = [sys.executable, "-c", _PROGRAM]
         run = subprocess.run(code, cwd=ROOT, env={**clean, **environ}, capture_output=True, text=True, check=True, timeout=60)

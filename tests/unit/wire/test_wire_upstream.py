@@ -30,7 +30,7 @@ TO_THE_END = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 def sized(size: int) -> bytes:
-    """Give the head of an answer with a body of that size."""
+    """Return the head of an answer with a body of that size."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
 
 
