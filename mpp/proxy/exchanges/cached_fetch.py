@@ -18,10 +18,7 @@ from twisted.web.http import datetimeToString
 from mpp.cache.assembly import ParsedSteps
 from mpp.cache.cached_query import CachedQuery, Tail
 from mpp.cache.view import View
-from mpp.core.http import headers
 from mpp.core.model import RequestInfo
-from mpp.core.prometheus import data_requests
-from mpp.core.prometheus import query_timeout as timeouts
 from mpp.promql.matrix import NotJoinable
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
@@ -35,6 +32,7 @@ from mpp.proxy.exchanges.fetch import Answer, Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest import Subrequest
+from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
 
 
 class CachedFetch(Fetch):
@@ -42,12 +40,15 @@ class CachedFetch(Fetch):
     The fetch of a range query of which the cache may have steps.
 
     :param request: the request as the cache sees it.
+    :param queries: finds cached steps, and caches new ones.
+    :param flights: the fetches of the subrequests.
     :param gzip: the client accepts gzip.
     :param may_read: the client accepts cached steps.
     """
 
     __slots__ = (
         "_cached",
+        "_flights",
         "_gzip",
         "_joining",
         "_may_read",
@@ -68,6 +69,7 @@ class CachedFetch(Fetch):
         landed: Callable[[], object] | None,
         request: CacheableRequest,
         queries: CachedQueries,
+        flights: SubrequestFlights,
         *,
         gzip: bool,
         may_read: bool,
@@ -75,6 +77,7 @@ class CachedFetch(Fetch):
         super().__init__(context, info, began, landed)
         self._request = request
         self._queries = queries
+        self._flights = flights
         self._gzip = gzip
         self._may_read = may_read
         self._cached: CachedQuery | None = None
@@ -135,16 +138,8 @@ class CachedFetch(Fetch):
             whole.waiters.append(subrequest)
             whole.start()
             return
-        request, info, grid = self._request, self.info, self._request.grid
-        fields = headers.without(info.headers, b"accept-encoding")
-        method = b"GET" if info.method == b"HEAD" else info.method
-        plain = info._replace(method=method, headers=fields)
-        if (subrequest.first, subrequest.last) != (request.first, request.last):
-            plain = data_requests.with_range(plain, grid.time(subrequest.first), grid.time(subrequest.last))
-        timeout = timeouts.find(info)
         wanted = None if self._view is None else cached_response.newest_server(self._view)
-        key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds)
-        fetch, new = self._queries.ask(self._context, key, plain, subrequest, wanted, alone=alone)
+        fetch, new = self._flights.join(self._context, self.info, self._request, subrequest, wanted, alone=alone)
         subrequest.fetch = fetch
         if new:
             fetch.start()

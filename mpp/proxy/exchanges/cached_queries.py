@@ -29,15 +29,13 @@ from mpp.cache.query_pages import QueryPages
 from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
 from mpp.core.intervals import NEVER, Intervals
-from mpp.core.model import Backend, RequestInfo, Selection
+from mpp.core.model import Backend, Selection
 from mpp.coverage.freshness import freshness
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
 from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, is_cacheable_with, lasting_fields, why_new
-from mpp.proxy.exchanges.fetch import Waiter
 from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, answers_id, parse
-from mpp.proxy.exchanges.server_fetch import ServerFetch
 
 _log = tx.make_logger()
 
@@ -63,14 +61,13 @@ class InThread(Protocol):
 
 class CachedQueries:
     """
-    The cached queries, and the requests for their missing steps that are under way.
+    The cached queries of all requests.
 
     :param in_thread: where large responses are cut and compressed.
     """
 
     def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
-        self._under_way: dict[tuple[object, ...], ServerFetch] = {}
         self._age: tuple[Selection, float, float] | None = None
 
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
@@ -93,37 +90,6 @@ class CachedQueries:
         cache, grid = _cache(context), request.grid
         why_not = cache.why_not_admitted(request.key, grid.step_ms, grid.phase_ms)
         return why_not or why_new(request.key, cache.alike(request.key)), not why_not
-
-    def ask(
-        self,
-        context: ForwardContext,
-        key: tuple[object, ...],
-        info: RequestInfo,
-        waiter: Waiter,
-        wanted: Backend | None,
-        *,
-        alone: bool,
-    ) -> tuple[ServerFetch, bool]:
-        """
-        Ask a server for some steps, unless that is under way.
-
-        :param key: what is asked for.
-        :param info: the request for these steps.
-        :param wanted: the server that is asked if possible.
-        :param alone: share the response with no other request.
-        :return: the fetch, and whether it is a new one, which the caller must start.
-        """
-        fetch = None if alone else self._under_way.get(key)
-        if fetch is not None:
-            fetch.waiters.append(waiter)
-            return fetch, False
-        buffer = max(context.settings.response_buffer, context.settings.cache_memory // 4)
-        landed = None if alone else partial(self._under_way.pop, key)
-        fetch = ServerFetch(context, info, waiter.began, landed, wanted=wanted, buffer=buffer)
-        if not alone:
-            self._under_way[key] = fetch
-        fetch.waiters.append(waiter)
-        return fetch, True
 
     def resized(self, context: ForwardContext, request: CacheableRequest) -> None:
         """Count the memory that a query takes now."""

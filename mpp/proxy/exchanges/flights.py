@@ -21,6 +21,7 @@ from mpp.proxy.exchanges.cached_fetch import CachedFetch
 from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.fetch import Fetch, Waiter
 from mpp.proxy.exchanges.server_fetch import ServerFetch
+from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
 
 # Requests that are remembered as the cache sees them, and the longest of them in bytes: 2 MB at most.
 _MOST_SEEN = 256
@@ -36,6 +37,7 @@ class Flights:
 
     def __init__(self, queries: CachedQueries) -> None:
         self._queries = queries
+        self._subrequests = SubrequestFlights()
         self._under_way: dict[RequestKey, Fetch] = {}
         self._seen: OrderedDict[RequestKey, CacheableRequest | str] = OrderedDict()
 
@@ -79,7 +81,9 @@ class Flights:
         if isinstance(found, str):
             return ServerFetch(context, info, began, landed, note=f"bypass; {found}")
         may_read = b"no-cache" not in control
-        return CachedFetch(context, info, began, landed, found, self._queries, gzip=key.gzip, may_read=may_read)
+        return CachedFetch(
+            context, info, began, landed, found, self._queries, self._subrequests, gzip=key.gzip, may_read=may_read
+        )
 
     def _cacheable(self, context: ForwardContext, info: RequestInfo, key: RequestKey) -> CacheableRequest | str:
         """Return a request as the cache sees it, or why it is not cached; remembered, because viewers ask for the same."""

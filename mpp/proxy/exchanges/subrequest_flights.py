@@ -1,0 +1,64 @@
+"""Chooses the fetch of a subrequest: the one of an identical subrequest that is under way, or a new one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mpp.core.http import headers
+from mpp.core.model import Backend, RequestInfo
+from mpp.core.prometheus import data_requests
+from mpp.core.prometheus import query_timeout as timeouts
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.caching import CacheableRequest
+from mpp.proxy.exchanges.server_fetch import ServerFetch
+from mpp.proxy.exchanges.subrequest import Subrequest
+
+
+class SubrequestFlights:
+    """The fetches of subrequests under way that further subrequests can join, as in `mpp.proxy.exchanges.flights.Flights`."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[tuple[object, ...], ServerFetch] = {}
+
+    def join(
+        self,
+        context: ForwardContext,
+        info: RequestInfo,
+        request: CacheableRequest,
+        subrequest: Subrequest,
+        wanted: Backend | None,
+        *,
+        alone: bool,
+    ) -> tuple[ServerFetch, bool]:
+        """
+        Let a subrequest wait for its response.
+
+        :param info: the client's request.
+        :param request: the same, as the cache sees it.
+        :param wanted: the server that is asked if possible.
+        :param alone: share the response with no other request.
+        :return: the fetch, and whether it is a new one, which the caller must start.
+        """
+        timeout = timeouts.find(info)
+        key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds)
+        fetch = None if alone else self._under_way.get(key)
+        if fetch is not None:
+            fetch.waiters.append(subrequest)
+            return fetch, False
+        buffer = max(context.settings.response_buffer, context.settings.cache_memory // 4)
+        landed = None if alone else partial(self._under_way.pop, key)
+        own = _info_of(subrequest, info, request)
+        fetch = ServerFetch(context, own, subrequest.began, landed, wanted=wanted, buffer=buffer)
+        if not alone:
+            self._under_way[key] = fetch
+        fetch.waiters.append(subrequest)
+        return fetch, True
+
+
+def _info_of(subrequest: Subrequest, info: RequestInfo, request: CacheableRequest) -> RequestInfo:
+    """Return what a subrequest sends: the client's request with the range of these steps, for a body without a coding."""
+    method = b"GET" if info.method == b"HEAD" else info.method
+    plain = info._replace(method=method, headers=headers.without(info.headers, b"accept-encoding"))
+    if (subrequest.first, subrequest.last) == (request.first, request.last):
+        return plain
+    return data_requests.with_range(plain, request.grid.time(subrequest.first), request.grid.time(subrequest.last))
