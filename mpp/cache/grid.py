@@ -1,7 +1,8 @@
 """
 The steps of a range query, numbered so that every request with the same step and phase numbers them alike. Pure.
 
-The time of a step is its number times the step, plus the phase. A page has `PAGE` consecutive steps from a multiple of that on.
+The time of a step is its number times the step, plus the phase. A page has `PAGE_STEPS` consecutive steps, from a multiple of
+that number on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from attrs import field, frozen
 from attrs.validators import ge
 
-PAGE = 120
+PAGE_STEPS = 120
 """
 Steps of a page.
 
@@ -44,11 +45,11 @@ class Grid:
         return (time_ms - self.phase_ms) // self.step_ms
 
 
-def pages(first: int, last: int) -> range:
+def page_numbers(first: int, last: int) -> range:
     """Return the numbers of the pages that have some of these steps."""
-    return range(first // PAGE, last // PAGE + 1)
+    return range(first // PAGE_STEPS, last // PAGE_STEPS + 1)
 
 
 def steps_of(page: int) -> tuple[int, int]:
     """Return the first and the last step of a page."""
-    return page * PAGE, page * PAGE + PAGE - 1
+    return page * PAGE_STEPS, page * PAGE_STEPS + PAGE_STEPS - 1

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from mpp.cache.extents import Extent, replaced
-from mpp.cache.grid import Grid, pages, steps_of
+from mpp.cache.grid import Grid, page_numbers, steps_of
 from mpp.cache.member_texts import CompressedTexts, MemberTexts, PlainTexts
 from mpp.cache.page import CachedPage
 from mpp.cache.series import Series, SeriesTable, by_key
@@ -62,7 +62,7 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) 
     before = {page.number: page for page in view.pages}
     orders = {table.ordered: table.ordered}
     made: list[tuple[CachedPage | None, CachedPage]] = []
-    for number in pages(view.first, view.last):
+    for number in page_numbers(view.first, view.last):
         extent = answer.within(*steps_of(number))
         old = before.get(number)
         texts = [_joined(old, member, extent, view.grid, new[number][member]) for member in range(len(MEMBERS))]
@@ -77,7 +77,7 @@ def _annotations(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _by_page(view: View, matrix: Matrix, table: SeriesTable) -> Mapping[int, tuple[TextsBySeries, TextsBySeries]]:
     """Return the texts of an answer by page and member."""
-    found: dict[int, tuple[TextsBySeries, TextsBySeries]] = {number: ({}, {}) for number in pages(view.first, view.last)}
+    found: dict[int, tuple[TextsBySeries, TextsBySeries]] = {number: ({}, {}) for number in page_numbers(view.first, view.last)}
     for metric, *texts in matrix.rows():
         if sum(map(len, texts)) >= _LONG:
             # Offers the interpreter's lock to the reactor, which would otherwise wait for it for 5 ms in each of its turns.
@@ -92,7 +92,7 @@ def _by_page(view: View, matrix: Matrix, table: SeriesTable) -> Mapping[int, tup
 def _divided(text: bytes, member: int, view: View) -> Iterator[tuple[int, bytes]]:
     """Yield the points of a text page by page, each time with the number of the page."""
     start = offset(text, member, view.grid.time(view.first))
-    for number in pages(view.first, view.last):
+    for number in page_numbers(view.first, view.last):
         last = min(view.last, steps_of(number)[1])
         end = offset(text, member, view.grid.time(last) + 1, start)
         if start < end:

@@ -11,9 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from sys import getsizeof
 
-from mpp.cache import grid as steps
 from mpp.cache.extents import Extent
-from mpp.cache.grid import Grid
+from mpp.cache.grid import Grid, page_numbers
 from mpp.cache.page import CachedPage
 from mpp.cache.preparation import PreparedPages
 from mpp.cache.recent import RecentSpans
@@ -50,7 +49,7 @@ class QueryPages:
 
     def view(self, first: int, last: int) -> View:
         """Return what is cached of some steps now."""
-        pages = tuple(page for number in steps.pages(first, last) if (page := self._pages.get(number)) is not None)
+        pages = tuple(page for number in page_numbers(first, last) if (page := self._pages.get(number)) is not None)
         return View(self.grid, first, last, pages, self._table, self._recent, self._version)
 
     def extents(self) -> Iterator[Extent]:

@@ -10,7 +10,7 @@ from attrs import frozen
 from hypothesis import strategies as st
 
 from mpp.cache.assembly import Assembly, ParsedSteps
-from mpp.cache.grid import PAGE, Grid
+from mpp.cache.grid import PAGE_STEPS, Grid
 from mpp.cache.preparation import prepare
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.recent import RecentSpans
@@ -114,7 +114,7 @@ _HISTOGRAM = b'{"count":"%d","sum":"1.5","buckets":[[0,"0.25","0.5","1"],[3,"-1"
 """The buckets look like values: ``[0,"``."""
 
 
-LAST = 3 * PAGE
+LAST = 3 * PAGE_STEPS
 """The random samples are at steps from ``-LAST`` to ``LAST``."""
 
 _labels = st.dictionaries(

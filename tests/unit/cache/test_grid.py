@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.cache.grid import PAGE, Grid, pages, steps_of
+from mpp.cache.grid import PAGE_STEPS, Grid, page_numbers, steps_of
 
 
 class GridTests(SynchronousTestCase):
@@ -30,8 +30,8 @@ class GridTests(SynchronousTestCase):
     @given(st.integers(-(10**9), 10**9), st.integers(0, 1000))
     def test_pages_have_all_steps(self, first: int, count: int) -> None:
         """Each step is in one page, and the pages are those of the steps only."""
-        numbers = pages(first, first + count)
+        numbers = page_numbers(first, first + count)
         self.assertLessEqual(steps_of(numbers[0])[0], first)
         self.assertGreaterEqual(steps_of(numbers[-1])[1], first + count)
-        self.assertLess(len(numbers), count / PAGE + 2)
+        self.assertLess(len(numbers), count / PAGE_STEPS + 2)
         self.assertEqual(steps_of(numbers[0])[1] + 1, steps_of(numbers[0] + 1)[0])

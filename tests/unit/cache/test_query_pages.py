@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.cache.extents import Extent
-from mpp.cache.grid import PAGE, Grid
+from mpp.cache.grid import PAGE_STEPS, Grid
 from mpp.cache.preparation import prepare
 from mpp.cache.query_pages import MOST_PAGES
 from mpp.promql.matrix import Matrix, NotJoinable
@@ -96,7 +96,7 @@ class ChangeTests(SynchronousTestCase):
     def test_new_steps_replace_cached_ones(self) -> None:
         """A later answer counts, in closed pages, too; and a series that it does not have any more is gone there."""
         later = Answers(GRID, (Line({"a": "x"}, dict.fromkeys(range(1000), b'"new"')),))
-        for last in (99, 2 * PAGE - 1):
+        for last in (99, 2 * PAGE_STEPS - 1):
             pages = pages_of(GRID)
             SERVER.fill(pages, 0, last)
             later.fill(pages, 10, 20)
@@ -109,9 +109,9 @@ class ChangeTests(SynchronousTestCase):
     def test_full_pages_are_compressed(self) -> None:
         """With its last step a page takes less memory than before; until then each new step is added to the texts as they are."""
         pages = pages_of(GRID)
-        SERVER.fill(pages, 0, PAGE - 2)
+        SERVER.fill(pages, 0, PAGE_STEPS - 2)
         size = pages.size
-        SERVER.fill(pages, PAGE - 1, PAGE - 1)
+        SERVER.fill(pages, PAGE_STEPS - 1, PAGE_STEPS - 1)
         self.assertLess(pages.size, 0.75 * size)
 
     def test_view_does_not_change(self) -> None:
@@ -119,9 +119,9 @@ class ChangeTests(SynchronousTestCase):
         pages = pages_of(GRID)
         SERVER.fill(pages, 0, 299)
         view = pages.view(0, 299)
-        pages.drop(lambda extent: extent.first < PAGE)
+        pages.drop(lambda extent: extent.first < PAGE_STEPS)
         self.assertEqual(assembled(view), SERVER.body(0, 299))
-        self.assertEqual(pages.view(0, 299).cached, ((PAGE, 299),))
+        self.assertEqual(pages.view(0, 299).cached, ((PAGE_STEPS, 299),))
 
     def test_changed_page_is_not_overwritten(self) -> None:
         """Of two answers that were prepared at the same time, one is added; the other one changes nothing."""
@@ -146,19 +146,18 @@ class ChangeTests(SynchronousTestCase):
     def test_same_new_series_is_not_added_twice(self) -> None:
         """Not even for different pages: a series would be there twice in a response."""
         pages = pages_of(GRID)
-        prepared = [
-            prepare(pages.view(first, first), SERVER.matrix(first, first), source="a", expires_at=1.0) for first in (0, PAGE)
-        ]
+        edges = (0, PAGE_STEPS)
+        prepared = [prepare(pages.view(first, first), SERVER.matrix(first, first), source="a", expires_at=1.0) for first in edges]
         self.assertEqual([pages.add(each) for each in prepared], [True, False])
 
     def test_pages_expire(self) -> None:
         """A page goes when one of its steps must not be used any more."""
         pages = pages_of(GRID)
-        SERVER.fill(pages, 0, PAGE + 9, expires_at=10.0)
-        SERVER.fill(pages, PAGE + 10, PAGE + 20, expires_at=5.0)
+        SERVER.fill(pages, 0, PAGE_STEPS + 9, expires_at=10.0)
+        SERVER.fill(pages, PAGE_STEPS + 10, PAGE_STEPS + 20, expires_at=5.0)
         self.assertEqual(pages.expire(4.9), 0)
         self.assertEqual(pages.expire(5.0), 1)
-        self.assertEqual(pages.view(0, 300).cached, ((0, PAGE - 1),))
+        self.assertEqual(pages.view(0, 300).cached, ((0, PAGE_STEPS - 1),))
         self.assertEqual(pages.expire(10.0), 1)
         self.assertEqual(pages.view(0, 300).cached, ())
 
@@ -167,22 +166,22 @@ class ChangeTests(SynchronousTestCase):
         pages, empty = pages_of(GRID), Answers(GRID, ())
         SERVER.fill(pages, 0, 9)
         for number in range(1, 2 * MOST_PAGES - 1):
-            empty.fill(pages, number * PAGE, number * PAGE)
+            empty.fill(pages, number * PAGE_STEPS, number * PAGE_STEPS)
             if number == MOST_PAGES - 1:
                 SERVER.fill(pages, 10, 19)
         self.assertEqual(len(list(pages.extents())), MOST_PAGES)
         self.assertEqual(pages.view(0, 30).cached, ((0, 19),))
-        self.assertEqual(pages.view(PAGE, PAGE).cached, ())
+        self.assertEqual(pages.view(PAGE_STEPS, PAGE_STEPS).cached, ())
 
     def test_vanished_series_are_forgotten(self) -> None:
         """A query with no pages takes as much memory as a new one, whatever it had."""
         pages = pages_of(GRID)
         Answers(GRID, tuple(line(f"{n}", (0, 0)) for n in range(100))).fill(pages, 0, 0)
-        SERVER.fill(pages, PAGE, PAGE + 1)
+        SERVER.fill(pages, PAGE_STEPS, PAGE_STEPS + 1)
         size = pages.size
         pages.drop(lambda extent: extent.first == 0)
         self.assertLess(pages.size, size / 5)
-        self.assertEqual(assembled(pages.view(PAGE, PAGE)), SERVER.body(PAGE, PAGE))
+        self.assertEqual(assembled(pages.view(PAGE_STEPS, PAGE_STEPS)), SERVER.body(PAGE_STEPS, PAGE_STEPS))
 
     def test_answer_that_prometheus_does_not_write(self) -> None:
         """It is an error, and the pages do not change."""
