@@ -2,7 +2,7 @@
 The survey of the servers' recording and alerting rules.
 
 A server is asked once, and again after it has restarted or loaded another configuration, which is when its rules change. It is
-not asked while it is out of service, nor more than once in `LEAST_S`, and one server is asked after the other.
+not asked while it is out of service, nor more than once in `PAUSE_LEAST_S`, and one server is asked after the other.
 
 # Note [Rules of several servers]
 
@@ -40,7 +40,7 @@ MOST_RULES = 10_000
 """The most rules of all servers together; further ones are left out."""
 FIRST_S = 5.0
 """Seconds after mpp has seen a server first: a limiter in front of it may already be busy with the probes at the start."""
-LEAST_S = 60.0
+PAUSE_LEAST_S = 60.0
 """Seconds between two requests for the rules of one server; after each failure twice as many, up to `PAUSE_MOST_S`."""
 PAUSE_MOST_S = 3600.0
 
@@ -81,7 +81,7 @@ class RuleSurvey:
     """
     The survey of the rules of all servers.
 
-    :param asks: sends the requests.
+    :param sender: sends the requests.
     :param clock: a monotonic clock.
     :param enabled: whether the servers are asked at all.
     :param parser_problem: the reason why no query can be parsed, see `mpp.promql.reader.parser_problem`; it is logged once.
@@ -89,10 +89,10 @@ class RuleSurvey:
     :ivar changed: the functions that are called after each change of ``definitions``.
     """
 
-    def __init__(self, asks: RuleSender, clock: IReactorTime, *, enabled: bool, parser_problem: str = "") -> None:
+    def __init__(self, sender: RuleSender, clock: IReactorTime, *, enabled: bool, parser_problem: str = "") -> None:
         self.definitions: tuple[RuleDefinition, ...] = ()
         self.changed: list[Callable[[], None]] = []
-        self._asks = asks
+        self._sender = sender
         self._clock = clock
         self._enabled = enabled
         self._parser_problem = parser_problem
@@ -130,9 +130,9 @@ class RuleSurvey:
         if gone:
             self._publish()
 
-    def reconfigure(self, asks: RuleSender, *, enabled: bool) -> None:
+    def reconfigure(self, sender: RuleSender, *, enabled: bool) -> None:
         """Replace the sender, and begin or cease to ask the servers."""
-        self._asks = asks
+        self._sender = sender
         self._enabled = enabled
         if not enabled:
             self.keep(())
@@ -159,14 +159,14 @@ class RuleSurvey:
         """Read the rules of a server, and decide when it is asked again."""
         state, problem = server.observation.facts, ""
         for path in PATHS:
-            page = _parsed(await self._asks.ask_rules(backend, path))
+            page = _parsed(await self._sender.ask_rules(backend, path))
             if isinstance(page, str):
                 problem = problem or page
                 continue
             await in_slices(page.steps(), self._clock)
             server.rules[path] = page.found
         server.failures = server.failures + 1 if problem else 0
-        pause = min(PAUSE_MOST_S, LEAST_S * 2.0 ** min(server.failures, 10))
+        pause = min(PAUSE_MOST_S, PAUSE_LEAST_S * 2.0 ** min(server.failures, 10))
         server.due = self._clock.seconds() + pause
         if not problem:
             server.read = state

@@ -18,7 +18,7 @@ from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.coverage.rules.composing import RuleComposer
 from mpp.coverage.rules.page import LONGEST_S, RulesPage
-from mpp.coverage.rules.survey import FIRST_S, LEAST_S, MOST_BYTES, MOST_RULES, PATHS, PAUSE_MOST_S, RuleSurvey
+from mpp.coverage.rules.survey import FIRST_S, MOST_BYTES, MOST_RULES, PATHS, PAUSE_LEAST_S, PAUSE_MOST_S, RuleSurvey
 from mpp.promql.memory import QueryMemory
 from mpp.promql.rules import RuleDefinition
 from tests.logged import logged
@@ -139,7 +139,7 @@ class SurveyTests(SynchronousTestCase):
         self.see()
         for state in (evolve(STATE, config_at=210.0), evolve(STATE, config_at=210.0, started_at=190.0)):
             self.assertEqual(self.see(state=state), 0, "too soon")
-            self.clock.advance(LEAST_S)
+            self.clock.advance(PAUSE_LEAST_S)
             self.servers.bodies[A] = page(RULE, RULE._replace(query=str(state)))
             self.assertEqual(self.see(state=state), 2)
             self.assertEqual(len(self.survey.definitions), 2)
@@ -150,7 +150,7 @@ class SurveyTests(SynchronousTestCase):
         """Rules that are the same as before, or as those of the other server, are no news."""
         self.see()
         self.see(B)
-        self.clock.advance(LEAST_S)
+        self.clock.advance(PAUSE_LEAST_S)
         self.assertEqual(self.see(state=evolve(STATE, config_at=9.0)), 2)
         self.assertEqual(len(self.told), 1)
 
