@@ -36,7 +36,7 @@ class Admission:
     def __init__(self, clock: IReactorTime, secret: bytes) -> None:
         self._clock = clock
         self._secret = secret
-        self._prints = array("Q", bytes(8 * _SLOTS))
+        self._fingerprints = array("Q", bytes(8 * _SLOTS))
         self._asked_at = array("d", [-math.inf]) * _SLOTS
         self._phases: OrderedDict[int, dict[int, int]] = OrderedDict()
 
@@ -44,7 +44,7 @@ class Admission:
         """
         Return whether a query that is not in the cache gets an entry, and remember that it was asked.
 
-        :param query: all that makes the entry, in an unambiguous form.
+        :param query: its key, in an unambiguous form.
         :param phase_ms: the start of its range modulo the step.
         """
         return phase_ms == 0 or self._is_usual(step_ms, phase_ms) or self._is_second(query)
@@ -73,8 +73,8 @@ class Admission:
 
     def _is_second(self, query: bytes) -> bool:
         digest = int.from_bytes(blake2b(query, digest_size=8, key=self._secret).digest(), "little")
-        slot, print_ = digest % _SLOTS, digest >> _BITS
+        slot, fingerprint = digest % _SLOTS, digest >> _BITS
         now = self._clock.seconds()
-        again = self._prints[slot] == print_ and now - self._asked_at[slot] <= SECOND_WITHIN_S
-        self._prints[slot], self._asked_at[slot] = print_, now
+        again = self._fingerprints[slot] == fingerprint and now - self._asked_at[slot] <= SECOND_WITHIN_S
+        self._fingerprints[slot], self._asked_at[slot] = fingerprint, now
         return again

@@ -16,17 +16,16 @@ Row: TypeAlias = tuple[Sequence[Piece], Sequence[Piece]]
 """The pieces of the values and of the histograms of one series."""
 
 _OVERHEAD = 400
-"""Bytes of a span besides its rows: the key, the version of the pages, and the place in the table; measured, rounded up."""
+"""Bytes of a span besides its rows: its key, the version in it, and its place in the table; measured, rounded up."""
 
 SpanKey: TypeAlias = tuple[object, int, int, bool]
 """The version of the pages, the first and the last step, and whether the pieces will be sent compressed."""
 
-
 MOST_BODY = 256 * 1024
-"""Bytes of a body that is cached at most."""
+"""Most bytes of a body that is cached."""
 
 BodyKey: TypeAlias = tuple[object, int, int, bool, object]
-"""The same, and the newest steps, which are in no page."""
+"""The members of a `SpanKey`, and a reference to the newest steps, which are in no page."""
 
 
 @frozen
@@ -39,14 +38,14 @@ class AssembledBody:
 
 class RecentSpans:
     """
-    The spans of all queries that were joined last, for users of one dashboard ask for the same steps within a short time.
+    The spans and bodies of all queries that were joined last: users of one dashboard ask for the same steps within a short time.
 
     They take up to four times the memory of the pages, and are soon useless, because each new step changes the pages. So they
     have a bound of their own: otherwise the cache would have room for fewer queries.
 
     :param most_bytes: the most bytes of memory.
     :ivar most_bytes: the parameter; a change counts from the next span on.
-    :ivar size: bytes of memory, without the series.
+    :ivar size: bytes of memory of all spans and bodies, without the series.
     """
 
     __slots__ = ("_found", "most_bytes", "size")
@@ -90,7 +89,7 @@ class RecentSpans:
             self._drop(next(iter(self._found)))
 
     def clear(self) -> None:
-        """Drop the spans of all queries."""
+        """Drop all spans and bodies."""
         self._found.clear()
         self.size = 0
 

@@ -80,10 +80,15 @@ class AdmissionTests(SynchronousTestCase):
         self.assertLessEqual(len(self.admission._phases), 256)
 
     def test_hashes_differ_by_the_secret(self) -> None:
-        """Which queries share a slot of the table depends on a secret."""
-        slots = []
+        """Two queries may share a place in the table, so that one replaces the other; which ones do depends on a secret."""
+        queries = [b"query %d" % number for number in range(1000)]
+        forgotten = []
         for secret in (b"a" * 32, b"b" * 32):
             admission = Admission(self.clock, secret)
-            admission.admits(b"query", STEP, 1)
-            slots.append(next(slot for slot, print_ in enumerate(admission._prints) if print_))
-        self.assertNotEqual(*slots)
+            # Each has a phase of its own, so that none becomes a usual one.
+            for phase_ms, query in enumerate(queries, 1):
+                admission.admits(query, STEP, phase_ms)
+            again = [admission.admits(query, STEP, phase_ms) for phase_ms, query in enumerate(queries, 1)]
+            forgotten.append({query for query, admitted in zip(queries, again, strict=True) if not admitted})
+        self.assertTrue(all(forgotten))
+        self.assertNotEqual(*forgotten)
