@@ -247,7 +247,7 @@ class CachedFetch(Fetch):
         attempt = new[-1].answer.attempt if new else None
         reasons = tuple(why for each in new for why in each.answer.reasons)
         answer = Answer(
-            response, servers[0], attempt, self._started, reasons, also=tuple(servers[1:]), keeps=True, cache=self._note
+            response, servers[0], attempt, self._started, reasons, also=tuple(servers[1:]), keeps_server=True, cache=self._note
         )
         self._release()
         self._answered(answer)

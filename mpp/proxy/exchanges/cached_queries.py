@@ -71,7 +71,7 @@ class CachedQueries:
         self._age: tuple[Selection, float, float] | None = None
 
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
-        """Return the cached steps of a query that are valid now; None if there are none."""
+        """Return a cached query without the steps that are not valid now; None if the query is not cached."""
         cached = _cache(context).get(request.key)
         if cached is None:
             return None

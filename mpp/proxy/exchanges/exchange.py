@@ -149,14 +149,14 @@ class Exchange:
         """Return the cookies that keep the client on the server of its response, unless it is to keep the one that it has."""
         context, info = self._context, self._downstream.info
         selection = context.selections.current
-        if answer.keeps or (answer.shared and context.affinity.preferred(info, selection, self.began)[0] is not None):
+        if answer.keeps_server or (answer.shared and context.affinity.preferred(info, selection, self.began)[0] is not None):
             return ()
         cookies = context.affinity.remember(info, answer.backend, self.began)
         # Without another server for the client there is no need for a cookie, and caches do not store a response with one.
         return () if len(selection.selected) < 2 else cookies
 
     def _added(self, answer: Answer) -> Headers:
-        """Return the fields about the way of the response."""
+        """Return the header fields that say how the response was come by: ``MPP.Cache`` and ``Server-Timing``."""
         added: Headers = ((b"MPP.Cache", answer.cache.encode("latin-1")),) if answer.cache else ()
         if self._context.settings.server_timing:
             attempt, total = answer.attempt, self._context.clock.seconds() - self.began

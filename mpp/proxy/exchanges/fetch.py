@@ -46,7 +46,8 @@ class Answer(NamedTuple):
     :ivar affinity: the name of the affinity that chose the server, or empty.
     :ivar also: the further servers whose responses were joined to it.
     :ivar ranges: which server has answered which steps, if several have.
-    :ivar keeps: the client keeps the server that it has, because this one answers for a reason that has nothing to do with it.
+    :ivar keeps_server: the client stays with the server that it has, because this one answers for a reason that has nothing
+        to do with it.
     :ivar broke_off: reports that the response broke off on its way to the client, and returns the ``reasons`` with that one; None
         if the response is complete.
     :ivar cache: how the cache was used, in the words of ``MPP.Cache``; empty if it was not.
@@ -62,7 +63,7 @@ class Answer(NamedTuple):
     affinity: str = ""
     also: tuple[Backend, ...] = ()
     ranges: tuple[AnsweredRange, ...] = ()
-    keeps: bool = False
+    keeps_server: bool = False
     broke_off: Callable[[UpstreamError], tuple[str, ...]] | None = None
     cache: str = ""
     shared: bool = False
@@ -202,7 +203,7 @@ class Fetch(ABC):
         elif identical.is_timeout(response.status, response.buffered):
             self._only_first(waiters, lambda first: first.answered(answer), alone=False)
         else:
-            shared = answer._replace(shared=True, affinity="", keeps=False)
+            shared = answer._replace(shared=True, affinity="", keeps_server=False)
             for number, (waiter, copy) in enumerate(zip(waiters, copies(response, len(waiters)), strict=True)):
                 own = shared if number else answer
                 self._call(waiter, partial(waiter.answered, own._replace(response=copy)))

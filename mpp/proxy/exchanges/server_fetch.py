@@ -113,7 +113,7 @@ class ServerFetch(Fetch):
         made = self._attempts
         plan, backend = made.plan, attempt.backend
         # A client keeps the server that it has if this one answers only because that one lacks data.
-        keeps = plan is not None and backend != plan.own
+        keeps_server = plan is not None and backend != plan.own
         broke_off = None if response.complete else partial(_broke_off, made, attempt)
         also = tuple(server for server in dict.fromkeys(each[0] for each in ranges) if server != backend)
         # Another server may have been asked long before this attempt.
@@ -127,7 +127,7 @@ class ServerFetch(Fetch):
             affinity,
             also,
             tuple(ranges),
-            keeps,
+            keeps_server,
             broke_off,
             self._note,
             asked_at=asked_at,
