@@ -96,7 +96,7 @@ class CacheOfProgramTests(SynchronousTestCase):
         self.assertEqual(self.cache.state.limit_bytes, 8 * MIB)
 
     def test_other_credentials(self) -> None:
-        """Other credentials for the servers may get other responses, so nothing is kept over their change."""
+        """Other credentials for the servers may get other responses, so nothing stays cached over their change."""
         self.token.write_text("two!")
         self.program.backends.credentials.refresh()
         self.assertEqual(self.cache.state.entries, 0)
@@ -105,7 +105,7 @@ class CacheOfProgramTests(SynchronousTestCase):
         self.assertEqual(self.cache.state.entries, 0)
 
     def test_other_fields_that_count(self) -> None:
-        """Requests that shared an entry may not be alike any longer, so nothing is kept over the change."""
+        """Requests that shared an entry may not be alike any longer, so nothing stays cached over the change."""
         for changed in ({"cache_neutral": ("x-team",)}, {"cache_vary": ("user-agent",)}):
             self.put("a")
             self.reload(**changed)

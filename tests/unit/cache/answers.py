@@ -71,7 +71,7 @@ class Answers:
         return Matrix(self.body(first, last))
 
     def parsed(self, first: int, last: int) -> ParsedSteps:
-        """Return the response for some steps, as a part of an assembly."""
+        """Return the steps of a response, as an assembly takes them."""
         return ParsedSteps(first, last, self.matrix(first, last))
 
     def fill(self, pages: QueryPages, first: int, last: int, *, source: str = "a", expires_at: float = 60.0) -> bool:

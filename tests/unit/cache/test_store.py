@@ -61,7 +61,7 @@ class StoreTests(SynchronousTestCase):
         """Return how many evictions were counted."""
         return self.metrics.registry.get_sample_value("mpp_cache_evictions_total")
 
-    def test_what_is_kept_is_found(self) -> None:
+    def test_cached_entry_is_found(self) -> None:
         """An entry is found by its key, another key finds nothing."""
         entry = Sized(10)
         self.assertIsNone(self.cache.get(Key("a")))

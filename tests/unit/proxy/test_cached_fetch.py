@@ -311,7 +311,7 @@ class OtherClientTests(CachedCase):
             client = self.request(headers=((name, b"%d" % random.random()),))
             self.assertEqual((self.sent, self.use(client)), ([], "hit"), name)
 
-    def test_a_response_that_is_for_one_client_is_not_kept(self) -> None:
+    def test_a_response_that_is_for_one_client_is_not_cached(self) -> None:
         """It sets a cookie, or varies by a field that is thought to be neutral."""
         for field in ((b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent")):
             self.request()
@@ -331,7 +331,7 @@ class NotesTests(CachedCase):
         self.assertEqual(self.use(client), "hit")
         self.assert_right(client, NOW - HOUR, NOW, end_of_body=end)
 
-    def test_a_response_with_another_warning_is_not_kept(self) -> None:
+    def test_a_response_with_another_warning_is_not_cached(self) -> None:
         """It may be incomplete."""
         self.request()
         self.answer(end_of_body=',"warnings":["a remote storage does not answer"]')
@@ -340,7 +340,7 @@ class NotesTests(CachedCase):
         self.assertEqual(self.use(client), "miss; new query")
 
 
-class UnusualPartTests(CachedCase):
+class UnusualSubrequestTests(CachedCase):
     """Parts that are not answered as expected."""
 
     def setUp(self) -> None:
@@ -348,7 +348,7 @@ class UnusualPartTests(CachedCase):
         self.build(cache_tail=0.0)
         self.served()
 
-    def test_a_part_that_cannot_be_joined(self) -> None:
+    def test_a_response_that_cannot_be_joined(self) -> None:
         """One server is asked for the whole range."""
         for how in (
             {"status": 422},
@@ -364,7 +364,7 @@ class UnusualPartTests(CachedCase):
             self.assert_right(client, NOW - HOUR, NOW)
 
     def test_a_server_that_dies(self) -> None:
-        """Another one is asked for the part."""
+        """Another one is asked for the steps."""
         client = self.request()
         self.sent[0].answer.errback(RESET)
         self.assertEqual(self.answer(), Asked(NOW - 45, NOW))
@@ -487,7 +487,7 @@ class ChangeTests(CachedCase):
         self.request(self.START, self.END)
         self.assertEqual(self.sent, [])
 
-    def test_steps_that_lack_data_are_not_kept(self) -> None:
+    def test_steps_that_lack_data_are_not_cached(self) -> None:
         """When no server that answers has them all."""
         self.lacks(A)
         current = self.world.selections.current
@@ -515,7 +515,7 @@ class ChangeTests(CachedCase):
         self.request()
         self.assertEqual(max(asked(each).end for each in self.sent), NOW)
 
-    def test_a_gap_of_all_servers_is_kept_when_a_server_leaves(self) -> None:
+    def test_a_gap_of_all_servers_is_cached_when_a_server_leaves(self) -> None:
         """It was final when it was cached."""
         self.lacks(A, B)
         self.served(self.START, self.END)
