@@ -21,13 +21,23 @@ from bench.panels.stage import Stage, add_options, stage
 from bench.panels.viewers import QUERIES, WINDOWS, Window, look, panel, points
 
 FRESHNESS_S = 60
-"""Steps that are younger may differ between a server and a cache that keeps them for a moment."""
+"""Steps that are younger may differ between a server and a cache that has them for a moment."""
 HEADS = ["row", "panels/s", "x direct", "servers' CPU", "x direct", "proxy's CPU", "median", "x direct", "95 %", "x direct"]
 
 
 @frozen
 class Measured:
-    """One row in one round: CPU times in milliseconds per panel, latencies in milliseconds."""
+    """
+    The figures of one row in one round.
+
+    :ivar rate: panels per second.
+    :ivar servers: CPU time of the servers, in milliseconds per panel.
+    :ivar proxy: CPU time of what is between them and the viewers, in milliseconds per panel.
+    :ivar median: of the latencies, in milliseconds.
+    :ivar p95: the 95th percentile of the latencies, in milliseconds.
+    :ivar size: bytes of a response.
+    :ivar bad: responses that were no success.
+    """
 
     rate: float
     servers: float
@@ -131,14 +141,14 @@ def main() -> None:
     given = options()
     with (
         tempfile.TemporaryDirectory(prefix="mpp-bench-") as name,
-        stage(given, max(WINDOWS[each].seconds for each in given.window)) as on,
+        stage(given, max(WINDOWS[each].seconds for each in given.window)) as built,
     ):
         wide = Path(name, "wide.promql")
         wide.write_text("http_requests_total\n")
         for window in given.window:
             for viewers in given.viewers:
                 for encoding in given.encoding:
-                    show(Bench(given, on, WINDOWS[window], wide if given.wide else QUERIES), encoding, viewers)
+                    show(Bench(given, built, WINDOWS[window], wide if given.wide else QUERIES), encoding, viewers)
     print(time.strftime("\nended at %H:%M:%S"))
 
 

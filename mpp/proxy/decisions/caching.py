@@ -106,14 +106,14 @@ class CacheableRequest:
         """The times of the steps, by their numbers."""
         return self.key.question.grid
 
-    def last_settled(self, reads: QueryReads, settled: float) -> int:
+    def last_settled(self, reads: QueryReads, settled_until: float) -> int:
         """
         Return the last step that may be cached; the one before the first step if none may.
 
         :param reads: see `mpp.coverage.planning.planner.Planner.reads`.
-        :param settled: the time until which samples are settled, in seconds since the epoch, see Note [Settled].
+        :param settled_until: the time until which samples are settled, in seconds since the epoch, see Note [Settled].
         """
-        until = reads.final_until(settled)
+        until = reads.final_until(settled_until)
         if until >= self.data.end / 1000:
             return self.last
         return self.first - 1 if until < self.data.start / 1000 else self.grid.last_until(int(until * 1000))
