@@ -107,8 +107,13 @@ CHAINS: tuple[Callable[[int], str], ...] = (
     lambda n: r"\" a" * n,
     lambda n: "x{" * n,
     lambda n: "quantile(time(), x @ 1) + " * n + "1",
+    lambda n: "+".join("x{" + ",".join(f'job!="j{i}{k}"' for k in range(8)) + "}" for i in range(n)),
+    lambda n: "+".join("x{" + ",".join(f'job=~"j{i + k}.*"' for k in range(8)) + "}" for i in range(n)),
+    lambda n: "x{" + ",".join('job=~"' + "|".join(f"j{i}{k}.+" for k in range(20)) + '"' for i in range(n)) + "}",
+    lambda n: "+".join(f'rate(x{{job!="j{i}"}}[{i + 1}m] offset {i + 1}m)' for i in range(n)),
+    lambda n: "+".join(f"x[{i + 1}m:] @ start() + x offset {i + 1}m" for i in range(n)),
 )
-SIZES = (2, 3, 10, 24, 25, 48, 49, 50, 51, 52, 60, 100, 333, 500, 1000, 1700, 4000, 8191, 20000, 65535)
+SIZES = (2, 3, 8, 10, 12, 16, 24, 25, 48, 49, 50, 51, 52, 60, 100, 333, 500, 1000, 1700, 4000, 8191, 20000, 65535)
 """Of chains; the largest are above every limit."""
 LONGEST = 200_000
 

@@ -210,6 +210,9 @@ class Coverage:
     targets: Mapping[str, int] = field(init=False, repr=False, eq=False)
     """The number of targets of each job, by name."""
 
+    targets_by_window: Mapping[float, int] = field(init=False, repr=False, eq=False)
+    """The number of targets of all jobs of a window, by the window."""
+
     @longest_window.default
     def _longest_window(self) -> float:
         return max((job.window for job in self.jobs.values()), default=DEFAULT_WINDOW_S)
@@ -229,6 +232,10 @@ class Coverage:
     @targets.default
     def _targets(self) -> Mapping[str, int]:
         return {name: self.job(name).targets for name in self.names}
+
+    @targets_by_window.default
+    def _targets_by_window(self) -> Mapping[float, int]:
+        return {window: sum(self.targets[name] for name in names) for window, names in self.by_window}
 
     @times.default
     def _times(self) -> Intervals:

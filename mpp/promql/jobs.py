@@ -20,6 +20,11 @@ class JobMatchers:
 
     conditions: tuple[LabelCondition, ...] = ()
 
+    @property
+    def work(self) -> int:
+        """The work to select among thousands of jobs, see `LabelCondition.work`."""
+        return sum(condition.work for condition in self.conditions)
+
     def select(self, jobs: frozenset[str]) -> frozenset[str]:
         """
         Return the jobs that the selector's samples may come from.

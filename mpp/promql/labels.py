@@ -17,6 +17,7 @@ from attrs import frozen
 MOST_PREFIXES = 20
 """Alternatives that end in ``.*`` or ``.+``: each is compared with each name."""
 
+_WORK_OF_PATTERNS = 4
 # Characters without a meaning in a regular expression of RE2, and punctuation marks behind a backslash.
 _PLAIN = r"(?:[^\\.+*?()|\[\]{}^$]|\\[!-/:-@\[-`{-~])*+"
 _ALTERNATIVE = rf"{_PLAIN}(?:\.[*+])?"
@@ -46,6 +47,12 @@ class LabelCondition:
         return bool(self.prefixes or self.longer)
 
     @property
+    def work(self) -> int:
+        """The work to select among thousands of values; one is some hundredths of a millisecond for each 2,000 of them."""
+        beginnings = len(self.prefixes) + len(self.longer)
+        return _WORK_OF_PATTERNS + beginnings if beginnings else int(self.negative)
+
+    @property
     def is_universal(self) -> bool:
         """Whether each value that is not empty matches."""
         return "" in self.prefixes or "" in self.longer
@@ -71,13 +78,12 @@ class LabelCondition:
     def select(self, among: frozenset[str]) -> frozenset[str]:
         """Return the values that the condition accepts among the given ones."""
         found = self.values & among
-        # Without a call for each value: there may be thousands.
-        if self.prefixes:
-            found |= {value for value in among if value.startswith(self.prefixes)}
-        if self.longer:
-            begins = {value for value in among if value.startswith(self.longer)}
+        if self.has_patterns:
+            # Without a call for each value: there may be thousands.
+            beginnings = (*self.prefixes, *self.longer)
+            begins = frozenset([value for value in among if value.startswith(beginnings)])
             found |= begins - {value for value in begins.intersection(self.longer) if not self.matches(value)}
-        return among - found if self.negative else among & found
+        return among - found if self.negative else found
 
 
 def equal(value: str, *, negative: bool) -> LabelCondition:

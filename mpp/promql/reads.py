@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import accumulate
 from operator import attrgetter
 
 from attrs import evolve, field, frozen
@@ -147,8 +148,11 @@ def _hull(parts: Iterable[SelectorReads]) -> Span | None:
     return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
 
 
-MOST_SELECTORS = 16
+MOST_SELECTORS = 12
 """The most parts of a query; each is compared with each gap of a server, so that the time of a plan grows with their number."""
+
+MOST_WORK = 48
+"""The most work to select the jobs of a query, see `JobMatchers.work`: two milliseconds for 2,000 jobs."""
 
 _JOINED_BY = (
     attrgetter("newest", "fixed", "jobs", "start", "end"),
@@ -185,3 +189,13 @@ def _covering(parts: list[SelectorReads]) -> SelectorReads:
     return evolve(
         first, start=start, end=end, jobs=first.jobs if same_jobs else ALL_JOBS, metric=first.metric if same_metric else ""
     )
+
+
+def with_affordable_jobs(*lists: tuple[SelectorReads, ...]) -> list[tuple[SelectorReads, ...]]:
+    """Return lists of parts, of which the ones with too many conditions on jobs, beyond `MOST_WORK`, read from all jobs."""
+    matchers = dict.fromkeys(part.jobs for parts in lists for part in parts)
+    works = accumulate(each.work for each in matchers)
+    kept = {each for each, work in zip(matchers, works, strict=True) if work <= MOST_WORK or not each.work}
+    if len(kept) == len(matchers):
+        return list(lists)
+    return [tuple(dict.fromkeys(part if part.jobs in kept else evolve(part, jobs=ALL_JOBS) for part in parts)) for parts in lists]

@@ -17,11 +17,14 @@ from attrs import evolve, frozen
 from mpp.promql.jobs import ALL_JOBS, job_matchers
 from mpp.promql.literals import Bare
 from mpp.promql.matchers import ALERT, JOB, NAME, MatcherReader
-from mpp.promql.reads import QueryReads, SelectorReads, merged
+from mpp.promql.reads import QueryReads, SelectorReads, merged, with_affordable_jobs
 from mpp.promql.recorded import MetricSelection, Rules
 
 MOST_UNNAMED = 4
 """Selectors without a metric whose matchers for the name count: each is compared with the names of all rules."""
+
+MOST_PINNED = 4
+"""The most parts that are relative to the start of the range, or to its end; such a query is never divided among servers."""
 
 START_OR_END = "it has @ start() or @ end(), which mean the whole range"
 PINNED = "a parameter of an aggregation may change from step to step, while @ pins what is aggregated"
@@ -83,9 +86,11 @@ class Walk:
         :raise TypeError: an expression is of an unknown kind; then the parser is newer than this module.
         """
         self._visit(expression, _Times())
-        start, end = merged(self._found["start"]), merged(self._found["end"])
+        found = self._found
+        parts = merged((*found["step"], *found["epoch"])), merged(found["start"], MOST_PINNED), merged(found["end"], MOST_PINNED)
+        others, start, end = with_affordable_jobs(*parts)
         whole = START_OR_END if start or end else self._whole
-        return QueryReads(merged((*self._found["step"], *self._found["epoch"])), whole, "", start, end)
+        return QueryReads(others, whole, "", start, end)
 
     def _visit(self, expression: ast.Expr, times: _Times) -> None:
         if isinstance(expression, ast.VectorSelector):

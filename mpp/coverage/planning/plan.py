@@ -141,7 +141,9 @@ def _levels(lacks: QueryLacks, candidates: tuple[Backend, ...]) -> Levels:
         by_need, by_both = _tolerances(lacks, candidates)
         whole = [Segment(-_EVER_MS, _EVER_MS, (1 << len(candidates)) - 1)]
         needed = compared(whole, [lacks.of(each).needed for each in candidates], by_need, _EACH_MS)
-        both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], by_both, _EACH_MS)
+        both = needed
+        if any(lacks.of(each).looked_back_on != lacks.of(each).needed for each in candidates):
+            both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], by_both, _EACH_MS)
         found = lacks.levels[candidates] = tuple(tuple(each) for each in ([both, needed] if both != needed else [both]))
     return found
 

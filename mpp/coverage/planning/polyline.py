@@ -8,7 +8,7 @@ time passes an edge of a gap.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
@@ -60,6 +60,17 @@ class Polyline:
         if place < 0:
             return self.base, 0
         return self.values[place] + self.slopes[place] * (time - self.times[place]), self.slopes[place]
+
+    def along(self, times: Sequence[int]) -> list[int]:
+        """Return the function's values at some times in ascending order."""
+        bends, values, slopes = self.times, self.values, self.slopes
+        place = bisect_right(bends, times[0]) if times else 0
+        found = []
+        for time in times:
+            while place < len(bends) and bends[place] <= time:
+                place += 1
+            found.append(values[place - 1] + slopes[place - 1] * (time - bends[place - 1]) if place else self.base)
+        return found
 
     @property
     def steepest(self) -> int:

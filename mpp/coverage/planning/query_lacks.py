@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
-from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Coverage, Hole, Missing
+from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Coverage, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning.polyline import ZERO, Polyline
@@ -71,6 +71,11 @@ class _Group:
         few, many = sorted((self.jobs, {**missing.jobs, **missing.drift}), key=len)
         return [job for job in few if job in many]
 
+
+_Times = tuple[int, int, int]
+"""The start and the end of a gap, in milliseconds, and the number of missing targets."""
+_Known = dict[tuple[str, int], tuple[_Times, ...]]
+"""Gaps by job and number of its targets."""
 
 Grouped = tuple[tuple[Selector, tuple[_Group, ...]], ...]
 """The selectors of a query, each with the jobs that it reads."""
@@ -160,9 +165,8 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
     grouped = tuple((each, groups[each.jobs]) for each in distinct)
     servers = {backend: Lacking(*_lines(grouped, missing, lookback)) for backend, missing in coverage.missing.items() if missing}
     windows = [group.window for each in groups.values() for group in each]
-    affected = NEVER
-    for lacking in servers.values():
-        affected |= lacking.looked_back_on.above(0) | lacking.needed.above(0)
+    # All that is needed is looked at.
+    affected = Intervals.of(times for lacking in servers.values() for times in lacking.looked_back_on.above(0))
     return QueryLacks(grouped, coverage, lookback, ms(max(windows, default=0.0)), servers, affected.widen(1, 1))
 
 
@@ -171,8 +175,19 @@ def _groups(jobs: Jobs, coverage: Coverage) -> tuple[_Group, ...]:
     selected = jobs.select(coverage.names)
     if not selected:
         return (_Group(UNKNOWN_JOB.window, frozenset(), UNKNOWN_JOB.targets),)
-    shared = ((window, names if selected is coverage.names else selected & names) for window, names in coverage.by_window)
-    return tuple(_Group(window, names, sum(map(coverage.targets.__getitem__, names))) for window, names in shared if names)
+    groups = (_group(window, names, selected, coverage) for window, names in coverage.by_window)
+    return tuple(group for group in groups if group.jobs)
+
+
+def _group(window: float, names: frozenset[str], selected: frozenset[str], coverage: Coverage) -> _Group:
+    """Return the selected jobs of one window; the work grows with the jobs that are selected, or that are not."""
+    targets, total = coverage.targets, coverage.targets_by_window[window]
+    if 2 * len(selected) <= len(coverage.names):
+        own = selected & names
+        return _Group(window, own, sum(targets[name] for name in own))
+    others = names - selected
+    own = selected if len(names) == len(coverage.names) else names - others
+    return _Group(window, own, total - sum(targets[name] for name in others))
 
 
 def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polyline, Polyline]:
@@ -186,7 +201,8 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polylin
             window = group.window if selector.newest else 0.0
             needed.add(lost, selector, window)
             looked_back_on.add(lost, selector, max(window, lookback) if selector.newest else 0.0)
-    return needed.line(), looked_back_on.line()
+    line = needed.line()
+    return line, line if looked_back_on == needed else looked_back_on.line()
 
 
 def _lost(group: _Group, missing: Missing, jobs: Jobs) -> Polyline:
@@ -225,42 +241,56 @@ class _Sum:
 
 def _material(selectors: Grouped, coverage: Coverage, missing: Missing) -> Intervals:
     """Return the times of evaluation, in milliseconds, at which a server lacks a material amount."""
-    found = NEVER
+    found: list[tuple[float, float]] = []
+    known: _Known = {}
     for selector, groups in selectors:
         point = selector.newest and selector.start == selector.end
-        for window, holes, targets in _distinct(groups, coverage, missing):
+        for window, holes, targets in _distinct(groups, coverage, missing, known):
             if point:
                 end = ms(selector.end)
-                lacking = Intervals.of((ms(hole.start), ms(hole.end)) for hole in holes).widen(-ms(window), 1)
+                lacking = Intervals.of((first, last) for first, last, _ in holes).widen(-ms(window), 1)
                 at = lacking.shift(-end) if not selector.fixed else ALWAYS if end in lacking else NEVER
             else:
                 at = _material_range(selector, holes, window, targets)
-            found |= at
-    return found
+            found += at
+    return Intervals.of(found)
 
 
-def _material_range(selector: Selector, holes: Iterable[Hole], window: float, targets: int) -> Intervals:
-    bends = [bend for hole in holes for bend in ((ms(hole.start), hole.missing), (ms(hole.end), -hole.missing))]
-    before = window if selector.newest else 0.0
-    start, end = span(selector, before)
-    total = _Sum()
-    total.add(Polyline.of(bends), selector, before)
-    return total.line().above(MATERIAL * targets * (end - start))
+def _material_range(selector: Selector, holes: Iterable[_Times], window: float, targets: int) -> Intervals:
+    start, end = span(selector, window if selector.newest else 0.0)
+    limit = MATERIAL * targets * (end - start)
+    if selector.fixed:
+        lost = sum(missing * max(0, min(end, last) - max(start, first)) for first, last, missing in holes)
+        return ALWAYS if lost > limit else NEVER
+    bends: list[tuple[int, int]] = []
+    for first, last, missing in holes:
+        bends += ((first - end, missing), (last - end, -missing), (first - start, -missing), (last - start, missing))
+    return Polyline.of(bends).above(limit)
 
 
-def _distinct(groups: Iterable[_Group], coverage: Coverage, missing: Missing) -> Iterator[tuple[float, tuple[Hole, ...], int]]:
+def _distinct(
+    groups: Iterable[_Group], coverage: Coverage, missing: Missing, known: _Known
+) -> Iterator[tuple[float, tuple[_Times, ...], int]]:
     """
     Return the gaps of the jobs that a selector reads, by job, each with its window and its targets.
 
     The jobs that lack the same are returned once: mostly that is the time in which the whole server was away.
+
+    :param known: keeps the gaps for the next selector.
     """
+
+    def holes(job: str, targets: int) -> tuple[_Times, ...]:
+        if (job, targets) not in known:
+            known[job, targets] = tuple((ms(e.start), ms(e.end), e.missing) for e in missing.holes(job, targets))
+        return known[job, targets]
+
     for group in groups:
         named = [job for job in group.lacking(missing) if job in missing.jobs]
         if missing.whole and (not group.jobs or len(named) < len(group.jobs)):
-            yield group.window, missing.holes("", group.targets), group.targets
+            yield group.window, holes("", group.targets), group.targets
         for job in named:
             targets = max(coverage.targets[job], *(hole.of for hole in missing.jobs[job]))
-            yield group.window, missing.holes(job, targets), targets
+            yield group.window, holes(job, targets), targets
 
 
 def _in_ms(times: Intervals) -> Intervals:

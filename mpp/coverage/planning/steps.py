@@ -118,8 +118,11 @@ def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: 
         if len(among) == 1 or not any(lines[number] for number in among):
             _append(found, segment)
             continue
-        for first, last in pieces((lines[number] for number in among), steps, segment.first, segment.last):
-            ends = [(lines[each].at(steps.time(first)), lines[each].at(steps.time(last))) for each in among]
+        straight = list(pieces((lines[number] for number in among), steps, segment.first, segment.last))
+        times = [steps.time(step) for piece in straight for step in piece]
+        along = [lines[number].along(times) for number in among]
+        values = zip(*(zip(each[::2], each[1::2], strict=True) for each in along), strict=True)
+        for (first, last), ends in zip(straight, values, strict=True):
             for piece in _piece(first, last, among, ends, tolerance):
                 _append(found, piece)
     return found
@@ -175,6 +178,8 @@ def _range(first: int, last: int, own: tuple[int, int], ends: Sequence[tuple[int
     """Return the first and last step at which a server counts as good as all others; the first is greater if there is none."""
     low, high, length = first, last, last - first
     for other in ends:
+        if own[0] <= other[0] and own[1] <= other[1]:
+            continue
         for begin, end in (
             (own[0] - other[0] - tolerance.window, own[1] - other[1] - tolerance.window),
             (2 * own[0] - 3 * other[0], 2 * own[1] - 3 * other[1]),

@@ -2,8 +2,9 @@
 Random queries, most of them no valid PromQL, for all that reads queries. ``python -m tests.integration.long.hostile_queries``;
 takes a minute of CPU for each 50,000.
 
-They are read in processes of their own, see `tests.promql_fuzz`. Prints the most CPU that each stage took for one query; ends
-with status 1 if a process crashed or hung, if one wrote to standard error, or if a stage took more than 5 ms.
+They are read in processes of their own, see `tests.promql_fuzz`. Prints the most CPU that each stage took for one query, of which
+the best of some runs counts; ends with status 1 if a process crashed or hung, if one wrote to standard error, or if a stage took
+more than 5 ms.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from mpp.coverage.planning.plan import MOST_PARTS, QueryPlan, lacks_no_more, pla
 from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
 from mpp.coverage.planning.steps import Steps, total
+from mpp.promql.jobs import JobMatchers, job_matchers
+from mpp.promql.labels import equal
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000
@@ -60,7 +62,7 @@ class Reads:
     end: float
     newest: bool
     fixed: bool = False
-    jobs: AllJobs | Named = AllJobs()
+    jobs: AllJobs | Named | JobMatchers = AllJobs()
 
 
 INSTANT = Reads(0.0, 0.0, newest=True)
@@ -151,6 +153,15 @@ class WholeTests(SynchronousTestCase):
         at, jobs = steps(150, 150, 1), ("node", "blackbox")
         self.assertEqual(shown(asked(missing, at, node, jobs=jobs)), [("a", 0, 0)])
         self.assertEqual(shown(asked(missing, at, blackbox, jobs=jobs)), [("b", 0, 0)])
+
+    def test_all_jobs_but_one(self) -> None:
+        """A query of all jobs but one reads the others, at each scrape interval."""
+        pool = Coverage({"quick": Job(5, 10.0), "node": Job(20, 30.0), "other": Job(3, 30.0)})
+        reads = Reads(0.0, 0.0, True, jobs=job_matchers([equal("node", negative=True)]))
+        ((_, groups),) = lacks_of([reads], pool).selectors
+        self.assertEqual(
+            [(each.window, each.jobs, each.targets) for each in groups], [(10.0, {"quick"}, 5), (30.0, {"other"}, 3)]
+        )
 
     def test_job_that_nobody_remembers(self) -> None:
         """A hole of the whole server counts for jobs that are in no configuration any more."""
@@ -294,6 +305,20 @@ def fewest(good: list[set[Backend]]) -> int:
         costs = {b: min(costs[b], least + 1) if number else 1 for b in (A, B, C)}
         costs = {b: cost if b in each else 10**6 for b, cost in costs.items()}
     return min(costs.values())
+
+
+class AlongTests(SynchronousTestCase):
+    """The values of a function at many times."""
+
+    @given(
+        st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9))),
+        st.integers(-9, 9),
+        st.lists(st.integers(-12, 12)).map(sorted),
+    )
+    def test_values_are_those_at_each_time(self, bends: list[tuple[int, int]], base: int, times: list[int]) -> None:
+        """They are the same as asked for one by one."""
+        line = Polyline.of(bends, base)
+        self.assertEqual(line.along(times), [line.at(time) for time in times])
 
 
 class TotalTests(SynchronousTestCase):

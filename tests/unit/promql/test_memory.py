@@ -6,7 +6,7 @@ from urllib.parse import quote, quote_plus
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.promql.memory import LONGEST_ENCODED, QueryMemory
+from mpp.promql.memory import LONGEST_ENCODED, MOST_ESCAPES, QueryMemory
 from mpp.promql.reader import read
 from mpp.promql.reads import QueryReads
 from mpp.promql.rules import RuleDefinition, RuleReading
@@ -45,8 +45,11 @@ class MemoryTests(SynchronousTestCase):
         self.assertLess(memory.held, 1000)
 
     def test_too_long(self) -> None:
-        """A query that is too long is not even decoded."""
+        """A query that is too long, or has too many percent signs, is not even decoded."""
         self.assertNotEqual(QueryMemory().read(b"%61" * LONGEST_ENCODED).refused, "")
+        inside = b"%61" * (MOST_ESCAPES - 2)
+        self.assertEqual(QueryMemory().read(b"x{b=%22" + inside + b"%22}").refused, "")
+        self.assertNotEqual(QueryMemory().read(b"x{b=%22" + inside + b"%61%22}").refused, "")
 
     def test_invalid_bytes_are_no_error(self) -> None:
         """Bytes that are no text, and percent signs without digits, are no error."""
