@@ -16,7 +16,7 @@ LARGEST_SHARE = 64
 """A single entry may have this fraction of all bytes; a larger one is not kept."""
 LONGEST_ENCODED = 3 * MOST_CHARACTERS
 """Bytes of the longest query that is decoded: percent-encoding makes three bytes of one."""
-MOST_ESCAPES = 16_384
+MOST_ESCAPES = 10_000
 """Percent-encoded characters of a query: to decode each takes a fifth of a microsecond."""
 
 _ENTRY = 400

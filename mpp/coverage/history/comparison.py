@@ -22,6 +22,7 @@ from mpp.coverage.history.look_back import (
     DAY_S,
     PACES,
     SAMPLE_S,
+    TARGET_S,
     Refinement,
     Witness,
     is_whole_pool,
@@ -108,8 +109,9 @@ class Comparison:
             path = witnesses_path(self.selector, names, self.span.start + part * length, pace)
             # It reads one sample of each target of these jobs, or all in the window of a slow job.
             jobs = [self.knowledge.jobs[name] for name in names]
-            samples = sum(job.targets * max(1.0, 2 * pace / job.window if pace > COARSE_S else 1.0) for job in jobs)
-            outcomes = [await self.queries.ask(backend, path, SAMPLE_S * samples * 10) for backend in self.backends]
+            samples = sum(2 * pace / job.window * job.targets for job in jobs) if pace > COARSE_S else 0.0
+            cost = TARGET_S * sum(job.targets for job in jobs) + SAMPLE_S * samples
+            outcomes = [await self.queries.ask(backend, path, cost) for backend in self.backends]
             found = read_witnesses(outcomes)
             if found:
                 return found

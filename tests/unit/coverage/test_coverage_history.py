@@ -370,6 +370,20 @@ class LookBackTests(SynchronousTestCase):
         assert again is not None
         self.assertLess(again, progress.until)
 
+    def test_a_thousand_targets_and_fifteen_days(self) -> None:
+        """The histories of a thousand targets in fifty jobs, scraped each 15 s for fifteen days, are compared without a break."""
+        targets = {f"job{number}": 20 for number in range(50)}
+        for server in (self.a, self.b):
+            server.jobs, server.oldest = targets, NOW - 15 * DAY
+        start = NOW - 7 * DAY
+        self.a.holes.append((start, start + 600, None, 99))
+        self.knowledge.surveyed({job: Job(20, WINDOW) for job in targets})
+        self.see(A, B)
+        self.run_for(60)
+        progress = self.look_back.progress()[A]
+        self.assertEqual((progress.finished, progress.problem), (True, ""))
+        self.assertEqual(len(self.missing(A).whole.edges), 2)
+
     def test_switched_off(self) -> None:
         """Without a selector nothing is asked, and what was found is dropped."""
         self.b.holes.append((NOW - DAY, NOW - DAY + 600, None, 99))

@@ -101,7 +101,7 @@ class PiecesTests(SynchronousTestCase):
         """Fifty witnesses of a day are one query; all of a thousand targets are several."""
         day = Windows(19000 * DAY_S, 300, DAY_S // 300)
         self.assertEqual(len(list(pieces(day, 25, 50 / 15))), 1)
-        self.assertEqual(len(list(pieces(day, 25, 1000 / 15))), 9)
+        self.assertEqual(len(list(pieces(day, 25, 1000 / 15))), 6)
 
     def test_too_much_is_halved(self) -> None:
         """What is too much is asked for in halves, until it is a single window."""
