@@ -6,7 +6,8 @@ The use of the range cache: finds the cached steps of a query, drops the ones th
 A cached step is valid as long as the server that answered it lacks nothing that the step needs, or nothing that another server
 has, as far as is known by now: knowledge of a gap may come later than the response. Steps are also dropped when their server has
 another version, other flags or other labels now, and when they are older than ``--cache-max-age``. They stay when the server
-leaves, returns or moves, because it would give the same answer again.
+leaves, returns or moves, because it would give the same answer again, unless all servers that are there differ from it: where
+servers get new addresses with each restart, a new version comes with a new address.
 """
 
 from __future__ import annotations
@@ -182,14 +183,21 @@ def _is_invalid(
 ) -> bool:
     """Return whether cached steps must not be used any longer, see Note [Valid steps]."""
     source: Any = extent.source
-    now = answers_id(context, source.backend)
-    if now and source.answers_id and now != source.answers_id:
+    if _would_answer_otherwise(context, source):
         return True
     coverage = context.selections.coverage
     if not coverage:
         return False
     good = context.planner.good_steps(request.within(extent.first, extent.last), coverage, source.backend, servers, gaps)
     return good != [(0, extent.last - extent.first)]
+
+
+def _would_answer_otherwise(context: ForwardContext, source: ExtentSource) -> bool:
+    """Return whether the server that has answered steps, or each one that is there if it has left, differs from what it was."""
+    observed = context.selections.current.observed
+    servers = (source.backend,) if source.backend in observed else tuple(observed)
+    now = {answers_id(context, each) for each in servers} - {""}
+    return bool(now and source.answers_id) and source.answers_id not in now
 
 
 def _all_servers(context: ForwardContext) -> tuple[Backend, ...]:

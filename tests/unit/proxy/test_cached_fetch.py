@@ -20,7 +20,7 @@ from mpp.core.intervals import Intervals
 from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.exchanges.forwarder import Forwarder
-from tests.forward_support import A, B, FakeDownstream, FakeResponse, Sent, World
+from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, Sent, World
 
 NOW = 1_800_000_000
 STEP = 15
@@ -469,6 +469,16 @@ class ChangeTests(CachedCase):
         self.observed("two")
         self.request(self.START, self.END)
         self.assertEqual(self.answer(), Asked(self.START, self.END))
+
+    def test_other_flags_of_servers_that_took_the_place_of_others(self) -> None:
+        """Steps of a server that has left are kept as long as a server that is there would give the same answers."""
+        self.observed("one")
+        self.served(self.START, self.END)
+        for number, (server, answers_id, kept) in enumerate(((B, "one", True), (C, "", True), (C, "two", False)), start=3):
+            observed = Observation(server, Standing.VIABLE, facts=evolve(NO_FACTS, answers_id=answers_id))
+            self.world.selections.current = Selection(number, Choice((server,), ()), (observed,))
+            self.request(self.START, self.END)
+            self.assertEqual(self.sent == [], kept, (server, answers_id))
 
     def lacks(self, *servers: Backend) -> None:
         """Let servers lack some minutes within the range."""
