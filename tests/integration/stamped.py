@@ -117,17 +117,17 @@ class Past:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def write_past(binary: str, targets: StampedTargets, seconds: int, interval_s: int) -> Past:
+def write_past(binary: str, targets: StampedTargets, seconds: int, interval_s: int, longest_block: str = "24h") -> Past:
     """Write so many seconds of history, up to the first scrape of a server that is started at once."""
     folder = Path(tempfile.mkdtemp(prefix="mpp-test-past-"))
     now = int(time.time()) // interval_s * interval_s
-    write_blocks(binary, targets, range(now - seconds, now, interval_s), folder)
+    write_blocks(binary, targets, range(now - seconds, now, interval_s), folder, longest_block)
     last = range(now, int(time.time()) + AHEAD_S, interval_s)
     write_blocks(binary, targets, last, folder)
     return Past(folder, last[-1])
 
 
-def write_blocks(binary: str, targets: StampedTargets, times: Sequence[int], folder: Path) -> None:
+def write_blocks(binary: str, targets: StampedTargets, times: Sequence[int], folder: Path, longest: str = "24h") -> None:
     """Write the samples of these times, and ``up``, into a storage."""
     with tempfile.TemporaryDirectory(prefix="mpp-test-past-") as name:
         text = Path(name, "past.om")
@@ -141,8 +141,13 @@ def write_blocks(binary: str, targets: StampedTargets, times: Sequence[int], fol
                         file.writelines(f"{line} {at}\n" for line in lines(place, at, more))
                     place += 1
             file.write("# EOF\n")
-        create = [promtool_of(binary), "tsdb", "create-blocks-from", "--max-block-duration=24h", "openmetrics"]
-        subprocess.run([*create, str(text), str(folder)], check=True, capture_output=True, timeout=600, cwd="/")
+        make_blocks(binary, text, folder, longest)
+
+
+def make_blocks(binary: str, text: Path, folder: Path, longest: str = "24h") -> None:
+    """Make blocks of samples that are written as OpenMetrics; the whole text is read once for each of them."""
+    create = [promtool_of(binary), "tsdb", "create-blocks-from", f"--max-block-duration={longest}", "openmetrics"]
+    subprocess.run([*create, str(text), str(folder)], check=True, capture_output=True, timeout=600, cwd="/")
 
 
 class StampedServer(Scraper):
