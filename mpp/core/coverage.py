@@ -187,16 +187,19 @@ class Coverage:
     The data that servers are known to lack. A server without an entry lacks nothing.
 
     :ivar jobs: all jobs of the pool, by name.
-    :ivar missing: the missing data by server; a server that lacks nothing may be left out.
+    :ivar missing: the data that a server lacks and another one has, by server; a server that lacks nothing may be left out.
+    :ivar common: the times in which no server has any data. They are the same for all servers, so they decide nothing; clients
+        are warned of them.
     """
 
     jobs: Mapping[str, Job] = field(factory=dict)
     missing: Mapping[Backend, Missing] = field(factory=dict)
+    common: Intervals = NEVER
     names: frozenset[str] = field(init=False, repr=False, eq=False)
     """The names of the jobs, for `mpp.promql.jobs.JobMatchers`."""
 
     times: Intervals = field(init=False, repr=False, eq=False)
-    """The times in which a server lacks data, apart from drift."""
+    """The times in which a server lacks data, or all of them, apart from drift."""
 
     has_drift: bool = field(init=False, repr=False, eq=False)
     """Whether any server has drift; without drift, a query that reads no data within ``times`` needs no plan."""
@@ -239,7 +242,7 @@ class Coverage:
 
     @times.default
     def _times(self) -> Intervals:
-        return Intervals.of(pair for each in self.missing.values() for pair in each.times)
+        return Intervals.of((*self.common, *(pair for each in self.missing.values() for pair in each.times)))
 
     @has_drift.default
     def _has_drift(self) -> bool:

@@ -90,10 +90,10 @@ def next_choice(
     """
     Return the server for a further attempt, None when all have been tried.
 
-    :param plan: see `FirstChoice`.
+    :param plan: see `FirstChoice`; where all servers lack the same it has no say.
     :param renewed: see `mpp.proxy.decisions.retry_policy.choose`.
     """
-    best = None if plan is None else rerouting.next_best(plan, selection, tried)
+    best = rerouting.next_best(plan, selection, tried) if plan is not None and plan.differs else None
     return policy.choose(selection, best, tried, rng, renewed=renewed)
 
 

@@ -164,12 +164,12 @@ def coverage_out(coverage: Coverage) -> list[Any]:
         ]
         for backend, each in coverage.missing.items()
     ]
-    return [jobs, missing]
+    return [jobs, missing, coverage.common.edges]
 
 
 def coverage_in(value: Any) -> Coverage:
     """Decode what the backends lack of their history; see `coverage_out`."""
-    jobs, missing = value
+    jobs, missing, common = value
     return Coverage(
         {name: Job(*job) for name, job in jobs.items()},
         {
@@ -178,6 +178,7 @@ def coverage_in(value: Any) -> Coverage:
             )
             for backend, whole, by_job, drift in missing
         },
+        Intervals(tuple(common)),
     )
 
 

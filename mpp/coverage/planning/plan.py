@@ -73,9 +73,7 @@ def plan(
     own = preferred if preferred is not None and preferred in candidates else candidates[0]
     last = steps.count - 1
     whole = (Part(own, 0, last),)
-    if not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
-        return QueryPlan(whole)
-    if len(candidates) == 1:
+    if len(candidates) == 1 or not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
         return with_warning(lacks, steps, whole, candidates)
     ordered = (own, *(each for each in candidates if each != own))
     for level in _levels(lacks, ordered):
@@ -123,7 +121,7 @@ def good_steps(
     """
     ordered = (backend, *(each for each in others if each != backend))
     good = at_steps(_levels(lacks, ordered)[-1], steps)
-    bad = lacks.of(backend).needed.above(0) - shared
+    bad = (lacks.of(backend).needed.above(0) | lacks.lacked_by_all) - shared
     found = []
     for segment in good:
         if segment.good & 1:
@@ -217,17 +215,17 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
     """Return the plan of these parts, with a warning if a material amount of data is missing in them."""
     missing, avoidable = NEVER, False
     for part in parts:
-        if not lacks.of(part.backend).needed:
+        if not (lacks.of(part.backend).needed or lacks.lacked_by_all):
             continue
         start, end = steps.time(part.first), steps.time(part.last) + 1
-        at = lacks.material(part.backend).within(start, end)
+        at = lacks.material(part.backend, common=True).within(start, end)
         # Only times at which there is a step count.
         at = Intervals.of((s, e) for s, e in at if steps.time(steps.after(int(s) - 1)) < e)
         if at:
-            lacked = lacks.lacked(part.backend, at)
-            missing |= lacked
+            lacked, common = lacks.lacked(part.backend, at), lacks.common(at)
+            missing |= lacked | common
             # The edges of gaps are known to a window each.
-            avoidable |= any((lacked - lacks.lacked(each, at)).measure > 2 * lacks.window for each in candidates)
+            avoidable |= any((lacked - lacks.lacked(each, at) - common).measure > 2 * lacks.window for each in candidates)
     if not missing:
         return QueryPlan(parts)
     text = f"mpp: no server has all data from {written(missing)}"

@@ -14,7 +14,7 @@ query until `Coverage` changes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve, frozen
 
@@ -58,6 +58,11 @@ class RequestPlan:
     def backend(self) -> Backend:
         """The server that answers the whole request, or its first steps."""
         return self.plan.parts[0].backend
+
+    @property
+    def differs(self) -> bool:
+        """Whether a server lacks data of the request that another one has; else the plan is only for the warning."""
+        return self.lacks.affected.overlaps(self.steps.start, self.steps.time(self.steps.count - 1) + 1)
 
     @property
     def is_divided(self) -> bool:
@@ -150,7 +155,7 @@ class Planner:
         self, request: DataRequest, coverage: Coverage, candidates: Sequence[Backend], own: Backend, *, splice: bool
     ) -> RequestPlan | None:
         """
-        Return which servers are to answer a request; None if it does not matter which server does.
+        Return which servers are to answer a request; None if it does not matter which server does, and no warning is due.
 
         :param coverage: what the servers lack.
         :param candidates: the servers that may answer, best first for equal data.
@@ -161,10 +166,26 @@ class Planner:
         reads = self.reads(request) if evaluated else self._fixed(request)
         lacks = self._lacks(request, reads, coverage, keep=evaluated)
         steps = Steps.until(request.start, request.end, request.step) if evaluated else Steps(0)
-        if lacks is None or not lacks.affected.overlaps(steps.start, steps.time(steps.count - 1) + 1):
+        if lacks is None or not (lacks.affected | lacks.lacked_by_all).overlaps(steps.start, steps.time(steps.count - 1) + 1):
             return None
         splice = splice and request.kind is DataKind.RANGE and not (reads.whole or request.whole)
-        return RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)
+        found = RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)
+        return found if found.plan.warning or found.differs else None
+
+    def warning(
+        self, request: DataRequest, coverage: Coverage, parts: Iterable[tuple[Backend, int, int]], candidates: Sequence[Backend]
+    ) -> str:
+        """
+        Return a line for the client about data that is missing in the response to a range query; empty if none is.
+
+        :param parts: the servers that have answered the steps, each with its first and last step by number.
+        :param candidates: the servers that might answer the query now.
+        """
+        steps = Steps.until(request.start, request.end, request.step)
+        lacks = self._lacks(request, self.reads(request), coverage, keep=True)
+        if lacks is None:
+            return ""
+        return planning.with_warning(lacks, steps, tuple(Part(*part) for part in parts), candidates).warning
 
     def good_steps(
         self, request: DataRequest, coverage: Coverage, backend: Backend, others: Sequence[Backend], shared: Intervals

@@ -90,7 +90,7 @@ class QueryLacks:
     :ivar coverage: what the servers lack.
     :ivar lookback: how far instant selectors look back, in seconds.
     :ivar window: the longest window of the jobs that are read, in milliseconds: how exactly the edges of gaps are known.
-    :ivar servers: the lacks by server; a server that is not named lacks nothing.
+    :ivar servers: the lacks by server; a server that is not named lacks nothing that another one has.
     """
 
     selectors: Grouped
@@ -101,21 +101,30 @@ class QueryLacks:
     affected: Intervals
     """The times of evaluation, in milliseconds, at which any server lacks anything of what the query reads."""
 
+    lacked_by_all: Intervals
+    """The times of evaluation, in milliseconds, at which the query needs data that no server has."""
+
     levels: dict[tuple[Backend, ...], tuple[tuple[Segment, ...], ...]] = field(factory=dict, repr=False, eq=False)
     """Results that `mpp.coverage.planning.plan` keeps of its comparisons, by the servers that it compared."""
 
-    _material: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
+    _material: dict[tuple[Backend, bool], Intervals] = field(factory=dict, repr=False, eq=False)
 
     def of(self, backend: Backend) -> Lacking:
         """Return the lacks of one server."""
         return self.servers.get(backend, _WHOLE)
 
-    def material(self, backend: Backend) -> Intervals:
-        """Return the times of evaluation, in milliseconds, at which a server lacks a material amount; the result is kept."""
-        found = self._material.get(backend)
+    def material(self, backend: Backend, *, common: bool = False) -> Intervals:
+        """
+        Return the times of evaluation, in milliseconds, at which a server lacks a material amount; the result is kept.
+
+        :param common: what no server has counts as well.
+        """
+        common = common and bool(self.lacked_by_all)
+        found = self._material.get((backend, common))
         if found is None:
             missing = self.coverage.missing.get(backend, NOTHING)
-            found = self._material[backend] = _material(self.selectors, self.coverage, missing)
+            missing = missing | Missing(self.coverage.common) if common else missing
+            found = self._material[backend, common] = _material(self.selectors, self.coverage, missing)
         return found
 
     def read_by(self, steps: Intervals) -> Intervals:
@@ -126,6 +135,10 @@ class QueryLacks:
             read = ALWAYS.within(start, end) if selector.fixed else steps.widen(-start, end)
             found |= read
         return found
+
+    def common(self, steps: Intervals) -> Intervals:
+        """Return the times without data of any server that evaluations at the given times need; both in milliseconds."""
+        return self.read_by(steps) & _in_ms(self.coverage.common) if self.lacked_by_all else NEVER
 
     def lacked(self, backend: Backend, steps: Intervals) -> Intervals:
         """Return the times at which a server lacks data that evaluations at the given times need; both in milliseconds."""
@@ -166,8 +179,15 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
     servers = {backend: Lacking(*_lines(grouped, missing, lookback)) for backend, missing in coverage.missing.items() if missing}
     windows = [group.window for each in groups.values() for group in each]
     # All that is needed is looked at.
-    affected = Intervals.of(times for lacking in servers.values() for times in lacking.looked_back_on.above(0))
-    return QueryLacks(grouped, coverage, lookback, ms(max(windows, default=0.0)), servers, affected.widen(1, 1))
+    affected = Intervals.of(times for lacking in servers.values() for times in lacking.looked_back_on.above(0)).widen(1, 1)
+    return QueryLacks(
+        grouped, coverage, lookback, ms(max(windows, default=0.0)), servers, affected, _lacked_by_all(grouped, coverage)
+    )
+
+
+def _lacked_by_all(grouped: Grouped, coverage: Coverage) -> Intervals:
+    """Return the times of evaluation at which a query needs data that no server has."""
+    return _lines(grouped, Missing(coverage.common), 0.0)[0].above(0) if coverage.common else NEVER
 
 
 def _groups(jobs: Jobs, coverage: Coverage) -> tuple[_Group, ...]:
