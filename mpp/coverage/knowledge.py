@@ -16,13 +16,14 @@ All times are by the server's own clock: the caller adds its skew to what mpp ha
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from attrs import define, evolve, field
 
 from mpp.core.coverage import NOTHING, UNKNOWN_JOB, WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
+from mpp.coverage.common_gaps import EmptyTime, common_gaps, replaced
 from mpp.coverage.holes import COARSE_S, with_drift, younger
 from mpp.coverage.presence import TimeAway
 
@@ -71,6 +72,7 @@ class Knowledge:
     _servers: dict[Backend, _KnownServer] = field(factory=dict, init=False)
     _looked_at: tuple[float, float] | None = field(default=None, init=False)
     _first: float = field(default=-math.inf, init=False)
+    _empty: tuple[EmptyTime, ...] = field(default=(), init=False)
 
     def surveyed(self, jobs: Mapping[str, Job]) -> None:
         """Record the jobs of the pool; small changes of their numbers of targets are ignored."""
@@ -123,6 +125,7 @@ class Knowledge:
             edge = server.history.times.hull
             if edge is not None and edge[0] < first:
                 server.history = server.history.only(Intervals.of([(first, math.inf)]))
+        self._empty = tuple(each for each in self._empty if each.start >= first)
 
     def configured(self, jobs: Mapping[Backend, Collection[str]]) -> None:
         """
@@ -173,6 +176,23 @@ class Knowledge:
                 kept[name] = (*kept.get(name, ()), *inside)
         server.history = _bounded(Missing.of(before.whole - times, kept) | by.only(times))
 
+    def absent(self, times: Intervals, found: Sequence[EmptyTime], *, all_servers: bool) -> None:
+        """
+        Replace what was known of the times without data of any server.
+
+        :param times: the times that have been compared.
+        :param found: the times without data that were found.
+        :param all_servers: all servers have been compared; if some could not be asked, nothing is added.
+        """
+        if not all_servers:
+            times, found = times - Intervals.of((each.start, each.end) for each in found), ()
+        self._empty = replaced(self._empty, times, found)
+
+    def look_again(self, times: Intervals) -> None:
+        """Add times of all servers that the look back must compare again."""
+        for server in self._servers.values():
+            server.again |= times
+
     def looked_at(self, start: float, end: float) -> None:
         """Record the time for which the look back has compared all servers, to distinguish drift from gaps."""
         self._looked_at = (start, end)
@@ -182,7 +202,7 @@ class Knowledge:
         for backend in [each for each in self._servers if each not in backends]:
             del self._servers[backend]
         if not self._servers:
-            self._looked_at = None
+            self._looked_at, self._empty = None, ()
 
     def publish(self) -> bool:
         """Renew ``coverage``; return whether it has changed."""
@@ -191,10 +211,12 @@ class Knowledge:
             total = self._total(server)
             if total:
                 missing[backend] = total
-        jobs = self.jobs if missing else self.coverage.jobs
-        if missing == self.coverage.missing and jobs == self.coverage.jobs:
+        # Before the oldest sample of all servers there is none of a common gap either.
+        common = common_gaps(self._empty) & Intervals.of([(self._first, math.inf)])
+        jobs = self.jobs if missing or common else self.coverage.jobs
+        if (missing, common, jobs) == (self.coverage.missing, self.coverage.common, self.coverage.jobs):
             return False
-        self.coverage = Coverage(jobs, missing)
+        self.coverage = Coverage(jobs, missing, common)
         return True
 
     def _total(self, server: _KnownServer) -> Missing:

@@ -18,6 +18,7 @@ from mpp.core.coverage import NOTHING, Hole, Job, Missing
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.history.agenda import Span
+from mpp.coverage.history.common_gap_search import CommonGapSearch
 from mpp.coverage.history.look_back import (
     DAY_S,
     PACES,
@@ -25,6 +26,7 @@ from mpp.coverage.history.look_back import (
     TARGET_S,
     Refinement,
     Witness,
+    ended,
     is_whole_pool,
     jobs_of_day,
     jobs_of_pace,
@@ -52,6 +54,7 @@ class Comparison:
 
     :ivar selector: the metric that says whether a target was scraped, such as ``up``.
     :ivar until: what ends after this time is not asked for.
+    :ivar all_servers: there is no further server that may have data of this time.
     """
 
     queries: PacedQueries
@@ -60,6 +63,7 @@ class Comparison:
     backends: Sequence[Backend]
     span: Span
     until: float
+    all_servers: bool = True
 
     async def run(self) -> None:
         """
@@ -80,11 +84,12 @@ class Comparison:
         :param known: the times in which each server is known to lack all jobs, and which are not compared.
         """
         witnesses = await self._witnesses(jobs_of_day(jobs, int(self.span.end // DAY_S)), pace)
-        if not witnesses:
-            return
         end = math.floor(self.span.end)
         count = math.ceil((end - self.span.start) / pace)
         windows = Windows(end - count * pace, pace, count)
+        if not witnesses:
+            await self._find_common_gaps({}, windows, jobs)
+            return
         samples_per_s = sum(2 / jobs[each.job].window for each in witnesses if each.job in jobs)
         path = functools.partial(sums_path, self.selector, witnesses=witnesses)
         asked = {each.job for each in witnesses}
@@ -97,10 +102,17 @@ class Comparison:
         found: dict[Backend, dict[str, Missing]] = {backend: {} for backend in self.backends}
         fine: dict[str, Intervals] = {}
         for each in refinements(self._edges(bad, jobs, known), jobs, pace):
-            windows_until = _until(each.windows, self.until)
+            windows_until = ended(each.windows, self.until)
             if windows_until.count:
                 await self._refine(evolve(each, windows=windows_until), found, fine, known)
         self._fill(bad, found, fine, known)
+        await self._find_common_gaps(coarse, windows, jobs)
+
+    async def _find_common_gaps(self, coarse: Mapping[Backend, Sums], windows: Windows, jobs: Mapping[str, Job]) -> None:
+        """Look for times without data of any server; the scrapes of slow jobs are too rare to show them."""
+        if windows.length == COARSE_S:
+            search = CommonGapSearch(self.queries, self.knowledge, self.selector, self.backends, self.until, self.all_servers)
+            await search.run(coarse, windows, jobs)
 
     async def _witnesses(self, names: Sequence[str], pace: int) -> tuple[Witness, ...]:
         """Return the targets that stand for their jobs: found in the middle of the span, or else at its end or beginning."""
@@ -206,11 +218,6 @@ def _spread(bad: Mapping[Backend, Mapping[str, Intervals]], asked: set[str], job
             common = functools.reduce(lambda one, other: one & other, by_job.values())
             found[backend].update({name: common for name in jobs if name not in asked and common})
     return found
-
-
-def _until(windows: Windows, until: float) -> Windows:
-    """Return the windows that end before a time."""
-    return evolve(windows, count=max(0, min(windows.count, math.floor((until - windows.start) / windows.length))))
 
 
 def _between(edges: Missing, job: str, start: float, end: float, window: float) -> Missing:

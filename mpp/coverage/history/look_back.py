@@ -96,6 +96,25 @@ def witnesses_path(selector: str, jobs: Sequence[str], at: float, within: int = 
     return _instant(f"topk by (job) ({WITNESSES_OF_A_JOB}, {targets})", at)
 
 
+def present_path(selector: str, at: float) -> str:
+    """Return the path of the instant query for the number of targets that an instant selector finds, by job."""
+    return _instant(f"count by (job) ({selector})", at)
+
+
+def read_present(outcome: ProbeOutcome, jobs: Collection[str]) -> int | None:
+    """Return the number of targets of some jobs in the response to `present_path`; None if it is not valid."""
+    if getattr(outcome, "status", 0) != 200:
+        return None
+    found = 0
+    try:
+        for series in parse_object(getattr(outcome, "body", b""))["data"]["result"]:
+            if series["metric"].get("job") in jobs:
+                found += int(series["value"][1])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+    return found
+
+
 def read_witnesses(outcomes: Iterable[ProbeOutcome]) -> tuple[Witness, ...]:
     """
     Return the witnesses by the responses of all servers.
@@ -168,6 +187,11 @@ def halves(windows: Windows) -> tuple[Windows, ...]:
     older = windows.count // 2
     newer = Windows(windows.start + older * windows.length, windows.length, windows.count - older)
     return newer, evolve(windows, count=older)
+
+
+def ended(windows: Windows, until: float) -> Windows:
+    """Return the windows that end before a time."""
+    return evolve(windows, count=max(0, min(windows.count, math.floor((until - windows.start) / windows.length))))
 
 
 @frozen

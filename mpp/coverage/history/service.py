@@ -187,7 +187,11 @@ class LookBack:
             until = self._wall() - SETTLED_S
             try:
                 if len(asked) > 1:
-                    await Comparison(self._queries, self._knowledge, self._selector, asked, span, until).run()
+                    others = (
+                        each.facts.oldest for backend, each in self._observed.items() if backend not in asked and not each.is_self
+                    )
+                    every = all(oldest is not None and oldest >= span.end for oldest in others)
+                    await Comparison(self._queries, self._knowledge, self._selector, asked, span, until, every).run()
             except Interrupted:
                 self._learned()
                 continue
@@ -210,8 +214,9 @@ class LookBack:
 
     def _findings(self) -> str:
         found = {each.name: self._knowledge.judged(each) for each in self._observed}
-        lacking = [name for name, missing in found.items() if missing.times]
-        gaps = f"gaps in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no gaps"
+        lacking = [name for name, missing in found.items() if missing.times][:MOST_NAMED]
+        lacking = lacking or ["all servers at once"] * bool(self._knowledge.coverage.common)
+        gaps = f"gaps in the data of {', '.join(lacking)}" if lacking else "no gaps"
         drifting = listing([name for name, missing in found.items() if missing.drift], MOST_NAMED)
         return f"{gaps}; {drifting} never had some targets" if drifting else gaps
 

@@ -32,6 +32,8 @@ class Prometheus:
     :ivar holes: what it did not scrape: start, end, the job or None for all, and how many targets of it.
     :ivar oldest: it has no data before this time.
     :ivar intervals: the scrape intervals of its jobs, in seconds, where they are not `INTERVAL_S`.
+    :ivar cut_off: the start and the end of times in which it had ``up`` as 0.
+    :ivar removed: the same of times for which its targets were removed from its configuration, which it has marked.
     :ivar damaged: the start and the end of what it cannot read.
     :ivar answer: the answer to all queries, if it is not data.
     """
@@ -41,6 +43,8 @@ class Prometheus:
     oldest: float = 0.0
     phase: float = 0.0
     intervals: Mapping[str, float] = field(factory=dict)
+    cut_off: list[tuple[float, float]] = field(factory=list)
+    removed: list[tuple[float, float]] = field(factory=list)
     damaged: tuple[float, float] | None = None
     answer: ProbeOutcome | None = None
 
@@ -50,6 +54,7 @@ class Prometheus:
         phase = (self.phase + number * 3.7) % interval
         lacking = [(-math.inf, self.oldest)]
         lacking += [(since, until) for since, until, of, count in self.holes if of in (None, job) and number < count]
+        lacking += self.removed
         count = 0
         at = math.floor((start - phase) / interval) * interval + phase + interval
         if not any(since < end and until > start for since, until in lacking):
@@ -87,7 +92,8 @@ class Histories:
             reads = float(asked["start"]) - float(asked["step"]), float(asked["end"])
             if reads[0] < server.damaged[1] and server.damaged[0] < reads[1]:
                 return succeed(ProbeResponse(422, CHECKSUM))
-        result = _instances(server, asked) if "time" in asked else _sums(server, asked)
+        kind = _present if asked["query"].startswith("count") else _instances if "time" in asked else _sums
+        result = kind(server, asked)
         return succeed(ProbeResponse(200, json.dumps({"status": "success", "data": {"result": result}}).encode()))
 
     def refuse(self, backend: Backend) -> None:
@@ -110,6 +116,14 @@ def _instances(server: Prometheus, asked: Mapping[str, str]) -> list[Any]:
     ]
 
 
+def _present(server: Prometheus, asked: Mapping[str, str]) -> list[Any]:
+    at = float(asked["time"])
+    if any(start + INTERVAL_S < at <= end for start, end in server.removed):
+        return []
+    found = {job: sum(bool(server.samples(job, n, at - 300, at)) for n in range(count)) for job, count in server.jobs.items()}
+    return [{"metric": {"job": job}, "value": [at, str(count)]} for job, count in found.items() if count]
+
+
 def _sums(server: Prometheus, asked: Mapping[str, str]) -> list[Any]:
     length = _RANGE.search(asked["query"])
     names = _INSTANCES.search(asked["query"])
@@ -121,7 +135,9 @@ def _sums(server: Prometheus, asked: Mapping[str, str]) -> list[Any]:
         values = []
         for end in range(int(asked["start"]), int(asked["end"]) + 1, int(asked["step"])):
             total = sum(server.samples(job, number, end - window, end) for number in targets)
-            if total:
+            if total and any(start < end <= until for start, until in server.cut_off):
+                values.append([end, "0"])
+            elif total:
                 values.append([end, str(total)])
         if values:
             result.append({"metric": {"job": job}, "values": values})
