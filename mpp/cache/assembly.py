@@ -21,6 +21,9 @@ from mpp.cache.texts.deflate import Bytes
 from mpp.cache.view import Range, View, subtracted
 from mpp.promql.matrix import HEAD, Matrix, tail
 
+OWN_WARNING = "mpp: "
+"""The beginning of the warnings that mpp itself adds."""
+
 SLICE_US = 1000
 """The estimated time in microseconds after which a slice of the work ends."""
 
@@ -47,17 +50,18 @@ class Assembly:
     :param view: the steps, and the pages that had some of them before the servers were asked for the others.
     :param new: answers that have all steps that are not cached, in any order. They count more than pages where both have a
         step, and may go beyond the view.
+    :param warning: mpp's own warning for the client, which replaces the ones in the new answers; empty for none.
     :param gzip: whether the response gets the content coding gzip.
     :ivar length: bytes of the body; known when the work is finished.
     :raise ValueError: a step is neither cached nor new, or two answers have the same step.
     """
 
-    def __init__(self, view: View, new: Sequence[ParsedSteps], *, gzip: bool) -> None:
+    def __init__(self, view: View, new: Sequence[ParsedSteps], warning: str = "", *, gzip: bool) -> None:
         new = [each for each in new if each.first <= view.last and each.last >= view.first]
         self.length = 0
         self._body: Body = GzipBody() if gzip else PlainBody()
         # A function without self, so that an assembly which is never finished is no cycle of references.
-        self._slices = _assembled(view, _cached_ranges(view, new), new, self._body, gzip=gzip)
+        self._slices = _assembled(view, _cached_ranges(view, new), new, self._body, warning, gzip=gzip)
 
     def work(self) -> bool:
         """
@@ -144,7 +148,9 @@ class _NewSpan:
             yield cost + sum(map(len, texts)) // BYTES_COMPRESSED_PER_US if self._gzip else cost
 
 
-def _assembled(view: View, cached: Sequence[Range], new: Sequence[ParsedSteps], body: Body, *, gzip: bool) -> Iterator[int]:
+def _assembled(
+    view: View, cached: Sequence[Range], new: Sequence[ParsedSteps], body: Body, warning: str, *, gzip: bool
+) -> Iterator[int]:
     """Write the body; yield the cost of each slice in microseconds."""
     table = view.table.including(metric for each in new for metric in each.matrix.metrics())
     spans: list[_Span] = [CachedSpan(view, first, last, gzip=gzip) for first, last in cached]
@@ -160,7 +166,8 @@ def _assembled(view: View, cached: Sequence[Range], new: Sequence[ParsedSteps], 
             body.put(b'%b{"metric":%b' % (separator, series.metric))
             separator = b","
             yield SERIES_US + PIECE_US * _put_members(rows, body)
-    body.put(tail([text for span in spans for text in span.warnings], [text for span in spans for text in span.infos]))
+    warnings = [text for span in spans for text in span.warnings if not (warning and text.startswith(OWN_WARNING))]
+    body.put(tail([*warnings, warning] if warning else warnings, [text for span in spans for text in span.infos]))
 
 
 def _put_members(rows: Sequence[Row], body: Body) -> int:

@@ -25,7 +25,7 @@ MOST_BODY = 256 * 1024
 """Most bytes of a body that is cached."""
 
 BodyKey: TypeAlias = tuple[object, int, int, bool, object]
-"""The members of a `SpanKey`, and a reference to the newest steps, which are in no page."""
+"""The members of a `SpanKey`, and a reference to the newest steps, which are in no page, with mpp's own warning."""
 
 
 @frozen

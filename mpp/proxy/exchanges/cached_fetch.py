@@ -28,6 +28,7 @@ from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges import cached_response
 from mpp.proxy.exchanges.cached_queries import CachedQueries
+from mpp.proxy.exchanges.cached_warning import missing_data
 from mpp.proxy.exchanges.fetch import Answer, Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse
 from mpp.proxy.exchanges.server_fetch import ServerFetch
@@ -235,7 +236,8 @@ class CachedFetch(Fetch):
                 new.append(NewSteps(subrequest.first, subrequest.last, subrequest.answer, body, matrix))
         tail = None if self._tail is None else self._tail.steps
         parsed = [ParsedSteps(each.first, each.last, each.matrix) for each in new if each.matrix]
-        length, pieces = await cached_response.assembled(context.turns, view, parsed, tail, gzip=self._gzip)
+        warning = missing_data(context, request, view, self._tail, new)
+        length, pieces = await cached_response.assembled(context.turns, view, parsed, tail, warning, gzip=self._gzip)
         self._queries.resized(context, request)
         asked = sum(each.last - each.first + 1 for each in new)
         from_cache = request.last - request.first + 1 - asked

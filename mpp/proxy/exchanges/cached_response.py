@@ -57,21 +57,22 @@ def how_answered(response: IResponse) -> str:
 
 
 async def assembled(
-    turns: Turns, view: View, new: Sequence[ParsedSteps], tail: ParsedSteps | None, *, gzip: bool
+    turns: Turns, view: View, new: Sequence[ParsedSteps], tail: ParsedSteps | None, warning: str = "", *, gzip: bool
 ) -> tuple[int, Iterator[bytes]]:
     """
     Return the length and the pieces of a response that is made of cached steps and others.
 
     :param new: the steps that servers were asked for.
     :param tail: the newest steps, which are cached for a short time; None if they are not.
+    :param warning: mpp's own warning for the client; empty for none.
     :raise NotJoinable: the responses are not written as Prometheus writes them.
     """
     # The key must not keep the newest steps alive.
-    key = view.version, view.first, view.last, gzip, None if tail is None else weakref.ref(tail)
+    key = view.version, view.first, view.last, gzip, (None if tail is None else weakref.ref(tail), warning)
     known = None if new else view.recent.body(key)
     if known is not None:
         return known.length, iter(known.pieces)
-    assembly = Assembly(view, new if tail is None else [*new, tail], gzip=gzip)
+    assembly = Assembly(view, new if tail is None else [*new, tail], warning, gzip=gzip)
     while not assembly.work():
         await turns.next()
     pieces: Iterator[bytes] = map(bytes, assembly.pieces())

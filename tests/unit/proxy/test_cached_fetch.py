@@ -534,6 +534,23 @@ class ChangeTests(CachedCase):
         self.request(self.START, self.END)
         self.assertEqual(self.sent, [])
 
+    def test_a_gap_of_all_servers_is_warned_of_each_time(self) -> None:
+        """The cached steps and new ones have one warning, with all times that are missing in them."""
+        self.world.selections.coverage = Coverage({"node": Job(80, 30.0)}, {}, Intervals.of([(self.START + 900, self.END - 300)]))
+        clients = [self.served(self.START, self.END - 600)]
+        clients.append(self.request(self.START, self.END - 600))
+        self.assertEqual(self.use(clients[-1]), "hit")
+        for client in clients:
+            self.assertEqual(self.body(client).count(b"mpp: no server has all data"), 1)
+        until = self.body(clients[1]).partition(b'"warnings":')[2]
+        self.assertEqual(until, self.body(clients[0]).partition(b'"warnings":')[2])
+        partial = self.served(self.START, self.END)
+        self.assertIn("partial", self.use(partial))
+        self.assertEqual(self.body(partial).count(b"mpp: no server has all data"), 1)
+        self.assertNotEqual(self.body(partial).partition(b'"warnings":')[2], until)
+        before = self.served(self.START, self.START + 600)
+        self.assert_right(before, self.START, self.START + 600)
+
     def test_other_settings_while_a_request_is_under_way(self) -> None:
         """The request goes on with its own; the next one is cached no more."""
         client = self.request()
