@@ -73,7 +73,7 @@ def _full() -> Any:
         observation,
         well(B, facts_version="2.42.0"),
         recent={observation.backend.name: recent},
-        coverage=Coverage({"node": Job(2, 30.0)}, {A: hole | always}),
+        coverage=Coverage({"node": Job(2, 30.0)}, {A: hole | always}, Intervals.of([(NOW - 900, NOW - 800)])),
         looked_back={A: Progress(NOW, finished=True, again=Intervals.of([(NOW - 60, NOW)]))},
         events=(Event(NOW, "x", "x"),),
         cache=CacheView(EMPTY, CacheTraffic(CacheUse(1.0), CacheUse(1.0), 1.0), Freshness(1.0, "x", "x")),

@@ -36,6 +36,11 @@ def history(view: StatusView, backend: Backend) -> dict[str, Any]:
     }
 
 
+def missing_on_all(view: StatusView) -> list[dict[str, Any]]:
+    """Return the newest times in which no server has data, the oldest of them first."""
+    return [{"start": _finite(start), "end": _finite(end)} for start, end in [*view.coverage.common][-MOST_HOLES:]]
+
+
 def _size(hole: Hole, now: float) -> float:
     """Return the missing target-seconds of a gap, as far as it is past."""
     return hole.missing * max(0.0, min(hole.end, now) - max(hole.start, 0.0))

@@ -15,10 +15,12 @@ from mpp.admin.status.html import text
 from mpp.admin.status.strip import Strip, drawn
 from mpp.core.coverage import NOTHING
 from mpp.core.facts import Gap
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing, moment, number
 from mpp.coverage.history.service import Progress
+from mpp.coverage.planning.plan import written
 
 DAY_S = 86400.0
 MOST_SHOWN = 4
@@ -85,16 +87,29 @@ def _known(observation: Observation, now: float) -> float:
     return min(now, observation.ejected_at or observation.facts.read_at)
 
 
-def summary(known: Collection[ServerHistory]) -> str:
-    """Return what is known of the histories of all servers, one sentence; empty if they are not compared."""
+def summary(known: Collection[ServerHistory], common: Intervals = NEVER) -> str:
+    """
+    Return what is known of the histories of all servers, one or two sentences; empty if they are not compared.
+
+    :param common: the times in which no server has data.
+    """
     if not known:
         return ""
+    told = _summary(known, "The servers have the same data." if common else "The histories of the servers have no known gaps.")
+    if not common:
+        return told
+    times = written(Intervals(tuple(1000 * edge for edge in common.edges)))
+    return f"{told} No server has data from {times}; a query for such a time gets a warning."
+
+
+def _summary(known: Collection[ServerHistory], whole: str) -> str:
+    """Return what the servers lack that other servers have."""
     lacking = [each.backend.name for each in known if each.holes]
     if lacking:
         have = "has gaps in its history" if len(lacking) == 1 else "have gaps in their histories"
         return f"{listing(lacking)} {have}; a query for such a time goes to the server that lacks least of it."
     if all(each.progress.finished and not each.progress.again for each in known):
-        return "The histories of the servers have no known gaps."
+        return whole
     return "The histories of the servers are being compared."
 
 

@@ -42,7 +42,7 @@ def render(view: StatusView) -> bytes:
     main = "".join(
         (
             f'<section id="verdict" class="verdict {report.level}"><p>{linked(report.verdict, links)}</p>'
-            f"<p>{text(report.count)}</p>{_histories(known, links)}",
+            f"<p>{text(report.count)}</p>{_histories(known, view, links)}",
             f"{_guards(view)}</section>",
             _part("servers", f'<div class="cards">{cards}</div>{_legend(known)}' if cards else ""),
             _part("drift", _drift(report, known, links)),
@@ -73,8 +73,8 @@ def _legend(known: Known) -> str:
     return f'<p class="soft small">{legend}</p>'
 
 
-def _histories(known: Known, links: Links) -> str:
-    told = histories.summary(known.values())
+def _histories(known: Known, view: StatusView, links: Links) -> str:
+    told = histories.summary(known.values(), view.coverage.common)
     return f"<p>{linked(told, links)}</p>" if told else ""
 
 

@@ -15,7 +15,7 @@ from mpp._version import __version__
 from mpp.admin.cache.view import document as cache_document
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
-from mpp.admin.status.history import history
+from mpp.admin.status.history import history, missing_on_all
 from mpp.admin.status.report import BackendReport
 from mpp.core.facts import Replay
 from mpp.coverage.drift import Difference
@@ -60,6 +60,7 @@ def document(view: StatusView) -> dict[str, Any]:
             "last_resort": selection.last_resort,
         },
         "backends": [{**_backend(each, view.now), **history(view, each.backend)} for each in report.backends],
+        "missing_on_all": missing_on_all(view),
         "drift": [_difference(each) for each in report.drift],
         "locators": [
             {"name": each.name, "up": each.up, "backends": each.backends, "problem": each.problem} for each in view.locators

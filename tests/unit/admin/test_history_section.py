@@ -162,6 +162,19 @@ class SectionTests(SynchronousTestCase):
         alone = view(well(A), looked_back={A: Progress()})
         self.assertEqual(section(histories(alone).get(A)), "")
 
+    def test_times_without_data_of_any_server(self) -> None:
+        """The times that no server has are named below the verdict, beside what single servers lack; no card has them."""
+        common = Intervals.of([(TODAY + 36370, TODAY + 36460)])
+        told = "No server has data from 2023-11-14 10:06:10 to 10:07:40 UTC; a query for such a time gets a warning."
+        gap = Missing.of(Intervals.of([(TODAY, TODAY + 60)]), {})
+        for missing, before in ({}, "The servers have the same data. "), ({B: gap}, "prom-b:9090/x has gaps in its history"):
+            shown = view(well(A), well(B), coverage=Coverage(JOBS, missing, common), looked_back=FINISHED)
+            sentence = summary(histories(shown).values(), common)
+            self.assertTrue(sentence.startswith(before), sentence)
+            self.assertTrue(sentence.endswith(told), sentence)
+            self.assertIn(told, html_page.render(shown).decode())
+            self.assertIn("no gap known" if not missing else "one gap, 1m in all", section(histories(shown)[B]))
+
     def test_two_strips(self) -> None:
         """One strip shows the last day and one all of the history, each with a text for those who do not see it."""
         html = self.section(Missing.of(Intervals.of([(NOW - 3 * DAY, NOW - 3 * DAY + 1800)]), {}))

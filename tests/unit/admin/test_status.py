@@ -530,6 +530,7 @@ class DocumentTests(SynchronousTestCase):
         """Return a document in which every key has a value."""
         recent = RecentTraffic(600.0, 7500, 75, 3, 0.0042, 1.25, (TrafficSlot(10.0, 100, 1, 1, "selected"),))
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
+        gap = Intervals.of([(NOW - 900, NOW - 600)])
         value = view(
             well(A),
             replaying,
@@ -537,7 +538,7 @@ class DocumentTests(SynchronousTestCase):
             recent={A.name: recent, B.name: recent, C.name: recent},
             events=(Event(NOW, "return", "it is back"),),
             identity=Identity("gateway-1", 4711, ("0.0.0.0:9090",)),
-            coverage=Coverage({"node": Job(80, 30.0)}, {A: Missing.of(Intervals.of([(NOW - 900, NOW - 600)]), {}, {"app": 2})}),
+            coverage=Coverage({"node": Job(80, 30.0)}, {A: Missing.of(gap, {}, {"app": 2})}, gap.shift(-1000)),
             looked_back={A: Progress(NOW - 3600, again=Intervals.of([(NOW - 900, NOW)]))},
         )
         return dict(json.loads(document.render(value)))

@@ -48,6 +48,14 @@ class HistoryTests(SynchronousTestCase):
         shown = self.shown(Missing.of(NEVER, {"node": holes}))["missing"]
         self.assertEqual([each["start"] for each in shown], [hole.start for hole in holes[-MOST_HOLES:]])
 
+    def test_times_without_data_of_any_server(self) -> None:
+        """The times in which no server has data are listed once, the newest ones, the oldest first."""
+        common = Intervals.of((NOW - 1000 * n, NOW - 1000 * n + 90) for n in range(1, 40))
+        shown = json.loads(render(view(well(A), well(B), coverage=Coverage(JOBS, {}, common))))
+        expected = [{"start": NOW - 1000 * n, "end": NOW - 1000 * n + 90} for n in range(MOST_HOLES, 0, -1)]
+        self.assertEqual(shown["missing_on_all"], expected)
+        self.assertEqual([each["missing"] for each in shown["backends"]], [[], []])
+
     def test_shows_how_far_the_comparison_has_come(self) -> None:
         """How far the history has been compared, and why it does not go on."""
         progress = {B: Progress(NOW - 86400, finished=False, problem="it does not answer")}
