@@ -73,6 +73,7 @@ class Knowledge:
     _looked_at: tuple[float, float] | None = field(default=None, init=False)
     _first: float = field(default=-math.inf, init=False)
     _empty: tuple[EmptyTime, ...] = field(default=(), init=False)
+    _later: Intervals = field(default=NEVER, init=False)
 
     def surveyed(self, jobs: Mapping[str, Job]) -> None:
         """Record the jobs of the pool; small changes of their numbers of targets are ignored."""
@@ -188,10 +189,15 @@ class Knowledge:
             times, found = times - Intervals.of((each.start, each.end) for each in found), ()
         self._empty = replaced(self._empty, times, found)
 
-    def look_again(self, times: Intervals) -> None:
-        """Add times of all servers that the look back must compare again."""
-        for server in self._servers.values():
-            server.again |= times
+    def look_later(self, times: Intervals) -> None:
+        """Add times of all servers that the look back must compare again when they are over."""
+        self._later |= times
+
+    def due(self, until: float) -> Intervals:
+        """Return the times of all servers that must be compared again and are over, and forget them."""
+        found = Intervals.of((start, end) for start, end in self._later if end <= until)
+        self._later -= found
+        return found
 
     def looked_at(self, start: float, end: float) -> None:
         """Record the time for which the look back has compared all servers, to distinguish drift from gaps."""
@@ -202,7 +208,7 @@ class Knowledge:
         for backend in [each for each in self._servers if each not in backends]:
             del self._servers[backend]
         if not self._servers:
-            self._looked_at, self._empty = None, ()
+            self._looked_at, self._empty, self._later = None, (), NEVER
 
     def publish(self) -> bool:
         """Renew ``coverage``; return whether it has changed."""

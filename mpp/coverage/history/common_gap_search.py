@@ -74,7 +74,7 @@ class CommonGapSearch:
         self.knowledge.absent(looked_at, found, all_servers=self.all_servers)
         # If there is nothing until now, its end is found when some time has passed.
         until_now = (each.end for each in found if each.after is None and each.end > self.until - scale.interval)
-        self.knowledge.look_again(Intervals.of((end - COARSE_S, end + COARSE_S) for end in until_now))
+        self.knowledge.look_later(Intervals.of((end - COARSE_S, end + COARSE_S) for end in until_now))
 
     async def _pieces(self, start: float, end: float, scale: Scale) -> list[Pieces]:
         """

@@ -103,8 +103,9 @@ class LookBack:
         """Continue the look back if there is something to compare."""
         if not self._selector or self._stopped:
             return
+        due = self._knowledge.due(self._wall() - SETTLED_S)
         for backend in self._observed:
-            self._agenda.again(backend, self._knowledge.again(backend))
+            self._agenda.again(backend, self._knowledge.again(backend) | due)
         self._knowledge.aged({backend: each.facts.oldest for backend, each in self._observed.items()})
         self._knowledge.configured({backend: [job for job, _ in each.facts.jobs] for backend, each in self._observed.items()})
         if self._running is None and self._knowledge.jobs and self._next() is not None:

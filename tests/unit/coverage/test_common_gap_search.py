@@ -143,7 +143,9 @@ class CommonGapSearchTests(SynchronousTestCase):
         """A gap that ended when mpp was started, too, is found when a few minutes have passed."""
         self.lose(NOW - 1800, NOW + 30)
         self.assertEqual(self.found(), NEVER)
-        self.run_for(400)
+        self.see(A, B)
+        self.assertTrue(self.look_back.progress()[A].finished)
+        self.clock.advance(400)
         self.assert_gap(self.found(), NOW - 1800, NOW + 30)
 
     def test_both_were_seen_away(self) -> None:
