@@ -85,6 +85,8 @@ class TargetCounts:
     present: int = 0
 
 
+_NONE = TargetCounts()
+
 JobCounts = Mapping[str, TargetCounts]
 """The newest data of one server: the number of targets by job."""
 
@@ -127,8 +129,9 @@ def read(outcome: ProbeOutcome) -> JobCounts | None:
         if entry is None:
             return None
         job, up, targets = entry
-        before = found.get(job, TargetCounts())
-        found[job] = TargetCounts(before.up + (targets if up else 0), before.present + targets)
+        before = found.get(job, _NONE)
+        own = targets if up else 0
+        found[job] = TargetCounts(own, targets) if before is _NONE else TargetCounts(before.up + own, before.present + targets)
     return found
 
 

@@ -36,6 +36,9 @@ FACTS_MIN_AGE_S = 5.0
 # While a server has just started, it has scraped only some of its targets: what it reports is soon out of date.
 FACTS_YOUNG_AGE_S = 15.0
 
+# One query for the newest data: it has some 70 to 150 bytes for each scrape job.
+SURVEY_BYTES = 512 * 1024
+
 # One query of the look back: longer than its estimated CPU time of 0.1 s by far.
 HISTORY_TIMEOUT_S = 10.0
 # Of its response, see `mpp.coverage.history.look_back`.
@@ -94,11 +97,12 @@ class Prober:
 
     def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """
-        Send one small request.
+        Send one query for the newest data of a server.
 
         :return Deferred(ProbeOutcome): never fails, except by cancellation; a time-out (`PROBE_TIMEOUT_S`) is an outcome, too.
+            The body may have `SURVEY_BYTES`.
         """
-        return Deferred.fromCoroutine(self._requests.ask(backend, path))
+        return Deferred.fromCoroutine(self._requests.ask(backend, path, most=SURVEY_BYTES))
 
     def ask_history(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """

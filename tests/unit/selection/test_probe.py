@@ -20,6 +20,7 @@ from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.core.model import MIB, Backend, Headers, Observation, Standing
 from mpp.core.prometheus.own_requests import own_request_head
+from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.selection.probing.background import PAUSE_MOST_S, WAIT_S
 from mpp.selection.probing.prober import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, FACTS_YOUNG_AGE_S, Prober
 from mpp.selection.probing.requests import PROBE_TIMEOUT_S
@@ -189,6 +190,16 @@ class ProberTests(SynchronousTestCase):
         self.assertIn(f"User-Agent: mpp/{__version__}\r\n", head)
         self.assertIn("Accept-Encoding: identity\r\n", head)
         self.assertIn("MPP-Instance: 0123456789abcdef\r\n", head)
+
+    def test_newest_data_of_many_jobs(self) -> None:
+        """The response with the newest data of 2,000 jobs, of which each has a line, is read as a whole."""
+        body = b"x" * 2000 * 150
+        asked = self.prober.ask(A, "/api/v1/query?query=up")
+        self.assertGreaterEqual(self.upstreams.pending("/api/v1/query").hold, len(body))
+        self.answer("/api/v1/query", 200, body)
+        outcome = self.successResultOf(asked)
+        assert isinstance(outcome, ProbeResponse)
+        self.assertEqual(len(outcome.body), len(body))
 
     def test_asked_side_by_side(self) -> None:
         """Readiness, a query with the server's own time limit, and runtimeinfo are asked at the same time."""
