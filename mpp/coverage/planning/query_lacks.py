@@ -8,29 +8,25 @@ steps. Times in here are whole milliseconds, as Prometheus' own; the unit of a l
 
 A server is judged by what it lacks of what a step *needs*, and where that is equal by what the step only *looks back on*: the
 rest of the lookback of an instant selector, in which a gap can only show series that have ended. A lack is *material*, so that a
-client is warned of it, if a job's newest scrape is missing as a whole, or more than `MATERIAL` of a job's target-seconds in a
-range. Gaps begin one window before the first sign of them, so a gap that does not fill the whole window of an instant selector
-has left it a scrape.
+client is warned of it, if a job's newest scrape is missing as a whole, or more than a small share of a job's target-seconds in a
+range (`mpp.coverage.planning.material`). Gaps begin one window before the first sign of them, so a gap that does not fill the
+whole window of an instant selector has left it a scrape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import define, field, frozen
 
-from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Coverage, Missing
+from mpp.core.coverage import NOTHING, Coverage, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
+from mpp.coverage.planning.job_groups import Grouped, JobGroup, job_groups
+from mpp.coverage.planning.material import material_times
 from mpp.coverage.planning.polyline import ZERO, Polyline
 from mpp.coverage.planning.selectors import Jobs, Selector, ms, span
 from mpp.coverage.planning.steps import Segment
-
-MATERIAL = 0.01
-"""
-The share of a range's target-seconds above which the client is warned: a ``rate[1d]`` after a restart of 20 s lacks 0.02 %, and a
-warning on every panel for a day would only teach people to ignore it.
-"""
 
 DEFAULT_LOOKBACK_S = 300.0
 """Prometheus' default of ``--query.lookback-delta``."""
@@ -50,35 +46,6 @@ class Lacking:
 
 
 _WHOLE = Lacking()
-
-
-@frozen
-class _Group:
-    """
-    Jobs that a selector reads and that are scraped at one interval.
-
-    :ivar window: two scrape intervals, in seconds.
-    :ivar jobs: their names; none for a job that is not known.
-    :ivar targets: how many targets they have in all.
-    """
-
-    window: float
-    jobs: frozenset[str]
-    targets: int
-
-    def lacking(self, missing: Missing) -> list[str]:
-        """Return the jobs of the group that have gaps of their own, or that have drifted."""
-        few, many = sorted((self.jobs, {**missing.jobs, **missing.drift}), key=len)
-        return [job for job in few if job in many]
-
-
-_Times = tuple[int, int, int]
-"""The start and the end of a gap, in milliseconds, and the number of missing targets."""
-_Known = dict[tuple[str, int], tuple[_Times, ...]]
-"""Gaps by job and number of its targets."""
-
-Grouped = tuple[tuple[Selector, tuple[_Group, ...]], ...]
-"""The selectors of a query, each with the jobs that it reads."""
 
 
 @define
@@ -124,7 +91,7 @@ class QueryLacks:
         if found is None:
             missing = self.coverage.missing.get(backend, NOTHING)
             missing = missing | Missing(self.coverage.common) if common else missing
-            found = self._material[backend, common] = _material(self.selectors, self.coverage, missing)
+            found = self._material[backend, common] = material_times(self.selectors, self.coverage, missing)
         return found
 
     def read_by(self, steps: Intervals) -> Intervals:
@@ -174,7 +141,7 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
     :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
     """
     distinct = {(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values()
-    groups = {jobs: _groups(jobs, coverage) for jobs in {each.jobs for each in distinct}}
+    groups = {jobs: job_groups(jobs, coverage) for jobs in {each.jobs for each in distinct}}
     grouped = tuple((each, groups[each.jobs]) for each in distinct)
     servers = {backend: Lacking(*_lines(grouped, missing, lookback)) for backend, missing in coverage.missing.items() if missing}
     windows = [group.window for each in groups.values() for group in each]
@@ -188,26 +155,6 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
 def _lacked_by_all(grouped: Grouped, coverage: Coverage) -> Intervals:
     """Return the times of evaluation at which a query needs data that no server has."""
     return _lines(grouped, Missing(coverage.common), 0.0)[0].above(0) if coverage.common else NEVER
-
-
-def _groups(jobs: Jobs, coverage: Coverage) -> tuple[_Group, ...]:
-    """Return the jobs that a selector reads, grouped by scrape interval; a group without names if none is known."""
-    selected = jobs.select(coverage.names)
-    if not selected:
-        return (_Group(UNKNOWN_JOB.window, frozenset(), UNKNOWN_JOB.targets),)
-    groups = (_group(window, names, selected, coverage) for window, names in coverage.by_window)
-    return tuple(group for group in groups if group.jobs)
-
-
-def _group(window: float, names: frozenset[str], selected: frozenset[str], coverage: Coverage) -> _Group:
-    """Return the selected jobs of one window; the work grows with the jobs that are selected, or that are not."""
-    targets, total = coverage.targets, coverage.targets_by_window[window]
-    if 2 * len(selected) <= len(coverage.names):
-        own = selected & names
-        return _Group(window, own, sum(targets[name] for name in own))
-    others = names - selected
-    own = selected if len(names) == len(coverage.names) else names - others
-    return _Group(window, own, total - sum(targets[name] for name in others))
 
 
 def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polyline, Polyline]:
@@ -225,7 +172,7 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polylin
     return line, line if looked_back_on == needed else looked_back_on.line()
 
 
-def _lost(group: _Group, missing: Missing, jobs: Jobs) -> Polyline:
+def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Polyline:
     """Return the target-milliseconds of a group that a server has lacked until a time, as a function of that time."""
     bends: list[tuple[int, int]] = []
     for start, end in missing.whole:
@@ -257,60 +204,6 @@ class _Sum:
     def line(self) -> Polyline:
         """Return the sum as a function of the time of evaluation."""
         return Polyline.of(self.bends, self.base)
-
-
-def _material(selectors: Grouped, coverage: Coverage, missing: Missing) -> Intervals:
-    """Return the times of evaluation, in milliseconds, at which a server lacks a material amount."""
-    found: list[tuple[float, float]] = []
-    known: _Known = {}
-    for selector, groups in selectors:
-        point = selector.newest and selector.start == selector.end
-        for window, holes, targets in _distinct(groups, coverage, missing, known):
-            if point:
-                end = ms(selector.end)
-                lacking = Intervals.of((first, last) for first, last, _ in holes).widen(-ms(window), 1)
-                at = lacking.shift(-end) if not selector.fixed else ALWAYS if end in lacking else NEVER
-            else:
-                at = _material_range(selector, holes, window, targets)
-            found += at
-    return Intervals.of(found)
-
-
-def _material_range(selector: Selector, holes: Iterable[_Times], window: float, targets: int) -> Intervals:
-    start, end = span(selector, window if selector.newest else 0.0)
-    limit = MATERIAL * targets * (end - start)
-    if selector.fixed:
-        lost = sum(missing * max(0, min(end, last) - max(start, first)) for first, last, missing in holes)
-        return ALWAYS if lost > limit else NEVER
-    bends: list[tuple[int, int]] = []
-    for first, last, missing in holes:
-        bends += ((first - end, missing), (last - end, -missing), (first - start, -missing), (last - start, missing))
-    return Polyline.of(bends).above(limit)
-
-
-def _distinct(
-    groups: Iterable[_Group], coverage: Coverage, missing: Missing, known: _Known
-) -> Iterator[tuple[float, tuple[_Times, ...], int]]:
-    """
-    Return the gaps of the jobs that a selector reads, by job, each with its window and its targets.
-
-    The jobs that lack the same are returned once: mostly that is the time in which the whole server was away.
-
-    :param known: keeps the gaps for the next selector.
-    """
-
-    def holes(job: str, targets: int) -> tuple[_Times, ...]:
-        if (job, targets) not in known:
-            known[job, targets] = tuple((ms(e.start), ms(e.end), e.missing) for e in missing.holes(job, targets))
-        return known[job, targets]
-
-    for group in groups:
-        named = [job for job in group.lacking(missing) if job in missing.jobs]
-        if missing.whole and (not group.jobs or len(named) < len(group.jobs)):
-            yield group.window, holes("", group.targets), group.targets
-        for job in named:
-            targets = max(coverage.targets[job], *(hole.of for hole in missing.jobs[job]))
-            yield group.window, holes(job, targets), targets
 
 
 def _in_ms(times: Intervals) -> Intervals:
