@@ -38,6 +38,9 @@ from mpp.proxy.exchanges.fetch import AnsweredRange
 from mpp.proxy.exchanges.new_steps import parse
 from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed
 
+MOST_UNDER_WAY = 8
+"""How many subrequests of one request are under way at the same time: a server runs 20 queries at once, for all clients."""
+
 # Bytes of all responses up to which they are joined at once: about a millisecond.
 _AT_ONCE = 256 * 1024
 
@@ -134,6 +137,7 @@ class SplicedAttempts:
             _PlannedSubrequest(self, context, RequestDeadline(self._request_for(plain, number), at, context.settings))
             for number in range(len(plan.plan.parts))
         ]
+        self._next = 0
 
     def _request_for(self, info: RequestInfo, number: int) -> RequestInfo:
         """Return the request for the steps of one part of the plan."""
@@ -151,13 +155,18 @@ class SplicedAttempts:
 
     def start(self) -> None:
         """
-        Start the attempts of all subrequests.
+        Start the attempts of the first subrequests; each response starts one more.
 
         :raise LoopDetected: this mpp has sent the request itself.
         """
-        for number, subrequest in enumerate(self._subrequests):
-            if not self.ended:
-                subrequest.attempts.start_planned(self.plan.part(number))
+        for _ in range(MOST_UNDER_WAY):
+            self._start_next()
+
+    def _start_next(self) -> None:
+        number = self._next
+        if not self.ended and number < len(self._subrequests):
+            self._next += 1
+            self._subrequests[number].attempts.start_planned(self.plan.part(number))
 
     @property
     def running(self) -> list[Attempt]:
@@ -177,7 +186,7 @@ class SplicedAttempts:
 
     def tick(self) -> None:
         """Check the deadline and the progress of each subrequest."""
-        for subrequest in self._subrequests:
+        for subrequest in self._subrequests[: self._next]:
             if subrequest.answer is None and not self.ended:
                 subrequest.attempts.tick()
 
@@ -214,6 +223,8 @@ class SplicedAttempts:
         elif all(each.answer is not None for each in self._subrequests):
             self._joining = Deferred.fromCoroutine(self._join())
             self._joining.addErrback(self._broken)
+        else:
+            self._start_next()
 
     def fail(self, why: LocalReply) -> None:
         """End the request, because no server answers one of the subrequests."""

@@ -281,6 +281,30 @@ class SplicedTests(SynchronousTestCase):
         self.answer(2, 9_000)
         self.assertIn(b'"warnings":["mpp: no one server has all data of this query; a:9090 lacks', self.body())
 
+    def test_many_gaps(self) -> None:
+        """Servers are restarted again and again: each step comes from one that has it, and 8 subrequests at most are under way."""
+        gaps = range(9_200, 12_000, 400)
+        lacks = {
+            server: Missing.of(Intervals.of([(start + later, start + later + 100) for start in gaps]), {})
+            for server, later in ((A, 0), (B, 200))
+        }
+        self.world.selections.coverage = Coverage(JOBS, lacks)
+        self.request(b"/api/v1/query_range?query=up&start=9000&end=13000&step=10")
+        self.assertEqual(len(self.world.upstreams.sent), 8)
+        answered = 0
+        while answered < len(self.world.upstreams.sent):
+            server, start, end = self.ranges()[answered]
+            for gap, until in lacks[A if server == "a" else B].whole:
+                self.assertFalse(start < until and end > gap + 30, (server, start, end))
+            self.assertIsNone(self.client.delivered)
+            self.answer(answered, int(start), int(end))
+            answered += 1
+            self.assertLessEqual(len(self.world.upstreams.sent) - answered, 8)
+        self.assertGreater(answered, 12)
+        self.assertEqual([start for _, start, _ in self.ranges()], sorted(start for _, start, _ in self.ranges()))
+        self.assertIn(b'[13000,"%d"]]' % (answered - 1), self.body())
+        self.assertNotIn(b"warnings", self.body())
+
     def test_a_part_with_an_error_means_that_one_server_is_asked_for_all(self) -> None:
         """An error may hold for the whole range only; so may a body that is not understood."""
         for status, tail in ((422, ""), (200, ',"isPartial":true')):
