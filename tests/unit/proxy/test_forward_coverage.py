@@ -282,7 +282,7 @@ class SplicedTests(SynchronousTestCase):
         self.assertIn(b'"warnings":["mpp: no one server has all data of this query; a:9090 lacks', self.body())
 
     def test_many_gaps(self) -> None:
-        """Servers are restarted again and again: each step comes from one that has it, and 8 subrequests at most are under way."""
+        """Servers are restarted again and again: each step comes from one that has it; 8 subrequests at most are under way."""
         gaps = range(9_200, 12_000, 400)
         lacks = {
             server: Missing.of(Intervals.of([(start + later, start + later + 100) for start in gaps]), {})
