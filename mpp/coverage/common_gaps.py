@@ -37,6 +37,8 @@ LEAST_INTERVALS = 4
 """Scrape intervals without a sample that make a common gap: two windows of two intervals."""
 _LEAST_OF_SLOWEST = 1.5
 _NEAR = 3
+# So few windows do not show what is usual; they are all looked at.
+_FEW = 3
 
 
 @frozen
@@ -105,7 +107,7 @@ def candidates(answers: Answers, windows: Windows, jobs: Mapping[str, Job]) -> I
     :param jobs: what is known of the jobs that have witnesses.
     """
     low = set(windows.ends)
-    for name in set().union(*answers.values()):
+    for name in set().union(*answers.values()) if windows.count >= _FEW else ():
         best = {end: max(sums.get(name, {}).get(end, 0.0) for sums in answers.values()) for end in windows.ends}
         usual = median([value for value in best.values() if value] or [0.0])
         uneven = name not in jobs or windows.length * 2 % jobs[name].window > 0

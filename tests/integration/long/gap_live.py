@@ -24,7 +24,7 @@ from tests.integration.long.answers import EitherComparison, ask
 from tests.integration.long.lack_cases import World
 from tests.integration.long.newest import INTERVAL, Shifted, file_sd
 from tests.integration.long.query_sets import Request
-from tests.integration.processes import Mpp, fetch
+from tests.integration.processes import Mpp, fetch, wait_until
 from tests.integration.targets import Scraper
 
 QUERIES = (
@@ -130,8 +130,11 @@ class LiveSite:
 
     def holes(self) -> list[tuple[str, dict[str, Any]]]:
         """Return what the servers are said to lack."""
-        document = json.loads(fetch(self.mpp.port, "/mpp/status?format=json")[2])
-        return [(each["name"], hole) for each in document["backends"] for hole in each["missing"]]
+        return [(each["name"], hole) for each in self.status()["backends"] for hole in each["missing"]]
+
+    def status(self) -> dict[str, Any]:
+        """Return the document of the status page."""
+        return dict(json.loads(fetch(self.mpp.port, "/mpp/status?format=json")[2]))
 
     def close(self) -> None:
         """End everything."""
@@ -232,7 +235,44 @@ def deployment(site: LiveSite) -> str:
     return "holes were found" if holes else ""
 
 
-CASES: tuple[Case, ...] = (rolling, damaged, clocks, stopped, deployment)
+def common(site: LiveSite) -> str:
+    """All targets are removed from both servers for 30 s, and later both are killed for 30 s: only the latter is a gap of all."""
+    site.servers = servers = site.world.servers("a", "b")
+    targets = list(site.world.jobs["node"])
+    for server in servers:
+        path = file_sd(server, "targets.json", targets)
+        job = {"job_name": "node", "file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}]}
+        (server.folder / "prometheus.yml").write_text(
+            json.dumps({"global": {"scrape_interval": f"{INTERVAL:g}s"}, "scrape_configs": [job]})
+        )
+        server.start(wait=False)
+    for server in servers:
+        server.wait_ready()
+        server.wait_scraped(TARGETS)
+    time.sleep(20)
+    for there in ([], targets):
+        for server in servers:
+            file_sd(server, "targets.json", there)
+        time.sleep(30)
+    killed = time.time()
+    for server in servers:
+        server.kill()
+    time.sleep(30)
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.wait_scraped(TARGETS)
+    started = time.time()
+    time.sleep(30)
+    site.world.front(servers)
+    wait_until(lambda: all(each["looked_back"]["finished"] for each in site.status()["backends"]), "it has compared", 120)
+    found = site.status()["missing_on_all"]
+    print(f"    killed at {killed:.0f}, scraped again at {started:.0f}: {found}")
+    near = len(found) == 1 and abs(found[0]["start"] - killed) < 4 * INTERVAL and abs(found[0]["end"] - started) < 4 * INTERVAL
+    return "" if near else "the gap of all servers was not found alone"
+
+
+CASES: tuple[Case, ...] = (rolling, damaged, clocks, stopped, deployment, common)
 
 
 def run(case: Case, strategy: str) -> bool:

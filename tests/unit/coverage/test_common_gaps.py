@@ -59,6 +59,12 @@ class CandidateTests(SynchronousTestCase):
         uneven = server(COARSE, 8, 8, 6.5, 8)
         self.assertEqual(candidates({A: uneven}, COARSE, jobs), NEVER)
 
+    def test_few_windows(self) -> None:
+        """Of two windows none shows what is usual, so both are looked at."""
+        few = Windows(T0, 300, 2)
+        expected = Intervals.of([(T0, T0 + 600)])
+        self.assertEqual(candidates({A: server(few, 80)}, few, JOBS), expected)
+
     def test_nothing_is_known(self) -> None:
         """Without answers there is none."""
         self.assertEqual(candidates({}, COARSE, JOBS), NEVER)
