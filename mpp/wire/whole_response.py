@@ -1,6 +1,8 @@
 """
 Responses that are complete in memory: made by mpp itself, or shared by several clients; and their compression.
 
+A turn of the reactor sends a part of a large one: a client that reads fast never pauses it, and others would wait for all of it.
+
 Source: RFC 1952 (gzip).
 """
 
@@ -9,13 +11,22 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from txaio import tx
 from zope.interface import implementer
 
 from mpp.core.interfaces import IBodyConsumer, IResponse
 from mpp.core.model import Headers
+from mpp.core.scheduling.turns import Turns
+
+_log = tx.make_logger()
 
 GZIP_FIELDS: Headers = ((b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))
 """The fields of a response whose body is compressed."""
+
+AT_ONCE = 512 * 1024
+"""Bytes that are sent in one turn of the reactor; to inflate so many takes two milliseconds."""
 
 # Fast rather than small: the body is compressed while other clients wait.
 _LEVEL = 1
@@ -37,6 +48,7 @@ class WholeResponse:
     :param pieces: the body.
     :param length: see `IResponse`; the length of ``pieces`` if it is left out.
     :param released: called once, when the body is no longer needed.
+    :param turns: divides the delivery among the turns of the reactor; None for a small body.
     """
 
     def __init__(
@@ -47,6 +59,7 @@ class WholeResponse:
         pieces: Iterable[bytes],
         length: int | None = None,
         released: Callable[[], None] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.status = status
         self.reason = reason
@@ -56,6 +69,8 @@ class WholeResponse:
         self.length: int | None = sum(map(len, self.buffered)) if length is None else length
         self.paused = False
         self._released = released
+        self._turns = turns
+        self._turn: Deferred[None] | None = None
         self._consumer: IBodyConsumer | None = None
         self._pieces: Iterator[bytes] = iter(self.buffered)
 
@@ -65,28 +80,48 @@ class WholeResponse:
         self._send()
 
     def _send(self) -> None:
-        while self._consumer is not None and not self.paused:
+        """Send pieces until the consumer pauses, or until the turn of the reactor has to end."""
+        sent = 0
+        while self._consumer is not None and not self.paused and self._turn is None:
             piece = next(self._pieces, None)
             if piece is not None:
                 self._consumer.body_received(piece)
+                sent += len(piece)
+                if sent >= AT_ONCE and self._turns is not None:
+                    self._wait(self._turns)
                 continue
             consumer, self._consumer = self._consumer, None
             self.release()
             consumer.body_ended()
+
+    def _wait(self, turns: Turns) -> None:
+        self._turn = turns.next()
+        self._turn.addCallback(self._turn_came).addErrback(_not_sent)
+
+    def _turn_came(self, _: None) -> None:
+        self._turn = None
+        self._send()
 
     def pause(self) -> None:
         """See `IResponse`."""
         self.paused = True
 
     def resume(self) -> None:
-        """See `IResponse`."""
-        if self.paused:
-            self.paused = False
+        """See `IResponse`. Many clients may be ready at once, so that each waits for a turn of the reactor."""
+        if not self.paused:
+            return
+        self.paused = False
+        if self._turns is None:
             self._send()
+        elif self._turn is None:
+            self._wait(self._turns)
 
     def cancel(self) -> None:
         """See `IResponse`."""
         self._consumer = None
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.cancel()
         self.release()
 
     def release(self) -> None:
@@ -104,19 +139,21 @@ class GeneratedResponse(WholeResponse):
 
     :param pieces: makes the body.
     :param length: its bytes.
+    :param turns: divides the delivery among the turns of the reactor.
     """
 
-    def __init__(self, reason: bytes, fields: Headers, pieces: Iterator[bytes], length: int) -> None:
-        super().__init__(200, reason, fields, (), length)
+    def __init__(self, reason: bytes, fields: Headers, pieces: Iterator[bytes], length: int, turns: Turns) -> None:
+        super().__init__(200, reason, fields, (), length, turns=turns)
         self.complete = False
         self._pieces = pieces
 
 
-def copies(response: IResponse, count: int) -> list[WholeResponse]:
+def copies(response: IResponse, count: int, turns: Turns) -> list[WholeResponse]:
     """
     Return responses that share the memory of a complete one, which is released with the last of them.
 
     :param count: how many responses; they replace the given one.
+    :param turns: divides their delivery among the turns of the reactor.
     """
     left = count
 
@@ -126,5 +163,10 @@ def copies(response: IResponse, count: int) -> list[WholeResponse]:
         if not left:
             response.release()
 
-    arguments = response.status, response.reason, response.headers, response.buffered, response.length, released
+    arguments = response.status, response.reason, response.headers, response.buffered, response.length, released, turns
     return [WholeResponse(*arguments) for _ in range(count)]
+
+
+def _not_sent(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        _log.failure("bug: the rest of a response was not sent", failure=failure)

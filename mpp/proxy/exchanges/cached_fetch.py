@@ -214,8 +214,9 @@ class CachedFetch(Fetch):
         body = list(answer.response.buffered)
         pieces = await cached_response.compressed_body(self._context.turns, body) if self._gzip else body
         fields = answer.response.headers
+        length, turns = sum(map(len, pieces)), self._context.turns
         response = cached_response.response(
-            self.info, caching.fields_without_encoding(fields), sum(map(len, pieces)), iter(pieces), gzip=self._gzip
+            turns, self.info, caching.fields_without_encoding(fields), length, iter(pieces), gzip=self._gzip
         )
         self._release()
         self._context.metrics.cache_steps(0, subrequest.last - subrequest.first + 1)
@@ -244,7 +245,7 @@ class CachedFetch(Fetch):
         context.metrics.cache_steps(from_cache, asked)
         context.metrics.cache_saved(from_cache * cached.step_seconds)
         fields = (*cached.fields, (b"Date", datetimeToString()))
-        response = cached_response.response(self.info, fields, length, pieces, gzip=self._gzip)
+        response = cached_response.response(context.turns, self.info, fields, length, pieces, gzip=self._gzip)
         servers = cached_response.servers(view, self._tail, new)
         attempt = new[-1].answer.attempt if new else None
         reasons = tuple(why for each in new for why in each.answer.reasons)

@@ -132,6 +132,8 @@ class CachedQueries:
         if cached is None:
             cached = CachedQuery(QueryPages(request.grid, cache.recent), lasting_fields(new.answer.response.headers))
         matrix = new.matrix or await parse(context.turns, new.body)
+        # To free all memory of a large response at once takes milliseconds.
+        new = new._replace(body=())
         if not is_cacheable_with(matrix.warnings):
             return
         final = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)

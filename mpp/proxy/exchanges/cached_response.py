@@ -16,7 +16,7 @@ from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.scheduling.turns import Turns
 from mpp.proxy.exchanges.new_steps import NewSteps
-from mpp.wire.whole_response import GZIP_FIELDS, GeneratedResponse, WholeResponse
+from mpp.wire.whole_response import AT_ONCE, GZIP_FIELDS, GeneratedResponse, WholeResponse
 
 MOST_SERVERS = 4
 """How many servers ``MPP.ServedBy`` names at most, the one that was asked last first."""
@@ -25,10 +25,11 @@ MOST_SERVERS = 4
 _WHOLE = 1024 * 1024
 
 
-def response(info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool) -> IResponse:
+def response(turns: Turns, info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool) -> IResponse:
     """
     Return a response with this body; to HEAD, only its description.
 
+    :param turns: divides the delivery of a large body.
     :param length: bytes of the body.
     :param gzip: the body is compressed.
     """
@@ -37,8 +38,8 @@ def response(info: RequestInfo, fields: Headers, length: int, pieces: Iterator[b
     if info.method == b"HEAD":
         return WholeResponse(200, b"OK", (*fields, (b"Content-Length", b"%d" % length)), (), 0)
     if length > _WHOLE and not gzip:
-        return GeneratedResponse(b"OK", fields, pieces, length)
-    return WholeResponse(200, b"OK", fields, pieces, length)
+        return GeneratedResponse(b"OK", fields, pieces, length, turns)
+    return WholeResponse(200, b"OK", fields, pieces, length, turns=turns)
 
 
 def is_joinable(response: IResponse) -> bool:
@@ -80,7 +81,23 @@ async def assembled(
         body = AssembledBody(tuple(pieces), assembly.length)
         view.recent.put_body(key, body)
         pieces = iter(body.pieces)
+    elif gzip:
+        # Their memory is shared by clients that wait for the same steps.
+        pieces = iter(await _listed(turns, pieces))
     return assembly.length, pieces
+
+
+async def _listed(turns: Turns, pieces: Iterator[bytes]) -> list[bytes]:
+    """Return the pieces of a body; a turn of the reactor makes a part of a large one."""
+    found = []
+    size = 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size >= AT_ONCE:
+            size = 0
+            await turns.next()
+    return found
 
 
 async def compressed_body(turns: Turns, body: Sequence[bytes]) -> list[bytes]:

@@ -204,7 +204,8 @@ class Fetch(ABC):
             self._only_first(waiters, lambda first: first.answered(answer), alone=False)
         else:
             shared = answer._replace(shared=True, affinity="", keeps_server=False)
-            for number, (waiter, copy) in enumerate(zip(waiters, copies(response, len(waiters)), strict=True)):
+            each = copies(response, len(waiters), self._context.turns)
+            for number, (waiter, copy) in enumerate(zip(waiters, each, strict=True)):
                 own = shared if number else answer
                 self._call(waiter, partial(waiter.answered, own._replace(response=copy)))
 

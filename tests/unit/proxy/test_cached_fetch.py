@@ -134,6 +134,7 @@ class CachedCase(SynchronousTestCase):
             return b"".join(response.buffered)
         found = Collected()
         response.relay(found)
+        self.turn()
         return b"".join(found.pieces)
 
     def use(self, client: FakeDownstream) -> str:
@@ -151,6 +152,11 @@ class Collected:
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.ended = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that it got."""
+        return sum(map(len, self.pieces))
 
     def body_received(self, data: bytes) -> None:
         self.pieces.append(bytes(data))
@@ -587,8 +593,57 @@ class LargeTests(CachedCase):
         response.relay(Slow())
         for _ in range(1000):
             response.resume()
+            self.turn(1)
         expected = matrix(NOW - HOUR + STEP, NOW, series=1000)
         self.assertEqual((b"".join(found.pieces) == expected, response.length), (True, len(expected)))
+
+    def test_a_fast_client_does_not_keep_others_waiting(self) -> None:
+        """One turn of the reactor makes and sends half a megabyte, even if the client reads all of it at once."""
+        for encoding in (b"identity", b"gzip"):
+            client = self.request(NOW - HOUR + STEP, NOW, ((b"Accept-Encoding", encoding),))
+            self.turn(2000)
+            found = self.relayed(client)
+            self.assertEqual((found.size < 600_000, found.ended), (True, False))
+            self.turn()
+            body = b"".join(found.pieces)
+            plain = gzip.decompress(body) if encoding == b"gzip" else body
+            self.assertEqual(plain == matrix(NOW - HOUR + STEP, NOW, series=1000), True)
+
+    def test_a_client_that_leaves_between_two_turns(self) -> None:
+        """It is sent nothing more."""
+        client = self.request(NOW - HOUR + STEP, NOW)
+        self.turn(2000)
+        found = self.relayed(client)
+        assert client.delivered is not None
+        client.delivered.cancel()
+        self.turn()
+        self.assertEqual((found.ended, found.size < 600_000), (False, True))
+
+    def test_a_pause_between_two_turns(self) -> None:
+        """A client that pauses gets nothing until it resumes, and then the rest."""
+        client = self.request(NOW - HOUR + STEP, NOW)
+        self.turn(2000)
+        found = self.relayed(client)
+        response = client.delivered
+        assert response is not None
+        response.pause()
+        before = found.size
+        self.turn()
+        self.assertEqual(found.size, before)
+        response.resume()
+        response.pause()
+        response.resume()
+        # Others may have resumed as well.
+        self.assertEqual(found.size, before)
+        self.turn()
+        self.assertEqual(b"".join(found.pieces) == matrix(NOW - HOUR + STEP, NOW, series=1000), True)
+
+    def relayed(self, client: FakeDownstream) -> Collected:
+        """Begin to relay the response of a client that reads all it is sent."""
+        found = Collected()
+        assert client.delivered is not None, client.failed
+        client.delivered.relay(found)
+        return found
 
     def test_followers_have_time(self) -> None:
         """No server works for a hit, so that no deadline ends it."""
