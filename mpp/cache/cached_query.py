@@ -81,6 +81,10 @@ class CachedQuery:
         """Bytes of memory."""
         return self.pages.size + self._fields_size + (0 if self.tail is None else self.tail.size)
 
+    def shrink(self, most_bytes: int) -> None:
+        """Drop cached steps until the others take no more than some bytes, if that is possible."""
+        self.pages.shrink(most_bytes - (self.size - self.pages.size))
+
     def tail_for(self, last: int, sent_since: float) -> Tail | None:
         """
         Return the newest steps for a request that ends with a step; None if there are none.

@@ -3,6 +3,12 @@ The cached answer to one range query, in pages. Changes at once, in the reactor'
 with (views and prepared pages) is frozen.
 
 Knows neither the query nor the time, nor how much memory all queries may take.
+
+# Note [What a query loses]
+
+When there is no room for all pages of a query, it loses first the pages that no later request has used, in the order in which
+they were changed. The used pages have four fifths of the room, in the order of their last use. So a client that asks for very
+many different ranges of the query of a panel takes nothing away from the panel.
 """
 
 from __future__ import annotations
@@ -24,6 +30,8 @@ MOST_PAGES = 400
 Pages of a query: four times the longest range that Prometheus answers (11,000 steps). Each page is looked at with every change,
 and very many pages without series would fit into the memory.
 """
+USED_SHARE = 0.8
+"""The share of the room that the pages have which a later request has used."""
 
 
 class QueryPages:
@@ -36,11 +44,12 @@ class QueryPages:
     :ivar size: bytes of memory, without the recent spans. Changes when pages are added or dropped.
     """
 
-    __slots__ = ("_expires_at", "_pages", "_recent", "_table", "_version", "grid", "size")
+    __slots__ = ("_expires_at", "_pages", "_recent", "_table", "_used", "_version", "grid", "size")
 
     def __init__(self, grid: Grid, recent: RecentSpans) -> None:
         self.grid = grid
         self._pages: dict[int, CachedPage] = {}
+        self._used: dict[int, None] = {}
         self._table = SeriesTable()
         self._recent = recent
         self._expires_at = math.inf
@@ -51,6 +60,15 @@ class QueryPages:
         """Return what is cached of some steps now."""
         pages = tuple(page for number in page_numbers(first, last) if (page := self._pages.get(number)) is not None)
         return View(self.grid, first, last, pages, self._table, self._recent, self._version)
+
+    def use(self, view: View) -> None:
+        """Count a use of the steps of a view that are cached."""
+        used = self._used
+        for page in view.pages:
+            if any(each.first <= view.last and each.last >= view.first for each in page.extents):
+                used.pop(page.number, None)
+                if page.number in self._pages:
+                    used[page.number] = None
 
     def extents(self) -> Iterator[Extent]:
         """Yield all extents, of one page after the other, in no order of pages."""
@@ -74,9 +92,35 @@ class QueryPages:
             self._pages.pop(new.number, None)
             self._pages[new.number] = new
         if len(self._pages) > MOST_PAGES:
-            self._remove(list(self._pages)[:-MOST_PAGES])
+            self._limit_used(MOST_PAGES, lambda page: 1)
+            self._remove(self._dispensable()[: len(self._pages) - MOST_PAGES])
         self._changed()
         return True
+
+    def shrink(self, most_bytes: int) -> None:
+        """Drop pages until the others take no more than some bytes, see Note [What a query loses]."""
+        self._limit_used(most_bytes, lambda page: page.size)
+        found, size = [], self.size
+        for number in self._dispensable():
+            if size <= most_bytes:
+                break
+            size -= self._pages[number].size
+            found.append(number)
+        if found:
+            self._remove(found)
+            self._changed()
+
+    def _limit_used(self, room: int, cost: Callable[[CachedPage], int]) -> None:
+        """Count only the pages as used that were used last and have their share of the room."""
+        left = room * USED_SHARE
+        for number in reversed(list(self._used)):
+            left -= cost(self._pages[number])
+            if left < 0:
+                del self._used[number]
+
+    def _dispensable(self) -> list[int]:
+        """Return the numbers of the pages that do not count as used, the one first that was changed the longest time ago."""
+        return [number for number in self._pages if number not in self._used]
 
     def drop(self, bad: Callable[[Extent], bool]) -> int:
         """Drop the pages that have a bad extent; return how many these are."""
@@ -93,6 +137,7 @@ class QueryPages:
     def _remove(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             del self._pages[number]
+            self._used.pop(number, None)
         self._table = self._table.only({series for order in self._orders() for series in order})
 
     def _orders(self) -> list[tuple[Series, ...]]:
@@ -109,4 +154,4 @@ class QueryPages:
         """Return the bytes of memory."""
         orders = sum(getsizeof(order) for order in self._orders() if order is not self._table.ordered)
         pages = sum(page.size for page in self._pages.values())
-        return getsizeof(self) + getsizeof(self._pages) + orders + pages + self._table.size
+        return getsizeof(self) + getsizeof(self._pages) + getsizeof(self._used) + orders + pages + self._table.size

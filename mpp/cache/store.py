@@ -63,6 +63,9 @@ class SizedEntry(Protocol):
     def size(self) -> int:
         """The bytes of memory that the entry takes."""
 
+    def shrink(self, most_bytes: int, /) -> None:
+        """Drop a part of the entry, so that the rest takes no more than some bytes, if that is possible."""
+
 
 K = TypeVar("K", bound=CacheKey)
 E = TypeVar("E", bound=SizedEntry)
@@ -202,8 +205,13 @@ class RangeCache(Generic[K, E]):
         counted = self._counted(key)
         if counted is None:
             return
-        size = counted.entry.size + key.size + _OVERHEAD
-        if size > self._most * LARGEST_SHARE:
+        besides, most = key.size + _OVERHEAD, self._most * LARGEST_SHARE
+        size = counted.entry.size + besides
+        if size > most and counted.size:
+            # Steps that one client adds to an entry must not evict the steps that others use.
+            counted.entry.shrink(int(most) - besides)
+            size = counted.entry.size + besides
+        if size > most:
             self._remove(key)
             self._remember_large(key)
             self._metrics.cache_evicted()

@@ -102,6 +102,8 @@ class CachedFetch(Fetch):
             if self._tail is not None:
                 first = self._tail.steps.first
                 missing = tuple((start, min(end, first - 1)) for start, end in missing if start < first)
+            if missing != ((request.first, request.last),):
+                self._queries.use(context, request, self._cached, view)
         if not missing:
             self._note = "hit"
             # No server works for it, so that there is nothing to wait for in vain.

@@ -72,8 +72,8 @@ class CachedQueries:
         self._age: tuple[Selection, float, float] | None = None
 
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
-        """Return a cached query without the steps that are not valid now; None if the query is not cached."""
-        cached = _cache(context).get(request.key)
+        """Return a cached query without the steps that are not valid now, without counting a use; None if it is not cached."""
+        cached = _cache(context).peek(request.key)
         if cached is None:
             return None
         selections, pages = context.selections, cached.pages
@@ -85,6 +85,16 @@ class CachedQueries:
         if dropped:
             _cache(context).resized(request.key)
         return cached
+
+    def use(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, view: View) -> None:
+        """
+        Count a use of cached steps.
+
+        A request for steps that are not cached counts for none: otherwise a client could fill the cache with ranges that are
+        asked for once, see Note [What is evicted] in `mpp.cache.store`.
+        """
+        _cache(context).get(request.key)
+        cached.pages.use(view)
 
     def why_new(self, context: ForwardContext, request: CacheableRequest) -> tuple[str, bool]:
         """Return why a query is not cached, in the words of ``MPP.Cache``, and whether its response will be cached."""

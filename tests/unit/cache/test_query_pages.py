@@ -173,6 +173,50 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(pages.view(0, 30).cached, ((0, 19),))
         self.assertEqual(pages.view(PAGE_STEPS, PAGE_STEPS).cached, ())
 
+    def test_pages_that_are_used_stay(self) -> None:
+        """Without room the pages go that only one request has asked for, the oldest one first."""
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 2 * PAGE_STEPS - 1)
+        pages.use(pages.view(0, PAGE_STEPS - 1))
+        SERVER.fill(pages, 2 * PAGE_STEPS, 4 * PAGE_STEPS - 1)
+        pages.use(pages.view(3 * PAGE_STEPS, 3 * PAGE_STEPS))
+        pages.shrink(pages.size - 1)
+        self.assertEqual(pages.view(0, 1000).cached, ((0, PAGE_STEPS - 1), (2 * PAGE_STEPS, 4 * PAGE_STEPS - 1)))
+        pages.shrink(pages.size - 1)
+        self.assertEqual(pages.view(0, 1000).cached, ((0, PAGE_STEPS - 1), (3 * PAGE_STEPS, 4 * PAGE_STEPS - 1)))
+        size = pages.size
+        pages.shrink(size)
+        self.assertEqual(pages.size, size)
+
+    def test_used_pages_leave_room_for_others(self) -> None:
+        """Those that were not used for the longest time go as well, so that there is room for new steps."""
+        pages = pages_of(GRID)
+        for number in range(8):
+            SERVER.fill(pages, number * PAGE_STEPS, number * PAGE_STEPS + PAGE_STEPS - 1)
+            pages.use(pages.view(number * PAGE_STEPS, number * PAGE_STEPS))
+        pages.use(pages.view(0, 0))
+        pages.shrink(pages.size - 1)
+        self.assertEqual(pages.view(0, 1000).cached, ((0, PAGE_STEPS - 1), (2 * PAGE_STEPS, 8 * PAGE_STEPS - 1)))
+
+    def test_a_use_of_pages_that_were_dropped(self) -> None:
+        """It changes nothing."""
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, PAGE_STEPS - 1)
+        view = pages.view(0, 9)
+        pages.drop(lambda extent: True)
+        pages.use(view)
+        pages.shrink(0)
+        self.assertEqual(pages.view(0, 1000).cached, ())
+
+    def test_steps_beside_the_used_ones(self) -> None:
+        """A request for steps that a page does not have is no use of the page."""
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 9)
+        pages.use(pages.view(10, 19))
+        SERVER.fill(pages, PAGE_STEPS, PAGE_STEPS + 9)
+        pages.shrink(pages.size - 1)
+        self.assertEqual(pages.view(0, 1000).cached, ((PAGE_STEPS, PAGE_STEPS + 9),))
+
     def test_vanished_series_are_forgotten(self) -> None:
         """A query with no pages takes as much memory as a new one, whatever it had."""
         pages = pages_of(GRID)

@@ -33,9 +33,16 @@ class Key(NamedTuple):
 
 @define
 class Sized:
-    """An entry of a given size."""
+    """An entry of a given size, some of which it can do without."""
 
     size: int
+    dispensable: int = 0
+
+    def shrink(self, most_bytes: int) -> None:
+        """Drop no more than necessary."""
+        dropped = min(self.dispensable, max(0, self.size - most_bytes))
+        self.size -= dropped
+        self.dispensable -= dropped
 
 
 class StoreTests(SynchronousTestCase):
@@ -154,6 +161,19 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(self.cache.why_not_admitted(Key("b"), 1000, 0), "")
         self.clock.advance(600)
         self.assertEqual(self.cache.why_not_admitted(Key("a"), 1000, 0), "")
+
+    def test_a_large_entry_shrinks(self) -> None:
+        """An entry that has grown too large stays, with as much as it may have, if it can do without the rest."""
+        entry = Sized(1000)
+        self.cache.put(Key("a"), entry)
+        entry.size, entry.dispensable = MIB // 4, MIB // 4 - 1000
+        self.cache.resized(Key("a"))
+        self.assertEqual(self.cached("a"), ["a"])
+        self.assertLessEqual(self.cache.state.used_bytes, MIB // 8)
+        self.assertGreater(entry.size, 0.99 * MIB // 8)
+        entry.size, entry.dispensable = MIB // 4, 1000
+        self.cache.resized(Key("a"))
+        self.assertEqual((self.cached("a"), self.cache.state.used_bytes), ([], 0))
 
     def test_queries_to_refuse(self) -> None:
         """A query with an unusual offset gets an entry the second time it is asked."""

@@ -567,6 +567,59 @@ class ChangeTests(CachedCase):
         self.assertEqual(self.use(client), "")
 
 
+class HostileTests(CachedCase):
+    """A client that asks for very many different ranges of few queries, beside one that looks at a dashboard."""
+
+    PAGE_S = 120 * STEP
+
+    def setUp(self) -> None:
+        """Cache a panel, and use it."""
+        self.build(memory=2 * MIB)
+        self.series = 10
+        self.end = (NOW - HOUR) // self.PAGE_S * self.PAGE_S - STEP
+        self.assertEqual(self.look(), "miss")
+        self.assertEqual(self.look(), "hit")
+
+    def look(self, query: bytes = b"up") -> str:
+        """Look at a panel; return how the cache was used."""
+        return self.use(self.served(self.end - 2 * HOUR + STEP, self.end, query=query)).partition(";")[0]
+
+    def ask(self, query: bytes, *numbers: int) -> None:
+        """Ask for pages that none has looked at."""
+        for number in numbers:
+            end = self.end - 3 * HOUR - number * self.PAGE_S
+            self.assertTrue(self.use(self.served(end - self.PAGE_S + STEP, end, query=query)).startswith("miss"))
+
+    def test_other_ranges_of_the_panel(self) -> None:
+        """The steps of the panel stay, however many others of the same query are asked for once."""
+        self.ask(b"up", *range(60))
+        self.assertLess(self.cache.state.used_bytes - self.cache.recent.size, 2 * MIB / 8)
+        self.assertEqual(self.look(), "hit")
+
+    def test_more_pages_than_a_query_may_have(self) -> None:
+        """They take little memory if they have no series, and replace none that is used."""
+        self.series = 0
+        self.ask(b"up", *range(450))
+        self.series = 10
+        self.assertEqual(self.look(), "hit")
+
+    def test_ranges_of_other_queries(self) -> None:
+        """Different ranges of the same query do not make it one that was used twice."""
+        for number in range(300):
+            self.ask(b"up*%d" % (number % 20), number)
+        used = self.cache.state.used_bytes - self.cache.recent.size
+        self.assertLess(used, 0.25 * 2 * MIB)
+        self.assertEqual(self.look(), "hit")
+
+    def test_a_panel_that_moves_on(self) -> None:
+        """Its newest steps are cached, also when all that it had would take more than one query may have."""
+        for _ in range(40):
+            self.end += self.PAGE_S // 2
+            self.world.clock.advance(self.PAGE_S / 2)
+            self.assertIn(self.look(), ("partial", "miss"))
+            self.assertEqual(self.look(), "hit")
+
+
 class LargeTests(CachedCase):
     """Responses that are handled in several turns of the reactor."""
 
