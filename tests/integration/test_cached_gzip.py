@@ -12,7 +12,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.histories import INTERVAL_S, WithHistory
 from tests.integration.processes import Mpp, fetch, wait_until
-from tests.integration.servers import require_binary
+from tests.integration.servers import promtool_of, require_binary
 from tests.integration.targets import Targets
 
 HOUR = 3600
@@ -33,7 +33,8 @@ class ReadersTests(SynchronousTestCase):
         self.addCleanup(targets.close)
         jobs = {"node": targets.addresses(10)}
         end = int(time.time()) // INTERVAL_S * INTERVAL_S - 600
-        self.server = WithHistory(require_binary(), jobs, name="a", start=end - 4 * HOUR, end=end, lost=[])
+        self.promtool = promtool_of(binary := require_binary())
+        self.server = WithHistory(binary, jobs, name="a", start=end - 4 * HOUR, end=end, lost=[])
         self.addCleanup(self.server.close)
         self.server.start()
         self.mpp = Mpp([self.server.url], "--cache-memory", "64MiB", interval="2s")
@@ -99,10 +100,9 @@ class ReadersTests(SynchronousTestCase):
     def test_promtool(self) -> None:
         """The decoder of Go, in the client of Prometheus."""
         times = [f"--{name}={value}" for name, value in self.range.items() if name != "step"]
+        command = [self.promtool, "query", "range", "-o", "json", *times, "--step=15s"]
         found = [
-            self.run_program(
-                "promtool", "query", "range", "-o", "json", *times, "--step=15s", f"http://127.0.0.1:{port}", QUERY
-            ).stdout
+            self.run_program(*command, f"http://127.0.0.1:{port}", QUERY).stdout
             for port in (self.server.port, self.mpp.port, self.mpp.port)
         ]
         self.assertGreater(len(found[0]), 10_000)
