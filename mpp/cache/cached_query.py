@@ -63,10 +63,11 @@ class CachedQuery:
     :ivar fields: the header fields of its responses.
     :ivar tail: the newest steps; None if there are none.
     :ivar checked_with: the knowledge of the servers' gaps by which the pages were checked last.
+    :ivar oldest: the time of the oldest sample of any server at that time, in seconds since the epoch; None if it was not known.
     :ivar step_seconds: how long a server takes for one step, on average; 0 if that is not known.
     """
 
-    __slots__ = ("_fields_size", "checked_with", "fields", "pages", "step_seconds", "tail")
+    __slots__ = ("_fields_size", "checked_with", "fields", "oldest", "pages", "step_seconds", "tail")
 
     def __init__(self, pages: QueryPages, fields: Headers) -> None:
         self.pages = pages
@@ -74,6 +75,7 @@ class CachedQuery:
         self._fields_size = sum(getsizeof(each) for field in fields for each in (field, *field))
         self.tail: Tail | None = None
         self.checked_with: tuple[object, ...] = ()
+        self.oldest: float | None = None
         self.step_seconds = 0.0
 
     @property

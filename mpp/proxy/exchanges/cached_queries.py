@@ -5,9 +5,10 @@ The use of the range cache: finds the cached steps of a query, drops the ones th
 
 A cached step is valid as long as the server that answered it lacks nothing that the step needs, or nothing that another server
 has, as far as is known by now: knowledge of a gap may come later than the response. Steps are also dropped when their server has
-another version, other flags or other labels now, and when they are older than ``--cache-max-age``. They stay when the server
-leaves, returns or moves, because it would give the same answer again, unless all servers that are there differ from it: where
-servers get new addresses with each restart, a new version comes with a new address.
+another version, other flags or other labels now, when retention has removed the data that they read from all servers, and when
+they are older than ``--cache-max-age``. They stay when the server leaves, returns or moves, because it would give the same answer
+again, unless all servers that are there differ from it: where servers get new addresses with each restart, a new version comes
+with a new address.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mpp.cache.view import Range, View
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Selection
 from mpp.coverage.freshness import freshness
+from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
@@ -81,10 +83,26 @@ class CachedQueries:
         dropped = pages.expire(context.clock.seconds())
         if not _is_same(cached.checked_with, known):
             dropped += pages.drop(partial(_is_invalid, context, request, _all_servers(context), _final_gaps(context)))
+            dropped += self._drop_removed(context, request, cached)
             cached.checked_with = known
         if dropped:
             _cache(context).resized(request.key)
         return cached
+
+    def _drop_removed(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery) -> int:
+        """Drop the pages that read a time of which no server has data any longer; return how many these are."""
+        before, now = cached.oldest, _oldest(context)
+        cached.oldest = before if now is None else now
+        if before is None or now is None or now <= before:
+            return 0
+        reads = context.planner.reads(request.data)
+
+        def is_removed(extent: Extent) -> bool:
+            first, last = (request.grid.time(step) / 1000 for step in (extent.first, extent.last))
+            read = reads.within(first, last).reach(first, last, DEFAULT_LOOKBACK_S)
+            return read is not None and read[0] < now and read[1] > before
+
+        return cached.pages.drop(is_removed)
 
     def use(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, view: View) -> None:
         """
@@ -210,6 +228,13 @@ def _would_answer_otherwise(context: ForwardContext, source: ExtentSource) -> bo
     servers = (source.backend,) if source.backend in observed else tuple(observed)
     now = {answers_id(context, each) for each in servers} - {""}
     return bool(now and source.answers_id) and source.answers_id not in now
+
+
+def _oldest(context: ForwardContext) -> float | None:
+    """Return the time of the oldest sample of any server; None if one does not say, or there is no server."""
+    found = [each.facts.oldest for each in context.selections.current.observations if not each.is_self]
+    known = [oldest for oldest in found if oldest is not None]
+    return min(known) if known and len(known) == len(found) else None
 
 
 def _all_servers(context: ForwardContext) -> tuple[Backend, ...]:

@@ -102,7 +102,7 @@ class Panel:
         return status, found, json.loads(text)
 
 
-def points(document: Any, until: float, query: str) -> dict[tuple[str, float], str]:
+def points(document: Any, until: float, query: str = "") -> dict[tuple[str, float], str]:
     """Return the points of an answer up to a time, by series and time; those of ``topk`` by rank and time."""
     found = {
         (json.dumps(series["metric"], sort_keys=True), at): value

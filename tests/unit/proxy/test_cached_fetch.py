@@ -476,6 +476,33 @@ class ChangeTests(CachedCase):
         self.request(self.START, self.END)
         self.assertEqual(self.answer(), Asked(self.START, self.END))
 
+    def test_retention(self) -> None:
+        """When the last server removes its oldest data, the steps that read it go, and the others stay."""
+
+        def oldest(number: int, *times: float | None) -> None:
+            observed = tuple(
+                Observation(server, Standing.VIABLE, facts=evolve(NO_FACTS, oldest=time))
+                for server, time in zip((A, B), times, strict=True)
+            )
+            self.world.selections.current = Selection(number, Choice((A,), (B,)), observed)
+
+        oldest(3, self.START - HOUR, self.START - 2 * HOUR)
+        self.served(self.START, self.END)
+        self.request(self.START, self.END)
+        self.assertEqual(self.sent, [])
+        for number, times in enumerate(
+            ((self.START, self.START - HOUR), (self.END, None), (self.END, self.START - HOUR)), start=4
+        ):
+            oldest(number, *times)
+            self.request(self.START, self.END)
+            self.assertEqual(self.sent, [], "a server has the data, or may have it")
+        oldest(7, self.START + 600, self.START + 600)
+        self.request(self.START, self.END)
+        found = self.answer()
+        self.assertEqual(found.start, self.START)
+        self.assertLess(self.START + 600, found.end)
+        self.assertLess(found.end, self.END)
+
     def test_other_flags_of_servers_that_took_the_place_of_others(self) -> None:
         """Steps of a server that has left are kept as long as a server that is there would give the same answers."""
         self.observed("one")
