@@ -25,6 +25,8 @@ from urllib.parse import urlencode
 
 from attrs import define, frozen
 
+from mpp.core.coverage import DEFAULT_WINDOW_S
+from mpp.coverage.jobs import MAX_JOBS
 from tests.integration.long.many_targets import ManyTargets
 from tests.integration.long.moved_blocks import moved
 from tests.integration.processes import Mpp, fetch, wait_until
@@ -228,7 +230,8 @@ def measure(jobs: Jobs, blocks: int, *, each: bool) -> bool:
         mpp.close()
         pair.close()
     print(f"    look back in all: {costs[0]:.3f} and {costs[1]:.3f} s", flush=True)
-    right = [len(each) for each in holes] == [1, 0] and abs(holes[0][0][0]) <= 2 * INTERVAL_S
+    exact = 2 * INTERVAL_S if len(jobs) <= MAX_JOBS else DEFAULT_WINDOW_S
+    right = [len(each) for each in holes] == [1, 0] and abs(holes[0][0][0]) <= exact
     return right and max(costs) < MOST_CPU_S
 
 
