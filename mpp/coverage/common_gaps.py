@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from statistics import median
 
 from attrs import evolve, frozen
@@ -59,12 +60,9 @@ class Scale:
     def of(cls, jobs: Mapping[str, Job]) -> Scale:
         """Return the scale for some jobs, at least one, that are not slow."""
         ordered = sorted(jobs.values(), key=lambda job: job.window)
-        half, count = sum(job.targets for job in ordered) / 2, 0
-        for job in ordered:
-            count += job.targets
-            if count >= half:
-                break
-        interval = math.ceil(job.window / 2)
+        half = sum(job.targets for job in ordered) / 2
+        place = next(n for n, count in enumerate(accumulate(job.targets for job in ordered)) if count >= half)
+        interval = math.ceil(ordered[place].window / 2)
         return cls(interval, max(LEAST_INTERVALS * interval, _LEAST_OF_SLOWEST * ordered[-1].window / 2), jobs)
 
 

@@ -110,8 +110,10 @@ class PacedQueries:
         if not self.may_ask(backend):
             raise Interrupted(backend)
         account = self._renewed(backend)
-        if account.left < cost:
-            account.due = self._clock.seconds() + (min(cost, BUDGET_S) - account.left) / BUDGET_PER_S
+        # One that costs more than the whole budget is sent when all of it is left, and what it takes is missing later.
+        needed = min(cost, BUDGET_S)
+        if account.left < needed:
+            account.due = self._clock.seconds() + (needed - account.left) / BUDGET_PER_S
             account.problem = "what it may cost the server is used up for now"
             raise Interrupted(backend)
         account.left -= cost

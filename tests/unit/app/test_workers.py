@@ -299,7 +299,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertIs(self.remote.coverage, WHOLE_POOL)
         holes = {"node": [Hole(100.0, 200.0, 3, 10), Hole(300.0, math.inf, 10, 10)]}
         missing = Missing.of(Intervals.of([(-math.inf, 50.0)]), holes, {"web": 2})
-        coverage = Coverage({"node": Job(10, 30.0)}, {B: missing})
+        coverage = Coverage({"node": Job(10, 30.0)}, {B: missing}, Intervals.of([(50.0, 80.0)]))
         self.remote.covered(sent(coverage_out(coverage)))
         self.assertEqual(self.remote.coverage, coverage)
 

@@ -179,6 +179,15 @@ class CommonGapSearchTests(SynchronousTestCase):
             self.see(C)
             self.assert_gap(self.found(60), START, START + 1800)
 
+    def test_jobs_that_are_not_known(self) -> None:
+        """A day with data of jobs only that no longer exist is none, and not much of it is read."""
+        for server in (self.a, self.b):
+            server.jobs = {**server.jobs, "old": 3}
+        self.lose(MIDNIGHT - 1.5 * DAY, MIDNIGHT + 7200, "node")
+        self.lose(MIDNIGHT - 1.5 * DAY, MIDNIGHT + 7200, "web")
+        self.assertEqual(self.found(40), NEVER)
+        self.assertLess(len(self.histories.asked), 120)
+
     def test_retention(self) -> None:
         """A gap that the retention of the servers has reached is none any longer."""
         self.lose(START, START + 1800)

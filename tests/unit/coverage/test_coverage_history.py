@@ -384,6 +384,14 @@ class LookBackTests(SynchronousTestCase):
         self.assertEqual((progress.finished, progress.problem), (True, ""))
         self.assertEqual(len(self.missing(A).whole.edges), 2)
 
+    def test_a_query_beyond_the_budget(self) -> None:
+        """With so many targets that one query costs more than the budget, the look back goes on, but slowly."""
+        self.knowledge.surveyed({"node": Job(2_000_000, 30.0), "web": Job(4, 30.0)})
+        self.see(A, B)
+        self.run_for(5)
+        self.assertEqual(len(self.histories.asked), 2)
+        self.assertIn("used up", self.look_back.progress()[A].problem)
+
     def test_switched_off(self) -> None:
         """Without a selector nothing is asked, and what was found is dropped."""
         self.b.holes.append((NOW - DAY, NOW - DAY + 600, None, 99))
