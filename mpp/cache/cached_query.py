@@ -83,6 +83,15 @@ class CachedQuery:
         """Bytes of memory."""
         return self.pages.size + self._fields_size + (0 if self.tail is None else self.tail.size)
 
+    @property
+    def spare(self) -> int:
+        """Bytes of the steps that no later request has used."""
+        return self.pages.unused_size
+
+    def drop_spare(self) -> None:
+        """Drop the steps that no later request has used."""
+        self.pages.drop_unused()
+
     def shrink(self, most_bytes: int) -> None:
         """Drop cached steps until the others take no more than some bytes, if that is possible."""
         self.pages.shrink(most_bytes - (self.size - self.pages.size))

@@ -42,19 +42,22 @@ class QueryPages:
     :param recent: keeps the spans that are joined for responses.
     :ivar grid: the parameter.
     :ivar size: bytes of memory, without the recent spans. Changes when pages are added or dropped.
+    :ivar unused_size: the bytes of the pages that no later request has used. Changes with a use as well.
     """
 
-    __slots__ = ("_expires_at", "_pages", "_recent", "_table", "_used", "_version", "grid", "size")
+    __slots__ = ("_expires_at", "_last_use", "_pages", "_recent", "_table", "_used", "_version", "grid", "size", "unused_size")
 
     def __init__(self, grid: Grid, recent: RecentSpans) -> None:
         self.grid = grid
         self._pages: dict[int, CachedPage] = {}
         self._used: dict[int, None] = {}
+        self._last_use: tuple[object, int, int] | None = None
         self._table = SeriesTable()
         self._recent = recent
         self._expires_at = math.inf
         self._version = object()
         self.size = self._measured()
+        self.unused_size = 0
 
     def view(self, first: int, last: int) -> View:
         """Return what is cached of some steps now."""
@@ -63,12 +66,23 @@ class QueryPages:
 
     def use(self, view: View) -> None:
         """Count a use of the steps of a view that are cached."""
-        used = self._used
+        key = view.version, view.first, view.last
+        if key == self._last_use:
+            # Many look at a dashboard at the same time.
+            return
+        self._last_use = key
+        first, last = view.first, view.last
         for page in view.pages:
-            if any(each.first <= view.last and each.last >= view.first for each in page.extents):
-                used.pop(page.number, None)
-                if page.number in self._pages:
-                    used[page.number] = None
+            number, extents = page.number, page.extents
+            has_some = extents[0].first <= last and extents[-1].last >= first
+            if has_some and len(extents) > 1:
+                has_some = any(each.first <= last and each.last >= first for each in extents)
+            if has_some and number in self._pages:
+                if number in self._used:
+                    del self._used[number]
+                else:
+                    self.unused_size -= self._pages[number].size
+                self._used[number] = None
 
     def extents(self) -> Iterator[Extent]:
         """Yield all extents, of one page after the other, in no order of pages."""
@@ -106,9 +120,13 @@ class QueryPages:
                 break
             size -= self._pages[number].size
             found.append(number)
-        if found:
-            self._remove(found)
-            self._changed()
+        self._remove(found)
+        self._changed()
+
+    def drop_unused(self) -> None:
+        """Drop the pages that no later request has used."""
+        self._remove(self._dispensable())
+        self._changed()
 
     def _limit_used(self, room: int, cost: Callable[[CachedPage], int]) -> None:
         """Count only the pages as used that were used last and have their share of the room."""
@@ -148,6 +166,7 @@ class QueryPages:
     def _changed(self) -> None:
         self._version = object()
         self.size = self._measured()
+        self.unused_size = sum(page.size for number, page in self._pages.items() if number not in self._used)
         self._expires_at = min((extent.expires_at for extent in self.extents()), default=math.inf)
 
     def _measured(self) -> int:

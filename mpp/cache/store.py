@@ -7,6 +7,9 @@ The entries are in two segments, each in the order of their last use (segmented 
 probation segment, which has a fifth of the memory; its second use moves it to the protected segment. When that is full, its least
 recently used entry moves back. The evicted entry is always the least recently used one of the probation segment. So a client that
 asks for a million different ranges once evicts no entry that was used twice.
+
+A protected entry may have parts that were used once: ranges of its query that one client has asked for. They are counted in the
+probation segment, too, and are dropped for others there while they take more than half of it.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ import math
 import random
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.cache.admission import Admission
+from mpp.cache.entries import CacheKey, SizedEntry
 from mpp.cache.recent import RecentSpans
 from mpp.core.metrics.registry import Metrics
 
@@ -37,34 +41,6 @@ _OVERHEAD = 250
 """Bytes of an entry in the tables of the cache, without the entry and its key: measured, rounded up."""
 _MOST_LARGE = 1024
 _LARGE_FOR_S = 600.0
-
-
-class CacheKey(Hashable, Protocol):
-    """
-    The key of an entry: the query and everything that may change its response. Its ``repr`` is unambiguous.
-
-    :ivar question: the query without the header fields and the user.
-    :ivar size: the bytes of memory that the key takes.
-    """
-
-    @property
-    def question(self) -> Hashable:
-        """The query without the header fields and the user."""
-
-    @property
-    def size(self) -> int:
-        """The bytes of memory that the key takes."""
-
-
-class SizedEntry(Protocol):
-    """The value for one key, with a known size: in mpp a `mpp.cache.cached_query.CachedQuery`."""
-
-    @property
-    def size(self) -> int:
-        """The bytes of memory that the entry takes."""
-
-    def shrink(self, most_bytes: int, /) -> None:
-        """Drop a part of the entry, so that the rest takes no more than some bytes, if that is possible."""
 
 
 K = TypeVar("K", bound=CacheKey)
@@ -108,6 +84,7 @@ class _CountedEntry(Generic[E]):
 
     entry: E
     size: int
+    spare: int = 0
 
 
 class RangeCache(Generic[K, E]):
@@ -135,6 +112,8 @@ class RangeCache(Generic[K, E]):
         self._protected: OrderedDict[K, _CountedEntry[E]] = OrderedDict()
         self._probation_bytes = 0
         self._protected_bytes = 0
+        self._spare: OrderedDict[K, None] = OrderedDict()
+        self._spare_bytes = 0
         self._alike: dict[Hashable, K] = {}
         self._large: OrderedDict[int, float] = OrderedDict()
 
@@ -150,6 +129,7 @@ class RangeCache(Generic[K, E]):
         counted = self._protected.get(key)
         if counted is not None:
             self._protected.move_to_end(key)
+            self._count_spare(key, counted, counted.entry.spare)
             self._trim()
             return counted.entry
         counted = self._probation.pop(key, None)
@@ -158,6 +138,7 @@ class RangeCache(Generic[K, E]):
         self._probation_bytes -= counted.size
         self._protected[key] = counted
         self._protected_bytes += counted.size
+        self._count_spare(key, counted, counted.entry.spare)
         self._trim()
         return counted.entry
 
@@ -218,6 +199,7 @@ class RangeCache(Generic[K, E]):
             return
         if protected:
             self._protected_bytes += size - counted.size
+            self._count_spare(key, counted, counted.entry.spare)
         else:
             self._probation_bytes += size - counted.size
         counted.size = size
@@ -231,9 +213,9 @@ class RangeCache(Generic[K, E]):
         """Remove all entries, and return their number."""
         self.flushed_at = self._clock.seconds()
         count = len(self._probation) + len(self._protected)
-        for table in (self._probation, self._protected, self._alike, self._large):
+        for table in (self._probation, self._protected, self._spare, self._alike, self._large):
             table.clear()
-        self._probation_bytes = self._protected_bytes = 0
+        self._probation_bytes = self._protected_bytes = self._spare_bytes = 0
         self.recent.clear()
         return count
 
@@ -251,17 +233,44 @@ class RangeCache(Generic[K, E]):
     def _trim(self) -> None:
         """Remove the entries for which there is no room, see Note [What is evicted]."""
         of_probation = int(self._most * PROBATION_SHARE)
-        while self._protected_bytes > self._most - of_probation - self.recent.size:
+        while self._protected_bytes - self._spare_bytes > self._most - of_probation - self.recent.size:
             key, counted = self._protected.popitem(last=False)
+            self._count_spare(key, counted, 0)
             self._protected_bytes -= counted.size
             self._probation[key] = counted
             self._probation_bytes += counted.size
-        while self._probation_bytes > of_probation:
-            self._remove(next(iter(self._probation)))
-            self._metrics.cache_evicted()
+        while self._probation_bytes + self._spare_bytes > of_probation:
+            if self._spare_bytes > self._probation_bytes:
+                self._drop_spare(next(iter(self._spare)))
+            else:
+                self._remove(next(iter(self._probation)))
+                self._metrics.cache_evicted()
+
+    def _count_spare(self, key: K, counted: _CountedEntry[E], size: int) -> None:
+        """Count the parts of a protected entry that were used once; the entry is the last one for them if they have grown."""
+        before = counted.spare
+        if size == before:
+            return
+        counted.spare = size
+        self._spare_bytes += size - before
+        self._spare[key] = None
+        if not size:
+            del self._spare[key]
+        elif size > before:
+            self._spare.move_to_end(key)
+
+    def _drop_spare(self, key: K) -> None:
+        counted = self._protected[key]
+        before = counted.entry.size
+        counted.entry.drop_spare()
+        dropped = before - counted.entry.size
+        counted.size -= dropped
+        self._protected_bytes -= dropped
+        self._count_spare(key, counted, 0)
 
     def _remove(self, key: K) -> None:
         if (counted := self._protected.pop(key, None)) is not None:
+            self._count_spare(key, counted, 0)
             self._protected_bytes -= counted.size
         elif (counted := self._probation.pop(key, None)) is not None:
             self._probation_bytes -= counted.size

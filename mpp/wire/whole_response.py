@@ -107,11 +107,11 @@ class WholeResponse:
         self.paused = True
 
     def resume(self) -> None:
-        """See `IResponse`. Many clients may be ready at once, so that each waits for a turn of the reactor."""
+        """See `IResponse`. Many clients may be ready at once, so that a large response waits for a turn of the reactor."""
         if not self.paused:
             return
         self.paused = False
-        if self._turns is None:
+        if self._turns is None or (self.length or 0) <= AT_ONCE:
             self._send()
         elif self._turn is None:
             self._wait(self._turns)

@@ -111,8 +111,8 @@ class CachedQueries:
         A request for steps that are not cached counts for none: otherwise a client could fill the cache with ranges that are
         asked for once, see Note [What is evicted] in `mpp.cache.store`.
         """
-        _cache(context).get(request.key)
         cached.pages.use(view)
+        _cache(context).get(request.key)
 
     def why_new(self, context: ForwardContext, request: CacheableRequest) -> tuple[str, bool]:
         """Return why a query is not cached, in the words of ``MPP.Cache``, and whether its response will be cached."""

@@ -198,6 +198,21 @@ class ChangeTests(SynchronousTestCase):
         pages.shrink(pages.size - 1)
         self.assertEqual(pages.view(0, 1000).cached, ((0, PAGE_STEPS - 1), (2 * PAGE_STEPS, 8 * PAGE_STEPS - 1)))
 
+    def test_a_page_with_a_gap(self) -> None:
+        """A request for the steps between the ones that a page has is no use of the page."""
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 9)
+        SERVER.fill(pages, 20, 29)
+        pages.use(pages.view(10, 19))
+        SERVER.fill(pages, PAGE_STEPS, PAGE_STEPS + 9)
+        pages.shrink(pages.size - 1)
+        self.assertEqual(pages.view(0, 1000).cached, ((PAGE_STEPS, PAGE_STEPS + 9),))
+        SERVER.fill(pages, 0, 9)
+        SERVER.fill(pages, 20, 29)
+        pages.use(pages.view(10, 20))
+        pages.shrink(pages.size - 1)
+        self.assertEqual(pages.view(0, 1000).cached, ((0, 9), (20, 29)))
+
     def test_a_use_of_pages_that_were_dropped(self) -> None:
         """It changes nothing."""
         pages = pages_of(GRID)

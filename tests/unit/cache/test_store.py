@@ -37,6 +37,12 @@ class Sized:
 
     size: int
     dispensable: int = 0
+    spare: int = 0
+
+    def drop_spare(self) -> None:
+        """Drop what was used once."""
+        self.size -= self.spare
+        self.spare = 0
 
     def shrink(self, most_bytes: int) -> None:
         """Drop no more than necessary."""
@@ -147,6 +153,29 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(self.cached(*used), used)
         self.assertLessEqual((self.cache.state.entries - len(used)) * entry.size, PROBATION_SHARE * MIB)
         self.assertLess(len(self.cache._alike), 100)
+
+    def test_parts_that_were_used_once(self) -> None:
+        """Those of protected entries and the entries that were used once share a fifth of the memory; the last ones stay."""
+        used = [f"dashboard {number}" for number in range(70)]
+        self.put(*used[:20])
+        for name in used:
+            self.put(name)
+            self.cache.get(Key(name))
+        for _ in range(3):
+            for name in used:
+                entry = self.cache.peek(Key(name))
+                assert entry is not None
+                entry.size += 10_000
+                entry.spare += 10_000
+                self.cache.resized(Key(name))
+                self.assertLessEqual(self.cache.state.used_bytes, MIB)
+        self.assertEqual(self.cached(*used), used)
+        with_spare = [name for name in used if (each := self.cache.peek(Key(name))) and each.spare]
+        self.assertEqual(with_spare, used[-len(with_spare) :])
+        self.assertGreater(len(with_spare), 4)
+        self.put(*(f"new {number}" for number in range(100)))
+        self.assertEqual(self.cached(*used), used)
+        self.assertEqual(len(self.cached(*(f"new {number}" for number in range(100)))), 10)
 
     def test_large_entries(self) -> None:
         """An entry above an eighth of the memory is not cached, or removed when it has grown, and not asked for again at once."""

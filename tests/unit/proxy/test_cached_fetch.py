@@ -623,6 +623,16 @@ class HostileTests(CachedCase):
         self.assertLess(self.cache.state.used_bytes - self.cache.recent.size, 2 * MIB / 8)
         self.assertEqual(self.look(), "hit")
 
+    def test_other_ranges_of_all_panels(self) -> None:
+        """All panels of a dashboard stay, however many ranges of their queries are asked for once."""
+        panels = [b"up*%d" % number for number in range(12)]
+        self.assertEqual([self.look(query) for query in panels], ["miss"] * 12)
+        self.assertEqual([self.look(query) for query in panels], ["hit"] * 12)
+        for query in panels:
+            self.ask(query, *range(25))
+        self.assertLessEqual(self.cache.state.used_bytes, 2 * MIB)
+        self.assertEqual([self.look(query) for query in panels], ["hit"] * 12)
+
     def test_more_pages_than_a_query_may_have(self) -> None:
         """They take little memory if they have no series, and replace none that is used."""
         self.series = 0
