@@ -8,7 +8,7 @@ A lack that the survey sees goes on until it ends; then it is kept as a gap that
 are only as exact as the survey is frequent. The look back finds the edges later, and what it finds for a time replaces what was
 known of that time. So `Knowledge.again` has the times that are to be looked at again: around each gap that has ended, and the
 time before and during each absence of a server, because a restart may lose what was there before, and a server that could not be
-reached may have gone on scraping.
+reached may have gone on scraping. Short absences: Note [Short absences] in `mpp.coverage.absences`.
 
 All times are by the server's own clock: the caller adds its skew to what mpp has seen by the clock of mpp.
 """
@@ -23,6 +23,7 @@ from attrs import define, evolve, field
 from mpp.core.coverage import NOTHING, UNKNOWN_JOB, WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
+from mpp.coverage.absences import Absences
 from mpp.coverage.common_gaps import EmptyTime, common_gaps, replaced
 from mpp.coverage.holes import COARSE_S, with_drift, younger
 from mpp.coverage.presence import TimeAway
@@ -48,6 +49,7 @@ class _KnownServer:
     :ivar live: the gaps that go on.
     :ivar younger: the time for which it has no data because its history is shorter than another server's.
     :ivar again: the times that are to be looked at again.
+    :ivar absences: the times in which mpp has seen that it was away.
     :ivar unconfigured: the jobs that only other servers have in their configurations.
     """
 
@@ -55,6 +57,7 @@ class _KnownServer:
     live: Missing = NOTHING
     younger: Missing = NOTHING
     again: Intervals = NEVER
+    absences: Absences = field(factory=Absences)
     unconfigured: frozenset[str] = frozenset()
 
 
@@ -104,6 +107,7 @@ class Knowledge:
         """
         server = self._servers.setdefault(backend, _KnownServer())
         start, end = absence.start + skew, absence.end + skew
+        server.absences = server.absences.also(absence, skew)
         if absence.restarted:
             server.history = server.history | Missing(Intervals.of([(start, end)]))
         server.again |= Intervals.of([(start - (HEAD_S if absence.restarted else AWAY_S), end + self._after)])
@@ -143,6 +147,10 @@ class Knowledge:
         server = self._servers.setdefault(backend, _KnownServer())
         found, server.again = server.again, NEVER
         return found
+
+    def absences(self, backend: Backend) -> Absences:
+        """Return the times in which mpp has seen that a server was away."""
+        return self._servers.get(backend, _KnownServer()).absences
 
     def known(self, backend: Backend) -> Missing:
         """Return the gaps of a server that have ended."""

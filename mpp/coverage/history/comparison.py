@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from mpp.core.coverage import NOTHING, Hole, Job, Missing
-from mpp.core.intervals import NEVER, Intervals
+from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Hole, Job, Missing
+from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
+from mpp.coverage.absences import unseen, weighed
 from mpp.coverage.history.agenda import Span
 from mpp.coverage.history.common_gap_search import CommonGapSearch
 from mpp.coverage.history.look_back import (
@@ -27,6 +28,7 @@ from mpp.coverage.history.look_back import (
     Refinement,
     Witness,
     ended,
+    is_whole_interval,
     is_whole_pool,
     jobs_of_day,
     jobs_of_pace,
@@ -98,7 +100,7 @@ class Comparison:
             for backend in self.backends
         }
         bad = _spread(suspicious(coarse, windows, jobs), asked, jobs)
-        self._correct(bad, asked, windows, known)
+        self._correct(bad, asked, windows, jobs, known)
         found: dict[Backend, dict[str, Missing]] = {backend: {} for backend in self.backends}
         fine: dict[str, Intervals] = {}
         for each in refinements(self._edges(bad, jobs, known), jobs, pace):
@@ -129,22 +131,28 @@ class Comparison:
                 return found
         return ()
 
-    def _correct(self, bad: Bad, asked: set[str], windows: Windows, known: Mapping[Backend, Intervals]) -> None:
-        """Delete the known absences of all data from the times in which the witnesses have samples."""
+    def _correct(
+        self, bad: Bad, asked: set[str], windows: Windows, jobs: Mapping[str, Job], known: Mapping[Backend, Intervals]
+    ) -> None:
+        """Delete the known absences of all data from the times in which the witnesses have samples, apart from short ones."""
         for backend in self.backends:
             away = self.knowledge.known(backend).whole.within(windows.start, windows.end) - known[backend]
             for job in asked if away else ():
-                well = away - bad.get(backend, {}).get(job, NEVER).widen(COARSE_S, COARSE_S)
+                short = self.knowledge.absences(backend).short(jobs[job].window if job in jobs else 0.0)
+                well = away - short - bad.get(backend, {}).get(job, NEVER).widen(COARSE_S, COARSE_S)
                 self.knowledge.found(backend, well, [job], NOTHING)
 
     def _edges(self, bad: Bad, jobs: Mapping[str, Job], known: Mapping[Backend, Intervals]) -> dict[str, list[Intervals]]:
-        """Return the times whose exact edges must be found, by job: the bad times and the known gaps."""
+        """Return the times whose exact edges must be found, by job: the bad times, the known gaps and short absences."""
         times: dict[str, list[Intervals]] = {}
         for backend in self.backends:
             own = self.knowledge.known(backend).only(Intervals.of([(self.span.start, self.span.end)]))
-            for name in jobs:
+            absences = self.knowledge.absences(backend)
+            for name, job in jobs.items():
+                # One that ended shortly before needs windows of this span as well.
+                away = absences.short(job.window, self.span.start - 3 * job.window, self.span.end) - known[backend]
                 holes = own.whole | Intervals.of((hole.start, hole.end) for hole in own.jobs.get(name, ()))
-                parts = bad.get(backend, {}).get(name, NEVER), holes - known[backend]
+                parts = bad.get(backend, {}).get(name, NEVER), holes - known[backend], away
                 each = [part for part in parts if part]
                 if each:
                     times.setdefault(name, []).extend(each)
@@ -169,6 +177,7 @@ class Comparison:
         }
         times = Intervals.of([(windows.start, windows.end)])
         all_jobs = is_whole_pool(asked.jobs, jobs)
+        together = all_jobs or (len(asked.jobs) > 1 and is_whole_interval(asked, jobs))
         if len(asked.jobs) > MOST_JUDGED:
             # So many are only asked for together if the server lacked all of them.
             answers, jobs = {backend: _total(each) for backend, each in answers.items()}, {}
@@ -178,9 +187,19 @@ class Comparison:
         for backend in self.backends:
             own = missing.get(backend, NOTHING)
             own = Missing(own.whole) if len(asked.jobs) > MOST_JUDGED else own
-            self.knowledge.found(backend, times - known[backend], asked.jobs, own)
+            absences = weighed(self.knowledge.absences(backend), backend, answers, windows)
+            lost = absences.lost | (unseen(backend, answers, windows) - absences.explained if together else NEVER)
+            own = own.only(ALWAYS - absences.explained) | self._whole(lost, asked.jobs, all_jobs=all_jobs)
+            self.knowledge.found(backend, times - known[backend] - absences.undecided, asked.jobs, own)
             for name in asked.jobs:
                 found[backend][name] = found[backend].get(name, NOTHING) | own
+
+    def _whole(self, times: Intervals, jobs: Sequence[str], *, all_jobs: bool) -> Missing:
+        """Return the lack of all targets of some jobs, or of the whole server."""
+        if all_jobs or not times:
+            return Missing(times)
+        targets = {name: self.knowledge.jobs.get(name, UNKNOWN_JOB).targets for name in jobs}
+        return Missing.of(NEVER, {name: [Hole(*each, most, most) for each in times] for name, most in targets.items()})
 
     def _fill(
         self,

@@ -85,6 +85,11 @@ def is_whole_pool(asked: Collection[str], jobs: Mapping[str, Job]) -> bool:
     return set(asked) >= set(quickest) and 2 * targets >= sum(job.targets for job in jobs.values())
 
 
+def is_whole_interval(asked: Refinement, jobs: Mapping[str, Job]) -> bool:
+    """Return whether all jobs with one scrape interval are queried together."""
+    return set(asked.jobs) >= {name for name, job in jobs.items() if math.ceil(job.window) == asked.windows.length}
+
+
 def witnesses_path(selector: str, jobs: Sequence[str], at: float, within: int = COARSE_S) -> str:
     """
     Return the path of the instant query for some targets of each job, at the middle of the day.
@@ -228,9 +233,21 @@ def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, J
             asked.setdefault((length, start, end), []).append(job)
     found = [
         Refinement(tuple(sorted(names)), Windows(math.floor(start), length, math.ceil((end - start) / length)))
-        for (length, start, end), names in asked.items()
+        for length, start, end, names in _merged(asked, pace)
     ]
     return sorted(found, key=lambda each: -each.windows.end)
+
+
+def _merged(asked: Mapping[tuple[int, float, float], list[str]], pace: int) -> list[tuple[int, float, float, set[str]]]:
+    """Merge the times of jobs with the same interval that differ little: the gap of a whole server shows by all jobs together."""
+    found: list[tuple[int, float, float, set[str]]] = []
+    for (length, start, end), names in sorted(asked.items()):
+        last = found[-1] if found else None
+        if last is not None and last[0] == length and start - last[1] <= pace and abs(end - last[2]) <= pace:
+            found[-1] = (length, last[1], max(end, last[2]), last[3].union(names))
+        else:
+            found.append((length, start, end, set(names)))
+    return found
 
 
 def _of_jobs(selector: str, jobs: Sequence[str]) -> str:

@@ -299,6 +299,114 @@ class LookBackTests(SynchronousTestCase):
         self.assertLessEqual(abs(hole[0] - away + 180), WINDOW)
         self.assertLessEqual(abs(hole[1] - away - 30), WINDOW)
 
+    def look_again(self) -> None:
+        """Let the look back compare again what was seen."""
+        for _ in range(20):
+            self.see(A, B)
+            self.run_for(30)
+
+    def test_short_restart_stays(self) -> None:
+        """A restart that mpp has seen stays a gap of the whole server, though the windows are too coarse to show it."""
+        for moment in range(0, 30, 7):
+            self.setUp()
+            self.see(A, B)
+            self.run_for(20)
+            away = NOW + self.clock.seconds() - moment
+            self.b.holes.append((away, away + 25, None, 99))
+            self.knowledge.was_away(B, TimeAway(away, away + 20, restarted=True), 0.0)
+            self.look_again()
+            self.assertEqual(self.missing(B), Missing(Intervals.of([(away, away + 25)])), moment)
+            self.assertEqual(self.missing(A), NOTHING)
+
+    def test_short_restart_stays_whenever_it_is_compared(self) -> None:
+        """The first comparison may come before all samples around the absence are there; then the next one decides."""
+        for after in range(0, 120, 13):
+            self.setUp()
+            self.see(A, B)
+            self.run_for(20)
+            away = NOW + self.clock.seconds()
+            self.b.holes.append((away, away + 25, None, 99))
+            self.clock.advance(20 + after)
+            self.knowledge.was_away(B, TimeAway(away, away + 20, restarted=True), 0.0)
+            self.knowledge.publish()
+            for _ in range(100):
+                self.see(A, B)
+                self.run_for(3)
+                self.assertTrue(self.missing(B).whole.covers(away, away + 20), after)
+            self.assertEqual(self.missing(B), Missing(Intervals.of([(away, away + 25)])), after)
+
+    def test_restart_stays_at_different_intervals(self) -> None:
+        """The same of a pool whose jobs are scraped at different intervals: a gap of each job that has lost samples."""
+        self.a.intervals = self.b.intervals = {"web": 60.0}
+        self.knowledge.surveyed({"node": Job(20, 30.0), "web": Job(4, 120.0)})
+        self.see(A, B)
+        self.run_for(20)
+        away = NOW + self.clock.seconds()
+        self.b.holes.append((away, away + 25, None, 99))
+        self.knowledge.was_away(B, TimeAway(away, away + 20, restarted=True), 0.0)
+        self.look_again()
+        self.assertEqual(self.missing(B).holes("node", 20), (Hole(away, away + 25, 20, 20),))
+
+    def test_unseen_restart_at_different_intervals(self) -> None:
+        """A short restart that mpp has not seen shows by all jobs of one interval, too."""
+        for server in (self.a, self.b):
+            server.jobs, server.intervals = {**server.jobs, "rare": 30}, {"rare": 60.0}
+        self.knowledge.surveyed({**JOBS, "rare": Job(30, 120.0)})
+        start = NOW - DAY
+        self.b.holes.append((start, start + 25, None, 99))
+        self.see(A, B)
+        self.run_for(30)
+        for job, targets in self.a.jobs.items():
+            if job != "rare":
+                holes = [hole for hole in self.missing(B).holes(job, targets) if hole.start < start + 25 and start < hole.end]
+                self.assertIn(targets, [hole.missing for hole in holes], job)
+
+    def test_unreachable_server_lacks_nothing(self) -> None:
+        """A server that only mpp could not reach for a moment has no gap after the comparison."""
+        for restarted in (False, True):
+            self.setUp()
+            self.see(A, B)
+            self.run_for(20)
+            away = NOW + self.clock.seconds()
+            self.knowledge.was_away(B, TimeAway(away, away + 20, restarted), 0.0)
+            self.knowledge.sees(B, Missing(Intervals.of([(away + 20, math.inf)])), away + 20)
+            self.knowledge.sees(B, NOTHING, away + 21)
+            self.look_again()
+            self.assertEqual(self.missing(B), NOTHING)
+
+    def test_short_stop_of_the_same_process(self) -> None:
+        """A process that did not run for 20 s, and went on, lacks what mpp has seen."""
+        self.see(A, B)
+        self.run_for(20)
+        away = NOW + self.clock.seconds()
+        self.b.holes.append((away, away + 20, None, 99))
+        self.knowledge.was_away(B, TimeAway(away, away + 20, restarted=False), 0.0)
+        self.look_again()
+        self.assertEqual(self.missing(B), Missing(Intervals.of([(away, away + 20)])))
+
+    def test_later_restart_leaves_the_earlier_one(self) -> None:
+        """The hours before a restart are compared again; an earlier short restart among them stays."""
+        self.see(A, B)
+        self.run_for(20)
+        for _ in range(2):
+            away = NOW + self.clock.seconds()
+            self.b.holes.append((away, away + 25, None, 99))
+            self.knowledge.was_away(B, TimeAway(away, away + 20, restarted=True), 0.0)
+            self.look_again()
+        self.assertEqual(self.missing(B), Missing(Intervals.of((start, end) for start, end, *_ in self.b.holes)))
+
+    def test_unseen_short_restart(self) -> None:
+        """A short restart that mpp has not seen is one of all jobs."""
+        for moment in range(0, 30, 7):
+            self.setUp()
+            start = NOW - DAY + moment
+            self.b.holes.append((start, start + 25, None, 99))
+            self.see(A, B)
+            self.run_for(20)
+            self.assertTrue(self.missing(B).whole.overlaps(start, start + 25), moment)
+            self.assertLessEqual(self.missing(B).times.measure, 3 * WINDOW)
+            self.assertEqual(self.missing(A), NOTHING)
+
     def test_soon_after_a_restart(self) -> None:
         """What the WAL has lost is found within seconds of the restart, but for the last moments before it."""
         self.see(A, B)

@@ -133,6 +133,14 @@ class RefinementsTests(SynchronousTestCase):
         found = refinements(times, {"a": Job(5, 30.0), "b": Job(5, 30.0)}, 300)
         self.assertEqual([each.jobs for each in found], [("b",), ("a", "b")])
 
+    def test_edges_that_differ_a_little(self) -> None:
+        """Jobs that began to be lacking, or were whole again, at slightly different times are asked for together."""
+        times = {"a": [Intervals.of([(3000, 3300)])], "b": [Intervals.of([(3010, 3320)])], "c": [Intervals.of([(3300, 3700)])]}
+        found = refinements(times, {"a": Job(5, 30.0), "b": Job(5, 30.0), "c": Job(5, 15.0)}, 300)
+        self.assertEqual([each.jobs for each in found], [("c",), ("a", "b")])
+        self.assertLessEqual(found[1].windows.start, 3000 - 390)
+        self.assertGreaterEqual(found[1].windows.end, 3320 + 390)
+
     def test_slow_job_is_asked_in_windows_of_its_own(self) -> None:
         """A job that is scraped seldom is asked again in windows of two of its intervals, farther around."""
         (found,) = refinements({"a": [Intervals.of([(7200, 10800)])]}, {"a": Job(5, 600.0)}, 3600)
