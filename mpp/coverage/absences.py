@@ -160,22 +160,25 @@ def _is_of_all_jobs(backend: Backend, answers: Mapping[Backend, Sums], windows: 
     """
     Return whether samples of all jobs are missing in some windows and beside them.
 
-    A job of which the server has no sample is drift, and a small job may have been scraped just before and just after.
+    A job of which the server has no sample is drift. A small job may have been scraped just before and just after, unless the
+    others lost one sample of each target.
     """
     length = windows.length
     ends = _ends(start - length, end + length, length)
     first, last = max(windows.start, ends[0] - _NEAR * length), min(windows.end, ends[-1] + _NEAR * length)
     near = Windows(first, length, (last - first) // length)
-    targets, missing, jobs = 0.0, 0.0, 0
+    targets, missing, losing, spared = 0.0, 0.0, 0, 0
     for job in [job for job, sums in answers.get(backend, {}).items() if any(map(sums.get, near.ends))]:
         each = _Losses.of(backend, {name: {job: sums.get(job, {})} for name, sums in answers.items()}, near)
         own, gone = each.targets(ends), each.missing(ends)
         has_lost = gone >= max(1, own / 4)
         if own > SMALL and not has_lost:
             return False
-        targets, missing, jobs = targets + own, missing + gone, jobs + has_lost
+        targets, missing, losing, spared = targets + own, missing + gone, losing + has_lost, spared + (not has_lost)
+    if spared and missing >= targets:
+        return False
     # Without a second job, one sample of each target.
-    return missing >= max(2, targets * (0.5 if jobs > 1 else 1))
+    return missing >= max(2, targets * (0.5 if losing > 1 else 1))
 
 
 @frozen

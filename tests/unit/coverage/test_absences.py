@@ -131,6 +131,22 @@ class UnseenTests(SynchronousTestCase):
         self.assertEqual(unseen(B, answers((0.0, math.inf, "node", 8)), W), NEVER)
         self.assertEqual(unseen(B, answers((AWAY, AWAY + 15, "node", 10), jobs={"node": 16}), W), NEVER)
 
+    def test_failed_scrapes_of_a_small_pool(self) -> None:
+        """A target that did not respond to a server is no absence of it, not even in a pool of two targets."""
+        for length in (15, 30, 45, 60):
+            own = answers((AWAY, AWAY + length, "node", 1), jobs={"node": 1, "prometheus": 1})
+            self.assertEqual(unseen(B, own, W), NEVER)
+        self.assertTrue(unseen(B, answers((AWAY, AWAY + 30, None, 1), jobs={"node": 1, "prometheus": 1}), W))
+
+    def test_small_job_is_spared(self) -> None:
+        """Of targets that are scraped every minute the only one of a job may have lost no sample."""
+        windows = Windows(T0, 120, 40)
+        jobs = {"node": 16, "web": 8, "prometheus": 1}
+        for moment in range(0, 60, 7):
+            start = AWAY + moment
+            own = answers((start, start + 40, None, 99), jobs=jobs, interval=60.0)
+            self.assertTrue(unseen(B, own, windows).overlaps(start, start + 40), moment)
+
     def test_job_of_one_server(self) -> None:
         """A job that a server never had does not hide its absence."""
         own = answers((AWAY, AWAY + 25, None, 99), (0.0, math.inf, "web", 4))
