@@ -38,8 +38,8 @@ from tests.integration.stamped import Past, StampedServer, StampedTargets, start
 
 INTERVAL_S = 2
 PAST_S = 3 * 3600
-AWAY_S, APART_S = (15.0, 40.0), (150.0, 240.0)
-"""How long a server is away, and how long nobody is away between two of them."""
+AWAY_S, APART_S = (15.0, 40.0), (380.0, 420.0)
+"""How long a server is away, and how long none is between two of them: longer than any query looks back."""
 FUTURE_S = 20
 """How far the query with a negative offset reads into the future of a step."""
 USED_AGAIN_S = 15.0
