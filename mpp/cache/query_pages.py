@@ -45,13 +45,26 @@ class QueryPages:
     :ivar unused_size: the bytes of the pages that no later request has used. Changes with a use as well.
     """
 
-    __slots__ = ("_expires_at", "_last_use", "_pages", "_recent", "_table", "_used", "_version", "grid", "size", "unused_size")
+    __slots__ = (
+        "_expires_at",
+        "_last_use",
+        "_last_view",
+        "_pages",
+        "_recent",
+        "_table",
+        "_used",
+        "_version",
+        "grid",
+        "size",
+        "unused_size",
+    )
 
     def __init__(self, grid: Grid, recent: RecentSpans) -> None:
         self.grid = grid
         self._pages: dict[int, CachedPage] = {}
         self._used: dict[int, None] = {}
         self._last_use: tuple[object, int, int] | None = None
+        self._last_view: View | None = None
         self._table = SeriesTable()
         self._recent = recent
         self._expires_at = math.inf
@@ -61,15 +74,19 @@ class QueryPages:
 
     def view(self, first: int, last: int) -> View:
         """Return what is cached of some steps now."""
+        view = self._last_view
+        if view is not None and view.first == first and view.last == last:
+            return view
         pages = tuple(page for number in page_numbers(first, last) if (page := self._pages.get(number)) is not None)
-        return View(self.grid, first, last, pages, self._table, self._recent, self._version)
+        self._last_view = view = View(self.grid, first, last, pages, self._table, self._recent, self._version)
+        return view
 
-    def use(self, view: View) -> None:
-        """Count a use of the steps of a view that are cached."""
+    def use(self, view: View) -> bool:
+        """Count a use of the steps of a view that are cached; return whether `unused_size` may have changed."""
         key = view.version, view.first, view.last
         if key == self._last_use:
             # Many look at a dashboard at the same time.
-            return
+            return False
         self._last_use = key
         first, last = view.first, view.last
         for page in view.pages:
@@ -83,6 +100,7 @@ class QueryPages:
                 else:
                     self.unused_size -= self._pages[number].size
                 self._used[number] = None
+        return True
 
     def extents(self) -> Iterator[Extent]:
         """Yield all extents, of one page after the other, in no order of pages."""
@@ -165,6 +183,7 @@ class QueryPages:
 
     def _changed(self) -> None:
         self._version = object()
+        self._last_view = None
         self.size = self._measured()
         self.unused_size = sum(page.size for number, page in self._pages.items() if number not in self._used)
         self._expires_at = min((extent.expires_at for extent in self.extents()), default=math.inf)

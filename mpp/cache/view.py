@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TypeAlias
 
 from attrs import field, frozen
@@ -31,6 +31,8 @@ class View:
     :ivar version: another object after each change of the query's pages.
     :ivar extents: the extents of the pages, cut to the steps, in order.
     :ivar cached: the steps that are cached, in order, in as few ranges as possible.
+    :ivar missing: the steps that are not cached, likewise.
+    :ivar sources: what answered the cached steps, see `mpp.cache.extents.Extent`, that of the newest steps first.
     """
 
     grid: Grid
@@ -42,6 +44,8 @@ class View:
     version: object
     extents: tuple[Extent, ...] = field(init=False)
     cached: tuple[Range, ...] = field(init=False)
+    missing: tuple[Range, ...] = field(init=False)
+    sources: tuple[Hashable, ...] = field(init=False)
 
     @last.validator
     def _has_steps(self, _: object, last: int) -> None:
@@ -58,10 +62,13 @@ class View:
     def _cached(self) -> tuple[Range, ...]:
         return merged([(extent.first, extent.last) for extent in self.extents])
 
-    @property
-    def missing(self) -> tuple[Range, ...]:
-        """The steps that are not cached, in order, in as few ranges as possible."""
+    @missing.default
+    def _missing(self) -> tuple[Range, ...]:
         return subtracted((self.first, self.last), self.cached)
+
+    @sources.default
+    def _sources(self) -> tuple[Hashable, ...]:
+        return tuple(dict.fromkeys(extent.source for extent in reversed(self.extents)))
 
 
 def merged(ranges: Sequence[Range]) -> tuple[Range, ...]:

@@ -9,7 +9,7 @@ Prometheus does, one server is asked for the whole range instead; an error in an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -30,7 +30,7 @@ from mpp.proxy.exchanges import cached_response
 from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.cached_warning import missing_data
 from mpp.proxy.exchanges.fetch import Answer, Fetch
-from mpp.proxy.exchanges.new_steps import NewSteps, parse
+from mpp.proxy.exchanges.new_steps import NewSteps, parse_all
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest import Subrequest
 from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
@@ -196,8 +196,19 @@ class CachedFetch(Fetch):
 
     def _join(self) -> None:
         """Join the cached steps and the responses of the subrequests; a large one in several turns of the reactor."""
-        self._joining = Deferred.fromCoroutine(self._joined())
-        self._joining.addErrback(self._broken)
+        if self._subrequests or not self._deliver_known():
+            self._joining = Deferred.fromCoroutine(self._joined())
+            self._joining.addErrback(self._broken)
+
+    def _deliver_known(self) -> bool:
+        """Deliver a response of cached steps only, if its body was assembled lately; return whether it was."""
+        view = self._view
+        assert view is not None
+        warning = missing_data(self._context, self._request, view, self._tail, ())
+        body = cached_response.known_body(view, None if self._tail is None else self._tail.steps, warning, gzip=self._gzip)
+        if body is not None:
+            self._deliver_joined(view, (), body.length, iter(body.pieces))
+        return body is not None
 
     async def _joined(self) -> None:
         try:
@@ -215,48 +226,39 @@ class CachedFetch(Fetch):
         assert answer is not None
         body = list(answer.response.buffered)
         pieces = await cached_response.compressed_body(self._context.turns, body) if self._gzip else body
-        fields = answer.response.headers
+        fields = caching.fields_without_encoding(answer.response.headers)
         length, turns = sum(map(len, pieces)), self._context.turns
-        response = cached_response.response(
-            turns, self.info, caching.fields_without_encoding(fields), length, iter(pieces), gzip=self._gzip
-        )
+        response = cached_response.response(turns, self.info, fields, length, iter(pieces), gzip=self._gzip)
         self._release()
         self._context.metrics.cache_steps(0, subrequest.last - subrequest.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
-        self._queries.cache_new(
-            self._context, self._request, [NewSteps(subrequest.first, subrequest.last, answer, body)], replace=not self._may_read
-        )
+        new = [NewSteps(subrequest.first, subrequest.last, answer, body)]
+        self._queries.cache_new(self._context, self._request, new, replace=not self._may_read)
 
     async def _deliver_assembled(self, view: View) -> None:
         """Deliver a response that is made of cached steps, and cache the others."""
-        request, context, cached = self._request, self._context, self._cached
-        assert cached is not None
-        new = []
-        for subrequest in self._subrequests:
-            if subrequest.answer is not None:
-                body = subrequest.answer.response.buffered
-                matrix = await parse(context.turns, body)
-                new.append(NewSteps(subrequest.first, subrequest.last, subrequest.answer, body, matrix))
+        request, context = self._request, self._context
+        new = await parse_all(context.turns, self._subrequests)
         tail = None if self._tail is None else self._tail.steps
         parsed = [ParsedSteps(each.first, each.last, each.matrix) for each in new if each.matrix]
         warning = missing_data(context, request, view, self._tail, new)
         length, pieces = await cached_response.assembled(context.turns, view, parsed, tail, warning, gzip=self._gzip)
-        self._queries.resized(context, request)
+        self._deliver_joined(view, new, length, pieces)
+        self._queries.cache_new(context, request, new)
+
+    def _deliver_joined(self, view: View, new: Sequence[NewSteps], length: int, pieces: Iterator[bytes]) -> None:
+        """Deliver a response that is made of cached and of new steps; its body has so many bytes."""
+        request, context, cached = self._request, self._context, self._cached
+        assert cached is not None
         asked = sum(each.last - each.first + 1 for each in new)
         from_cache = request.last - request.first + 1 - asked
         context.metrics.cache_steps(from_cache, asked)
         context.metrics.cache_saved(from_cache * cached.step_seconds)
         fields = (*cached.fields, (b"Date", datetimeToString()))
         response = cached_response.response(context.turns, self.info, fields, length, pieces, gzip=self._gzip)
-        servers = cached_response.servers(view, self._tail, new)
-        attempt = new[-1].answer.attempt if new else None
-        reasons = tuple(why for each in new for why in each.answer.reasons)
-        answer = Answer(
-            response, servers[0], attempt, self._started, reasons, also=tuple(servers[1:]), keeps_server=True, cache=self._note
-        )
+        answer = cached_response.answer(response, view, self._tail, new)._replace(started=self._started, cache=self._note)
         self._release()
         self._answered(answer)
-        self._queries.cache_new(context, request, new)
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

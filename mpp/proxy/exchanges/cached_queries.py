@@ -120,10 +120,6 @@ class CachedQueries:
         why_not = cache.why_not_admitted(request.key, grid.step_ms, grid.phase_ms)
         return why_not or why_new(request.key, cache.alike(request.key)), not why_not
 
-    def resized(self, context: ForwardContext, request: CacheableRequest) -> None:
-        """Count the memory that a query takes now."""
-        _cache(context).resized(request.key)
-
     def cache_new(
         self, context: ForwardContext, request: CacheableRequest, new: Sequence[NewSteps], *, replace: bool = False
     ) -> None:

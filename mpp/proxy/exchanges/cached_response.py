@@ -8,13 +8,14 @@ from typing import Any
 
 from mpp.cache.assembly import Assembly, ParsedSteps
 from mpp.cache.cached_query import Tail
-from mpp.cache.recent import MOST_BODY, AssembledBody
+from mpp.cache.recent import MOST_BODY, AssembledBody, BodyKey
 from mpp.cache.texts.deflate import Deflated, compressed
 from mpp.cache.view import View
 from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.scheduling.turns import Turns
+from mpp.proxy.exchanges.fetch import Answer
 from mpp.proxy.exchanges.new_steps import NewSteps
 from mpp.wire.whole_response import AT_ONCE, GZIP_FIELDS, GeneratedResponse, WholeResponse
 
@@ -57,6 +58,16 @@ def how_answered(response: IResponse) -> str:
     return "with a content coding" if headers.values(response.headers, b"content-encoding") else ""
 
 
+def known_body(view: View, tail: ParsedSteps | None, warning: str, *, gzip: bool) -> AssembledBody | None:
+    """Return the body of a response that is made of cached steps only, if it was assembled lately; the parameters as below."""
+    return view.recent.body(_body_key(view, tail, warning, gzip=gzip))
+
+
+def _body_key(view: View, tail: ParsedSteps | None, warning: str, *, gzip: bool) -> BodyKey:
+    # The key must not keep the newest steps alive.
+    return view.version, view.first, view.last, gzip, (None if tail is None else weakref.ref(tail), warning)
+
+
 async def assembled(
     turns: Turns, view: View, new: Sequence[ParsedSteps], tail: ParsedSteps | None, warning: str = "", *, gzip: bool
 ) -> tuple[int, Iterator[bytes]]:
@@ -68,18 +79,13 @@ async def assembled(
     :param warning: mpp's own warning for the client; empty for none.
     :raise NotJoinable: the responses are not written as Prometheus writes them.
     """
-    # The key must not keep the newest steps alive.
-    key = view.version, view.first, view.last, gzip, (None if tail is None else weakref.ref(tail), warning)
-    known = None if new else view.recent.body(key)
-    if known is not None:
-        return known.length, iter(known.pieces)
     assembly = Assembly(view, new if tail is None else [*new, tail], warning, gzip=gzip)
     while not assembly.work():
         await turns.next()
     pieces: Iterator[bytes] = map(bytes, assembly.pieces())
     if not new and assembly.length <= MOST_BODY:
         body = AssembledBody(tuple(pieces), assembly.length)
-        view.recent.put_body(key, body)
+        view.recent.put_body(_body_key(view, tail, warning, gzip=gzip), body)
         pieces = iter(body.pieces)
     elif gzip:
         # Their memory is shared by clients that wait for the same steps.
@@ -112,17 +118,20 @@ async def compressed_body(turns: Turns, body: Sequence[bytes]) -> list[bytes]:
 
 def newest_server(view: View) -> Backend | None:
     """Return the server that has answered the newest cached steps; None if there are none."""
-    extents = view.extents
-    source: Any = extents[-1].source if extents else None
+    source: Any = view.sources[0] if view.sources else None
     return None if source is None else source.backend
 
 
 def servers(view: View, tail: Tail | None, new: Sequence[NewSteps]) -> list[Backend]:
     """Return the servers that have answered the steps of a response: the one that was asked last, then by age of the steps."""
-    sources: list[Any] = [extent.source for extent in view.extents]
-    if tail is not None:
-        sources += tail.sources
-    found = [source.backend for source in sources]
-    for each in new:
-        found += [*each.answer.also, each.answer.backend]
-    return list(dict.fromkeys(reversed(found)))[:MOST_SERVERS]
+    sources: list[Any] = [*(() if tail is None else reversed(tail.sources)), *view.sources]
+    asked = [backend for each in reversed(new) for backend in (each.answer.backend, *reversed(each.answer.also))]
+    return list(dict.fromkeys([*asked, *(source.backend for source in sources)]))[:MOST_SERVERS]
+
+
+def answer(response: IResponse, view: View, tail: Tail | None, new: Sequence[NewSteps]) -> Answer:
+    """Return a response that is made of cached steps and new ones, and where it comes from."""
+    backend, *also = servers(view, tail, new)
+    attempt = new[-1].answer.attempt if new else None
+    reasons = tuple(why for each in new for why in each.answer.reasons)
+    return Answer(response, backend, attempt, 0, reasons, also=tuple(also), keeps_server=True)

@@ -12,6 +12,7 @@ from mpp.promql.matrix_pieces import parsed
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource
 from mpp.proxy.exchanges.fetch import Answer
+from mpp.proxy.exchanges.subrequest import Subrequest
 
 
 class NewSteps(NamedTuple):
@@ -50,6 +51,20 @@ async def parse(turns: Turns, body: Sequence[bytes]) -> Matrix:
             found: Matrix = end.value
             return found
         await turns.next()
+
+
+async def parse_all(turns: Turns, subrequests: Sequence[Subrequest]) -> list[NewSteps]:
+    """
+    Parse the responses to subrequests.
+
+    :raise NotJoinable: one is no successful response with a matrix.
+    """
+    found = []
+    for each in tuple(subrequests):
+        if each.answer is not None:
+            body = each.answer.response.buffered
+            found.append(NewSteps(each.first, each.last, each.answer, body, await parse(turns, body)))
+    return found
 
 
 def answered_by(context: ForwardContext, request: CacheableRequest, new: NewSteps) -> Iterator[tuple[ExtentSource, int, int]]:
