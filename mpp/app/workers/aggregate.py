@@ -24,12 +24,18 @@ _LOAD = "mpp_backend_requests"
 
 def flush_caches(processes: Iterable[WorkerProcess], timeout: float) -> Deferred[Flushed]:
     """
-    Let all workers remove the entries of their range caches.
+    Let all workers remove the entries of their range caches; one that has not started yet has none, and is not waited for.
 
     :param timeout: seconds.
     :return Deferred(Flushed): fires with the sum. Never fails.
     """
-    asked = [process.channel.request("flush", timeout=timeout) for process in processes]
+    asked = []
+    for process in processes:
+        response = process.channel.request("flush", timeout=timeout)
+        if process.silences >= 0:
+            asked.append(response)
+        else:
+            response.addErrback(lambda _: None)
 
     def added(results: list[tuple[bool, Any]]) -> Flushed:
         entries = [count for responded, count in results if responded]

@@ -255,6 +255,8 @@ class CrewTests(SynchronousTestCase):
 
     def test_flush(self) -> None:
         """A flush, whichever worker is asked for it, is over when all have removed their entries."""
+        for played in (self.first, self.second):
+            played.say("started")
         self.first.say("?", 7, "flush")
         self.flushed(self.first, 3)
         self.assertEqual(self.first.heard(), [])
@@ -271,10 +273,21 @@ class CrewTests(SynchronousTestCase):
 
     def test_flush_with_a_busy_worker(self) -> None:
         """A flush says how many workers did not respond, and waits no longer than a second for them."""
+        for played in (self.first, self.second):
+            played.say("started")
         flushing = self.crew.flush_cache()
         self.flushed(self.second, 4)
         self.stage.advance(ANSWER_S)
         self.assertEqual(self.successResultOf(flushing), Flushed(4, "1 of 2 workers did not respond, and may have entries left"))
+
+    def test_flush_with_a_worker_that_starts(self) -> None:
+        """A worker that has not served anything yet has nothing to remove, so it is not waited for, but told all the same."""
+        self.first.say("started")
+        flushing = self.crew.flush_cache()
+        self.flushed(self.first, 3)
+        self.assertEqual(self.successResultOf(flushing), Flushed(3))
+        self.assertEqual([question for _, _, question in self.second.heard()], ["flush"])
+        self.stage.advance(ANSWER_S)
 
     def poll(self, *answering: Played) -> None:
         """Have one more poll, which only these answer."""
