@@ -22,6 +22,7 @@ from tests.integration.test_reload import Configured
 from tests.integration.test_secured import SecuredTests
 from tests.integration.test_web_config import TLS, TLSMpp, WebConfigCase, basic, hashed
 from tests.integration.test_workers import children
+from tests.integration.workers import one_process
 
 QUERY = "/api/v1/query?query=up"
 
@@ -77,6 +78,7 @@ class ReloadTests(WorkersCase):
         wait_until(lambda: "set-cookie" in fetch(mpp.port, QUERY)[1], "both are selected, and there are cookies again")
         self.assertEqual(children(mpp.pid), before)
 
+    @one_process("its file says how many workers there are, and the variable counts more")
     def test_wrong_reload_is_reported_by_any_worker(self) -> None:
         """What is wrong is told to who asked, whichever worker that was, and changes nothing."""
         mpp = self.mpp()
