@@ -17,6 +17,7 @@ from tests.integration.clients import Load
 from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.restarts import clean
+from tests.integration.workers import one_process
 
 QUERY = "/api/v1/query?query=up"
 
@@ -282,6 +283,7 @@ class StopTests(WorkersTestCase):
 class SingleTests(SynchronousTestCase):
     """One worker, the default."""
 
+    @one_process("it is about the default")
     def test_no_extra_process(self) -> None:
         """There is one process."""
         server = Simulated("--version", "3.5.0").start_for(self)
