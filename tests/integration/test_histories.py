@@ -54,7 +54,7 @@ class HistoriesTests(SynchronousTestCase):
         return next(each for each in document["backends"] if each["name"] == self.servers[name].address)
 
     def wait_compared(self, mpp: Mpp) -> None:
-        """Wait until the histories are compared. A query that fails on a busy machine is sent again after a minute, then after two."""
+        """Wait until all is compared. A query that fails on a busy machine is sent again after a minute, then after two."""
         progress: dict[str, Any] = {}
 
         def is_compared() -> bool:
