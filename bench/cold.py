@@ -1,4 +1,4 @@
-"""The time of a first viewer, for whom nothing is cached: direct, through mpp, and through its cache. See README.rst."""
+"""The time of a first viewer, with nothing cached: direct, through mpp, and through its cache. See README.rst."""
 
 from __future__ import annotations
 
