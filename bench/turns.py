@@ -40,6 +40,7 @@ class TimedPoller:
 
     def __init__(self, poller: Any, path: str) -> None:
         self._poller = poller
+        # Open until the process ends.
         self._file = Path(path).open("w")  # noqa: SIM115
         self._begin = time.thread_time()
         self._stacks: Counter[str] = Counter()

@@ -32,10 +32,10 @@ def flush_caches(processes: Iterable[WorkerProcess], timeout: float) -> Deferred
     asked = []
     for process in processes:
         response = process.channel.request("flush", timeout=timeout)
-        if process.silences >= 0:
-            asked.append(response)
-        else:
+        if process.is_starting:
             response.addErrback(lambda _: None)
+        else:
+            asked.append(response)
 
     def added(results: list[tuple[bool, Any]]) -> Flushed:
         entries = [count for responded, count in results if responded]

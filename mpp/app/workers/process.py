@@ -132,6 +132,11 @@ class WorkerProcess(ProcessProtocol):
             for message in messages():
                 self.channel.notify_encoded(message)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the worker does not serve yet, as far as is known."""
+        return self.silences < 0
+
     def has_started(self) -> None:
         """Record that the worker serves; from now on it must respond to the checks."""
         self.silences = 0

@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -194,12 +194,10 @@ def stopped(site: LiveSite) -> str:
     return site.judge(time.time() - 3 * INTERVAL)
 
 
-def deployment(site: LiveSite) -> str:
-    """5 % of the targets are replaced each second, seen a second later by the other server: no hole may be found."""
-    site.servers = servers = site.world.servers("a", "b")
-    current = list(site.world.jobs["node"])
+def start_with_file_sd(servers: Sequence[Scraper], targets: Sequence[str]) -> None:
+    """Start servers that read their targets from a file, and wait until they have scraped them."""
     for server in servers:
-        path = file_sd(server, "targets.json", current)
+        path = file_sd(server, "targets.json", targets)
         job = {"job_name": "node", "file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}]}
         (server.folder / "prometheus.yml").write_text(
             json.dumps({"global": {"scrape_interval": f"{INTERVAL:g}s"}, "scrape_configs": [job]})
@@ -210,6 +208,13 @@ def deployment(site: LiveSite) -> str:
     for server in servers:
         server.wait_ready()
         server.wait_scraped(TARGETS)
+
+
+def deployment(site: LiveSite) -> str:
+    """5 % of the targets are replaced each second, seen a second later by the other server: no hole may be found."""
+    site.servers = servers = site.world.servers("a", "b")
+    current = list(site.world.jobs["node"])
+    start_with_file_sd(servers, current)
     started = time.time() + 3 * INTERVAL
     time.sleep(30)
     number = TARGETS
@@ -239,16 +244,7 @@ def common(site: LiveSite) -> str:
     """All targets are removed from both servers for 30 s, and later both are killed for 30 s: only the latter is a gap of all."""
     site.servers = servers = site.world.servers("a", "b")
     targets = list(site.world.jobs["node"])
-    for server in servers:
-        path = file_sd(server, "targets.json", targets)
-        job = {"job_name": "node", "file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}]}
-        (server.folder / "prometheus.yml").write_text(
-            json.dumps({"global": {"scrape_interval": f"{INTERVAL:g}s"}, "scrape_configs": [job]})
-        )
-        server.start(wait=False)
-    for server in servers:
-        server.wait_ready()
-        server.wait_scraped(TARGETS)
+    start_with_file_sd(servers, targets)
     time.sleep(20)
     for there in ([], targets):
         for server in servers:

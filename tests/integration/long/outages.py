@@ -145,7 +145,10 @@ def known_outage(max_age: float) -> bool:
     del max_age
     site = Site(require_binary(), "abc", hours=1, interval_s=INTERVAL_S, max_age=3600)
     try:
-        print(f"\ntwo of three servers are away for {AWAY_S} s, then mpp is told to forget the third one", flush=True)
+        print(
+            f"\ntwo of three servers are down for {AWAY_S} s; then the third one is removed from the list",
+            flush=True,
+        )
         seen = Outage(site)
         _, back = seen.happen(site.servers[:2])
         # By then the third server has been seen to have what the other two lack.

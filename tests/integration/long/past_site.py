@@ -85,7 +85,7 @@ class Site:
         server.start()
 
     def backfill(self, lines: Iterable[str]) -> None:
-        """Give all servers blocks with samples, as text with times."""
+        """Add blocks to all servers; a line has a sample and its time, in the OpenMetrics text format."""
         with tempfile.TemporaryDirectory(prefix="mpp-test-backfill-") as name:
             text, folder = Path(name, "more.om"), Path(name, "data")
             text.write_text("".join(f"{line}\n" for line in (*lines, "# EOF")))

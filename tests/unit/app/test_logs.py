@@ -36,7 +36,7 @@ def read_logfmt(line: str) -> dict[str, str]:
 
 
 def told(format: str, **own: Any) -> dict[str, logs.Value]:
-    """Return what is told of an event of level warn."""
+    """Return the log fields of an event of level warn."""
     events: list[Any] = []
     Logger("mpp.test", observer=LogPublisher(events.append)).warn(format, **own)
     return logs.fields({**events[0], "log_time": 1700000000.25})

@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-from attrs import evolve
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.coverage import Job
-from mpp.core.facts import ServerState
 from mpp.core.intervals import NEVER, Intervals
-from mpp.core.model import Backend, Observation, Standing
+from mpp.core.model import Standing
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.history.look_back import read_present
-from mpp.coverage.history.service import LookBack
-from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.presence import TimeAway
-from tests.unit.coverage.histories import Histories, Prometheus
+from tests.unit.coverage.histories import Prometheus
+from tests.unit.coverage.look_back_case import DAY, MIDNIGHT, NOW, OLDEST, A, B, C, LookBackCase
 
-DAY = 86400.0
-MIDNIGHT = 19_000 * DAY
-NOW = MIDNIGHT + 40_000.0
-OLDEST = NOW - 3 * DAY
-A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
-JOBS = {"node": Job(20, 30.0), "web": Job(4, 30.0)}
 START = NOW - 5 * 3600
 
 
-class CommonGapSearchTests(SynchronousTestCase):
+class CommonGapSearchTests(LookBackCase):
     """Two servers with three days of data."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        targets = {"node": 20, "web": 4}
-        self.a, self.b = Prometheus(targets, oldest=OLDEST), Prometheus(targets, oldest=OLDEST, phase=6.0)
-        self.histories = Histories({A: self.a, B: self.b})
-        self.knowledge = Knowledge()
-        self.knowledge.surveyed(JOBS)
-        self.noted: list[str] = []
-        self.look_back = LookBack(
-            self.histories,
-            self.clock,
-            lambda: NOW + self.clock.seconds(),
-            knowledge=self.knowledge,
-            learned=self.knowledge.publish,
-            selector="up",
-            note=lambda kind, text: self.noted.append(text),
-        )
-        self.addCleanup(self.look_back.stop)
-
-    def see(self, *backends: Backend, standing: Standing = Standing.VIABLE) -> None:
-        """Let a round see some servers."""
-        for backend in backends:
-            facts = ServerState(oldest=self.histories.servers[backend].oldest, skew=0.0)
-            self.look_back.see(evolve(Observation(backend, standing, facts=facts)))
-        self.look_back.begin()
-
-    def run_for(self, seconds: float) -> None:
-        """Let the time go on."""
-        for _ in range(round(seconds / 0.05)):
-            self.clock.advance(0.05)
 
     def found(self, seconds: float = 30) -> Intervals:
         """Let the look back run; return the common gaps."""
@@ -83,7 +41,7 @@ class CommonGapSearchTests(SynchronousTestCase):
         self.lose(START, START + 1800)
         self.assert_gap(self.found(), START, START + 1800)
         self.assertEqual(self.knowledge.coverage.missing, {})
-        self.assertEqual(self.noted, ["compared the last 3d of 2 servers: gaps in the data of all servers at once"])
+        self.assertEqual(self.noted, [("history", "compared the last 3d of 2 servers: gaps in the data of all servers at once")])
 
     def test_short_one(self) -> None:
         """Both servers were down for two minutes: it shows in the witnesses of all jobs, though no window of theirs is empty."""
@@ -108,7 +66,10 @@ class CommonGapSearchTests(SynchronousTestCase):
 
     def test_what_is_none(self) -> None:
         """No gap: targets down, a job that is not there or is smaller for a while, a restart of one server after the other."""
-        cut_off = lambda server: server.cut_off.append((START, START + 1800))  # noqa: E731
+
+        def cut_off(server: Prometheus) -> None:
+            server.cut_off.append((START, START + 1800))
+
         cases = {
             "targets down": lambda: [cut_off(self.a), cut_off(self.b)],
             "a job at night only": lambda: self.lose(START, START + 7200, "node"),

@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-from attrs import evolve
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import NOTHING, Hole, Job, Missing
 from mpp.core.facts import ServerState
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
-from mpp.coverage.history.service import LookBack
-from mpp.coverage.knowledge import HEAD_S, Knowledge
+from mpp.coverage.knowledge import HEAD_S
 from mpp.coverage.presence import TimeAway
-from tests.unit.coverage.histories import Histories, Prometheus
+from tests.unit.coverage.histories import Prometheus
+from tests.unit.coverage.look_back_case import DAY, JOBS, NOW, OLDEST, A, B, C, LookBackCase
 
-DAY = 86400.0
-NOW = 19_000 * DAY + 40_000.0
-OLDEST = NOW - 3 * DAY
-A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
-JOBS = {"node": Job(20, 30.0), "web": Job(4, 30.0)}
 WINDOW = 30.0
 
 
-class LookBackTests(SynchronousTestCase):
+class LookBackTests(LookBackCase):
     """Two servers with three days of data."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        targets = {"node": 20, "web": 4}
-        self.a, self.b = Prometheus(targets, oldest=OLDEST), Prometheus(targets, oldest=OLDEST, phase=6.0)
-        self.histories = Histories({A: self.a, B: self.b})
-        self.knowledge = Knowledge()
-        self.knowledge.surveyed(JOBS)
-        self.noted: list[tuple[str, str]] = []
-        self.look_back = LookBack(
-            self.histories,
-            self.clock,
-            lambda: NOW + self.clock.seconds(),
-            knowledge=self.knowledge,
-            learned=self.knowledge.publish,
-            selector="up",
-            note=lambda kind, text: self.noted.append((kind, text)),
-        )
-        self.addCleanup(self.look_back.stop)
-
-    def see(self, *backends: Backend, **changed: Any) -> None:
-        """Let a round see some servers."""
-        for backend in backends:
-            facts = ServerState(oldest=self.histories.servers[backend].oldest or None, skew=0.0)
-            self.look_back.see(evolve(Observation(backend, Standing.VIABLE, facts=facts), **changed))
-        self.look_back.begin()
-
-    def run_for(self, seconds: float) -> None:
-        """Let the time go on."""
-        for _ in range(round(seconds / 0.05)):
-            self.clock.advance(0.05)
 
     def missing(self, backend: Backend) -> Missing:
         """Return what a server lacks, as published."""
