@@ -32,10 +32,10 @@ class SizedEntry(Protocol):
 
     @property
     def spare(self) -> int:
-        """The bytes of the parts that were used once."""
+        """The bytes of the parts that no later request has used."""
 
     def drop_spare(self) -> None:
-        """Drop the parts that were used once."""
+        """Drop the parts that no later request has used."""
 
     def shrink(self, most_bytes: int, /) -> None:
         """Drop a part of the entry, so that the rest takes no more than some bytes, if that is possible."""

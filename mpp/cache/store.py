@@ -6,10 +6,10 @@ The range cache: the entries of one process, bounded in bytes. Knows neither wha
 The entries are in two segments, each in the order of their last use (segmented LRU, Karedla et al. 1994). A new entry is in the
 probation segment, which has a fifth of the memory; its second use moves it to the protected segment. When that is full, its least
 recently used entry moves back. The evicted entry is always the least recently used one of the probation segment. So a client that
-asks for a million different ranges once evicts no entry that was used twice.
+asks for a million different ranges once evicts no entry that a later request has used.
 
-A protected entry may have parts that were used once: ranges of its query that one client has asked for. They are counted in the
-probation segment, too, and are dropped for others there while they take more than half of it.
+A protected entry may have parts that no later request has used: ranges of its query that one client has asked for. They are
+counted in the probation segment, too, and are dropped for others there while they take more than half of it.
 """
 
 from __future__ import annotations

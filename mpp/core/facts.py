@@ -91,11 +91,11 @@ class Lack:
     back: bool = False
 
     def __str__(self) -> str:
-        at = datetime.fromtimestamp(self.since, UTC).strftime("%H:%M:%S")
+        at = datetime.fromtimestamp(self.since, UTC).strftime("%H:%M:%S UTC")
+        if self.stopped and not self.back:
+            return f"has scraped {f'none of {self.of} targets' if self.of else 'nothing'} since {at}"
         scraped = f"{max(0, self.of - self.missing)} of {self.of} targets" if self.of else "no targets"
-        if self.back:
-            return f"is just back and has scraped {scraped} so far"
-        return f"has not scraped since {at}: {scraped}" if self.stopped else f"scrapes {scraped} since {at}"
+        return f"is just back, and has scraped {scraped} so far" if self.back else f"has scraped only {scraped} since {at}"
 
 
 @frozen

@@ -8,11 +8,11 @@ samples of one window or two, in some jobs more than in others, which the rules 
 are each enough:
 
 - mpp has seen when the server was away. Then only the number of missing samples counts, in the windows that the absence touches
-  and one more on each side. There must be half of the samples that an absence of that length costs; and one of half of the
-  targets unless the server is a new process, because a server that could not be reached for a moment has probably gone on. If so,
-  the server lacks all of its targets in the time that was seen. If not, it went on scraping, and there is no gap. The gaps that
-  these windows show are dropped where the absence explains them: it is the same gap with less exact edges. If many more samples
-  are missing, the log of the server was damaged as well, and both stay.
+  and one more on each side. At least half of the samples that an absence of that length costs must be missing. Besides, at least
+  one sample for every second target must be missing, or for every tenth one if the server is a new process: a server that could
+  not be reached for a moment has probably gone on. If so, the server lacks all of its targets in the time that was seen. If not,
+  it went on scraping, and there is no gap. The gaps that these windows show are dropped where the absence explains them: it is
+  the same gap with less exact edges. If many more samples are missing, the log of the server was damaged as well, and both stay.
 - All jobs have lost samples in the same window. A change of the targets or failing scrapes do that to one job.
 
 The samples that a server lacks all the time are no sign: they are subtracted, as the median of the other windows.

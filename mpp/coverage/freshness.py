@@ -22,11 +22,13 @@ class Freshness:
     :ivar seconds: the age.
     :ivar job: the scrape job of a server that makes it longer than the configured one; empty if none does.
     :ivar server: the name of that server; empty if none makes it longer.
+    :ivar behind: how many seconds the clock of that server is behind, which are a part of the age.
     """
 
     seconds: float
     job: str = ""
     server: str = ""
+    behind: float = 0.0
 
     @property
     def is_long(self) -> bool:
@@ -46,7 +48,8 @@ def freshness(configured: float, observations: Iterable[Observation]) -> Freshne
     for each in observations:
         state = each.facts
         # A server whose clock is behind writes the samples of a time later.
-        seconds = state.settles_s + max(0.0, -(state.skew or 0.0))
+        behind = max(0.0, -(state.skew or 0.0))
+        seconds = state.settles_s + behind
         if seconds > found.seconds and not each.is_self:
-            found = Freshness(seconds, state.settles_job, each.backend.name)
+            found = Freshness(seconds, state.settles_job, each.backend.name, behind)
     return found

@@ -294,5 +294,5 @@ class Survey:
         pause = min(PAUSE_MOST_S, INTERVAL_S * 2.0 ** min(server.failures - 1, 10))
         server.due = self._clock.seconds() + pause
         if server.failures == 1:
-            text = "{backend} does not respond to the query for its newest data, counts as complete; next query in {pause:g} s"
-            _log.info(text, backend=backend.name, pause=pause)
+            text = "no usable response of {backend} to the query for its newest data: mpp assumes that it lacks nothing"
+            _log.info(text + "; next query in {pause:g} s", backend=backend.name, pause=pause)

@@ -49,7 +49,7 @@ class StoppedBeforeTests(SynchronousTestCase):
                 status, headers, body = fetch(mpp.port, QUERY)
                 self.assertEqual((status, headers["mpp.servedby"]), (200, self.good.address), strategy)
                 self.assertTrue(json.loads(body)["data"]["result"], strategy)
-            self.assertIn(f"{self.old.address} has not scraped since", mpp.log())
+            self.assertIn(f"{self.old.address} has scraped", mpp.log())
 
     def test_alert_fires_for_the_server_that_lacks_data(self) -> None:
         """``MppServerLacksData`` fires in a real Prometheus that scrapes mpp, for the server that lacks data."""

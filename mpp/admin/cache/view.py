@@ -74,8 +74,9 @@ def _hit_ratio(recent: CacheUse, lately: str) -> str:
 def _freshness(freshness: Freshness) -> Row:
     text = duration(freshness.seconds)
     if freshness.server:
-        job = f", whose slowest job is {freshness.job}" if freshness.job else ""
-        text += f", from the configuration of {freshness.server}{job}"
+        behind = f", and its clock is {duration(freshness.behind)} behind" if freshness.behind >= 1 else ""
+        job = f"; the slowest job that counts is {freshness.job}" if freshness.job else ""
+        text += f", from the configuration of {freshness.server}{behind}{job}"
     if freshness.is_long:
         return Row(
             "Freshness", f"{text}. Steps that read newer samples are not cached: for most dashboards that is too long", WARN

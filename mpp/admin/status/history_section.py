@@ -95,11 +95,14 @@ def summary(known: Collection[ServerHistory], common: Intervals = NEVER) -> str:
     """
     if not known:
         return ""
-    told = _summary(known, "The servers have the same data." if common else "The histories of the servers have no known gaps.")
+    told = _summary(
+        known,
+        "No server is known to lack data that another one has." if common else "The histories of the servers have no known gaps.",
+    )
     if not common:
         return told
     times = written(Intervals(tuple(1000 * edge for edge in common.edges)))
-    return f"{told} No server has data from {times}; a query for such a time gets a warning."
+    return f"{told} No server has data from {times}; a query that needs this data gets a warning."
 
 
 def _summary(known: Collection[ServerHistory], whole: str) -> str:
@@ -183,7 +186,7 @@ def _again(history: ServerHistory) -> str:
     start, end = hull
     since = time_of_day(start, history.now)
     when = f"since {since}" if end >= history.now else f"from {since} to {time_of_day(end, start)}"
-    return f"; the time {when} is compared again, because it was away or lacked data then"
+    return f"; the time {when} is compared again, because the server was away or lacked data then"
 
 
 def _compared(history: ServerHistory) -> str:
@@ -199,5 +202,5 @@ def _compared(history: ServerHistory) -> str:
     else:
         told = f"the last {duration(done)} ({min(0.99, done / length):.0%}) are compared with the other servers"
     told += _again(history)
-    problem = f"; it does not go on: {progress.problem}" if progress.problem else ""
+    problem = f"; paused: {progress.problem}" if progress.problem else ""
     return f'<p class="small"><span class="soft">History</span> {text(told + problem)}</p>'

@@ -92,7 +92,7 @@ def is_whole_interval(asked: Refinement, jobs: Mapping[str, Job]) -> bool:
 
 def witnesses_path(selector: str, jobs: Sequence[str], at: float, within: int = COARSE_S) -> str:
     """
-    Return the path of the instant query for some targets of each job, at the middle of the day.
+    Return the path of the instant query for some targets of each job at a time.
 
     :param within: seconds before ``at`` in which a target was scraped; for slow jobs more than an instant selector looks back.
     """
@@ -170,7 +170,7 @@ def sums_path(selector: str, windows: Windows, *, jobs: Sequence[str] = (), witn
 
 def pieces(windows: Windows, series: int, samples_per_s: float) -> Iterator[Windows]:
     """
-    Return windows in pieces, the newest first, of which each is small enough to be asked for at once.
+    Return windows in pieces that are small enough to be asked for at once, the newest first; they are asked for backwards.
 
     :param series: how many series the answer has.
     :param samples_per_s: how many samples are read per second of history: targets by the interval of their scrapes.

@@ -114,7 +114,7 @@ class PacedQueries:
         needed = min(cost, BUDGET_S)
         if account.left < needed:
             account.due = self._clock.seconds() + (needed - account.left) / BUDGET_PER_S
-            account.problem = "what it may cost the server is used up for now"
+            account.problem = "mpp has used the CPU time that it allows itself on this server; more is added each hour"
             raise Interrupted(backend)
         account.left -= cost
         began = self._clock.seconds()
@@ -157,7 +157,7 @@ class PacedQueries:
         account = self._renewed(backend)
         account.failures += 1
         pause = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(account.failures - 1, 10))
-        account.due, account.problem = self._clock.seconds() + pause, "it does not answer the queries for it"
+        account.due, account.problem = self._clock.seconds() + pause, "the server does not answer the queries for the comparison"
         raise Interrupted(backend)
 
     def _renewed(self, backend: Backend) -> _ServerBudget:

@@ -217,6 +217,7 @@ def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) ->
 def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
     """Return the plan of these parts, with a warning if a material amount of data is missing in them."""
     missing, avoidable = NEVER, False
+    by_server: dict[Backend, Intervals] = {}
     for part in parts:
         if not (lacks.of(part.backend).needed or lacks.lacked_by_all):
             continue
@@ -227,13 +228,15 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
         if at:
             lacked, common = lacks.lacked(part.backend, at), lacks.common(at)
             missing |= lacked | common
+            by_server[part.backend] = by_server.get(part.backend, NEVER) | lacked | common
             # The edges of gaps are known to a window each.
             avoidable |= any((lacked - lacks.lacked(each, at) - common).measure > 2 * lacks.window for each in candidates)
     if not missing:
         return QueryPlan(parts)
     text = f"mpp: no server has all data from {written(missing)}"
     if avoidable:
-        text = f"mpp: no one server has all data of this query; {parts[0].backend.name} lacks {written(missing)}"
+        found = [f"{backend.name} lacks {written(times)}" for backend, times in list(by_server.items())[:_MOST_TIMES]]
+        text = f"mpp: no server could answer with all data; {', '.join(found)}"
     return QueryPlan(parts, text, missing)
 
 

@@ -111,7 +111,9 @@ class RuleSurvey:
     def begin(self) -> None:
         """Ask the servers that may have other rules than before."""
         if self._parser_problem and self._enabled:
-            text = "mpp estimates what a query reads from the durations in it, and divides no query between servers: {problem}"
+            text = (
+                "queries cannot be parsed ({problem}): mpp guesses from the durations in a query what it reads, and divides none"
+            )
             _log.warn(text, problem=self._parser_problem)
             self._parser_problem = ""
         if self._running is not None or self._stopped or self._next() is None:
@@ -171,8 +173,9 @@ class RuleSurvey:
         if not problem:
             server.read = state
         elif server.failures == 1:
-            text = "cannot read the rules of {backend}, so the data behind their results is not known: {why}; next attempt in"
-            _log.info(text + " {pause:g} s, then at growing intervals", backend=backend.name, why=problem, pause=pause)
+            text = "cannot read the rules of {backend} ({why}): a query of a rule's result may go to a server that had a gap"
+            text += " when the rule ran; next attempt in {pause:g} s, then at growing intervals"
+            _log.info(text, backend=backend.name, why=problem, pause=pause)
 
     def _publish(self) -> None:
         """Publish the rules of all servers together, see Note [Rules of several servers]."""
@@ -186,7 +189,8 @@ class RuleSurvey:
         self.definitions = found
         _log.info("the servers have {number} recording and alerting rules", number=len(together))
         if len(together) > MOST_RULES:
-            _log.warn("only {most} of the rules are considered for queries of their results", most=MOST_RULES)
+            text = "mpp uses only {most} of the rules: a query of another rule's result may go to a server that had a gap"
+            _log.warn(text + " when the rule ran", most=MOST_RULES)
         for each in self.changed:
             each()
 

@@ -176,7 +176,7 @@ class CachedFetch(Fetch):
             self._release()
             self._answered(answer._replace(cache=self._note, started=self._started))
         else:
-            self._ask_for_all(f"bypass; a part of the steps was answered {cached_response.how_answered(answer.response)}")
+            self._ask_for_all(f"bypass; some of the steps were {cached_response.how_answered(answer.response)}")
 
     def subrequest_unanswered(self, subrequest: Subrequest, why: LocalReply) -> None:
         """End the request, because no server answers one of its subrequests."""

@@ -51,11 +51,11 @@ def is_joinable(response: IResponse) -> bool:
 def how_answered(response: IResponse) -> str:
     """Return how a response differs from one that can be joined with others, for ``MPP.Cache``; empty if it does not."""
     if response.status != 200:
-        return f"with status {response.status}"
+        return f"answered with status {response.status}"
     if not response.complete:
-        return "at great length"
+        return "too large to buffer"
     # No coding was asked for, but there are servers and proxies that do not care.
-    return "with a content coding" if headers.values(response.headers, b"content-encoding") else ""
+    return "answered with a content coding" if headers.values(response.headers, b"content-encoding") else ""
 
 
 def known_body(view: View, tail: ParsedSteps | None, warning: str, *, gzip: bool) -> AssembledBody | None:

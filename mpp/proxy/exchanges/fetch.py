@@ -71,7 +71,7 @@ class Answer(NamedTuple):
 
     @property
     def cache_use(self) -> str:
-        """How the response was come by without a query of its own, in one word for the access log; empty if it was not."""
+        """The first word of ``cache``, or "shared" for the response to another request; empty for neither. For the log."""
         return self.cache.partition(";")[0] or ("shared" if self.shared else "")
 
 

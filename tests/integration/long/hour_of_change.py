@@ -9,8 +9,8 @@ one range and step, refreshed some times, of the newest or of older times, by GE
 is older than the freshness limit is compared with what the judge says. It fails if one is missing, too many, or different, apart
 from a last digit, which depends on the order in which a server adds up.
 
-While one server is away, nobody has what the other one lacks from its own restart. Answers to requests of this time, until mpp
-uses the server again, may be wrong, and are counted apart. If the cache kept one of them, it would show afterwards.
+While one server is away, no server has the data that the other one lost in its own restart. Answers to requests of this time,
+until mpp uses the server again, may be wrong, and are counted apart. If the cache kept one of them, it would show afterwards.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Outage:
         for server in servers:
             server.kill()
         left = time.time()
-        print(f"    {time.strftime('%H:%M:%S')} {len(servers)} servers are away", flush=True)
+        print(f"    {time.strftime('%H:%M:%S')} {len(servers)} servers are killed", flush=True)
         while time.time() < left + AWAY_S:
             self.look(there=False)
             time.sleep(EVERY_S)
@@ -90,7 +90,7 @@ class Outage:
             server.start(wait=False)
         for server in servers:
             server.wait_ready()
-        print(f"    {time.strftime('%H:%M:%S')} they are back", flush=True)
+        print(f"    {time.strftime('%H:%M:%S')} they have been started again", flush=True)
         back = time.time()
         self.fixed = [panel(query, left - 300, back + 60, INTERVAL_S) for query in QUERIES]
         return left, back
@@ -103,9 +103,8 @@ class Outage:
         # The first response may be a miss, because the kept steps have just expired.
         uses = [[each.ask(self.site.mpp.port)[1].get("mpp.cache", "none") for _ in range(3)] for each in self.fixed]
         right = not self.wrong and all("hit" in each for each in uses)
-        print(
-            f"    {'right' if right else 'WRONG'}: {self.wrong} of {self.steps} points are what no server says; at the end {uses}"
-        )
+        found = f"{self.wrong} of {self.steps} points have values that no server returns; at the end {uses}"
+        print(f"    {'right' if right else 'WRONG'}: {found}")
         return right
 
 
@@ -113,7 +112,7 @@ def outage(max_age: float) -> bool:
     """Kill both servers, wait until the gap is final, and backfill it."""
     site = Site(require_binary(), hours=1, interval_s=INTERVAL_S, max_age=max_age)
     try:
-        print(f"\nall servers are away for {AWAY_S} s", flush=True)
+        print(f"\nboth servers are down for {AWAY_S} s", flush=True)
         seen = Outage(site)
         left, back = seen.happen(site.servers)
         right = seen.wait(back)
@@ -141,14 +140,11 @@ def missing(site: Site, left: int, back: int) -> Iterator[str]:
 
 
 def known_outage(max_age: float) -> bool:
-    """Kill two of three servers; take the third one, which has all samples, from mpp when they are back."""
+    """Kill two of three servers; a minute after their return, remove the third one, which has all samples, from mpp's list."""
     del max_age
     site = Site(require_binary(), "abc", hours=1, interval_s=INTERVAL_S, max_age=3600)
     try:
-        print(
-            f"\ntwo of three servers are down for {AWAY_S} s; then the third one is removed from the list",
-            flush=True,
-        )
+        print(f"\ntwo of three servers are down for {AWAY_S} s; then the third one is removed from the list", flush=True)
         seen = Outage(site)
         _, back = seen.happen(site.servers[:2])
         # By then the third server has been seen to have what the other two lack.
@@ -156,7 +152,7 @@ def known_outage(max_age: float) -> bool:
             seen.look(there=True)
             time.sleep(EVERY_S)
         site.mpp.write_endpoints(*(server.url for server in site.servers[:2]))
-        print(f"    {time.strftime('%H:%M:%S')} the third one is forgotten", flush=True)
+        print(f"    {time.strftime('%H:%M:%S')} the third server is removed from the list", flush=True)
         site.flush()
         return seen.wait(back)
     finally:

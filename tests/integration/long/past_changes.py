@@ -77,7 +77,7 @@ def rules(site: Site, start: int, end: int) -> Iterator[None]:
         create = [promtool_of(site.binary), "tsdb", "create-blocks-from", "rules", f"--url={site.servers[0].url}"]
         times = [f"--start={start}", f"--end={end}", f"--output-dir={name}/data", f"{name}/rules.yml"]
         subprocess.run([*create, *times], check=True, capture_output=True, timeout=300, cwd="/")
-        site.give_blocks(Path(name, "data"))
+        site.copy_blocks(Path(name, "data"))
     yield
 
 
@@ -193,7 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     wrong = []
     for name in options.case or CASES:
-        print(f"\n=== {name}, {time.strftime('%H:%M:%S')}, --cache-max-age={options.max_age:g}s", flush=True)
+        print(f"\n=== {name}, {time.strftime('%H:%M:%S')}", flush=True)
         if not CASES[name](options.max_age):
             wrong.append(name)
     print("\n" + (f"WRONG: {', '.join(wrong)}" if wrong else "nothing is stale for longer than the documentation says"))

@@ -85,14 +85,18 @@ class Site:
         server.start()
 
     def backfill(self, lines: Iterable[str]) -> None:
-        """Add blocks to all servers; a line has a sample and its time, in the OpenMetrics text format."""
+        """
+        Add samples of the past to all servers, as blocks.
+
+        :param lines: samples with their times, in the OpenMetrics text format.
+        """
         with tempfile.TemporaryDirectory(prefix="mpp-test-backfill-") as name:
             text, folder = Path(name, "more.om"), Path(name, "data")
             text.write_text("".join(f"{line}\n" for line in (*lines, "# EOF")))
             make_blocks(self.binary, text, folder)
-            self.give_blocks(folder)
+            self.copy_blocks(folder)
 
-    def give_blocks(self, folder: Path) -> None:
+    def copy_blocks(self, folder: Path) -> None:
         """Copy the blocks of a folder into the storage of all servers, each at once."""
         for server in self.servers:
             for block in (each for each in folder.iterdir() if (each / "meta.json").exists()):
@@ -190,7 +194,7 @@ def prove(
     :param flush: whether the cache is flushed when all servers show the change.
     :param at_most: how many seconds steps may be stale; None if they must be for some time, up to ``--cache-max-age`` + 20 %.
     """
-    print(f"\n{what}", flush=True)
+    print(f"\n{what}, --cache-max-age={site.max_age:g}s", flush=True)
     watch, bound = Watch(site, panels), site.max_age * (1 + SPREAD) if at_most is None else at_most
     watch.fill()
     for _ in change:

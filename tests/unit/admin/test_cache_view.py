@@ -63,7 +63,7 @@ class RowsTests(SynchronousTestCase):
     def test_job_that_makes_freshness_long(self) -> None:
         """The page names the server and the job because of which newer samples are not cached."""
         found = evolve(BUSY, freshness=Freshness(142.0, "snmp", "prom-b:9090"))
-        why = "from the configuration of prom-b:9090, whose slowest job is snmp"
+        why = "from the configuration of prom-b:9090; the slowest job that counts is snmp"
         self.assertEqual(shown(found)["Freshness"], f"2m 22s, {why}; steps that read newer samples are not cached")
 
     def test_long_freshness(self) -> None:

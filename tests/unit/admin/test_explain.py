@@ -69,7 +69,7 @@ class ExplainTests(SynchronousTestCase):
         lacking = Observation(B, Standing.VIABLE, lack=Lack(80, 80, 1_700_000_000.0, stopped=True))
         selection = evolve(ONE, observations=(Observation(A, Standing.VIABLE), lacking)).with_past(Choice((B,), (A,)))
         told = explanation(b"/api/v1/query?query=up", selection)
-        why = "b:9090 has not scraped since 22:13:20: 0 of 80 targets, and is tried last for newest data."
+        why = "b:9090 has scraped none of 80 targets since 22:13:20 UTC, and is tried last for newest data."
         self.assertEqual((told.backends, why in told.reasons), (("a:9090",), True))
         told = explanation(b"/api/v1/query?query=up&time=1699999999", selection)
         self.assertEqual((told.backends, why in told.reasons), (("b:9090",), False))

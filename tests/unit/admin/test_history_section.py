@@ -165,9 +165,12 @@ class SectionTests(SynchronousTestCase):
     def test_times_without_data_of_any_server(self) -> None:
         """The times that no server has are named below the verdict, beside what single servers lack; no card has them."""
         common = Intervals.of([(TODAY + 36370, TODAY + 36460)])
-        told = "No server has data from 2023-11-14 10:06:10 to 10:07:40 UTC; a query for such a time gets a warning."
+        told = "No server has data from 2023-11-14 10:06:10 to 10:07:40 UTC; a query that needs this data gets a warning."
         gap = Missing.of(Intervals.of([(TODAY, TODAY + 60)]), {})
-        for missing, before in ({}, "The servers have the same data. "), ({B: gap}, "prom-b:9090/x has gaps in its history"):
+        for missing, before in (
+            ({}, "No server is known to lack data that another one has. "),
+            ({B: gap}, "prom-b:9090/x has gaps in its history"),
+        ):
             shown = view(well(A), well(B), coverage=Coverage(JOBS, missing, common), looked_back=FINISHED)
             sentence = summary(histories(shown).values(), common)
             self.assertTrue(sentence.startswith(before), sentence)
@@ -232,7 +235,7 @@ class SectionTests(SynchronousTestCase):
             (Progress(NOW - 3 * DAY), "the last 3d (20%) are compared with the other servers"),
             (
                 Progress(NOW - 3 * DAY, problem=FOREIGN),
-                "compared with the other servers; it does not go on: &lt;script",
+                "compared with the other servers; paused: &lt;script",
             ),
         ):
             self.assertIn(told, self.section(Missing(), looked_back={B: progress}), told)
@@ -246,7 +249,7 @@ class SectionTests(SynchronousTestCase):
         ):
             looked_back = {A: progress, B: evolve(progress, again=again)}
             html = self.section(Missing(), looked_back=looked_back)
-            self.assertIn(f"{told}; the time since 10:06:10 is compared again, because it was away or lacked data", html)
+            self.assertIn(f"{told}; the time since 10:06:10 is compared again, because the server was away or lacked data", html)
             self.assertEqual(html.count('<rect class="has"'), 4)
             shown = view(well(A), well(B), coverage=Coverage(JOBS, {B: Missing()}), looked_back=looked_back)
             self.assertEqual(summary(histories(shown).values()), "The histories of the servers are being compared.")

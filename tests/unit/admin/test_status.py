@@ -262,7 +262,7 @@ class WhyTests(SynchronousTestCase):
         """A server without newest data is amber, and is not said to step in at once."""
         second = report.make(view(well(A), well(B, lack=Lack(80, 80, NOW - 60, stopped=True)))).backends[1]
         self.assertEqual(second.level, "warn")
-        self.assertTrue(second.why.startswith("It has not scraped since "), second.why)
+        self.assertTrue(second.why.startswith("It has scraped none of "), second.why)
 
     def test_limited_server_is_marked(self) -> None:
         """Whoever looks for the cause of retries is told that there is a limiter."""

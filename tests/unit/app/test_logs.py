@@ -35,7 +35,7 @@ def read_logfmt(line: str) -> dict[str, str]:
     return found
 
 
-def told(format: str, **own: Any) -> dict[str, logs.Value]:
+def fields_of_warning(format: str, **own: Any) -> dict[str, logs.Value]:
     """Return the log fields of an event of level warn."""
     events: list[Any] = []
     Logger("mpp.test", observer=LogPublisher(events.append)).warn(format, **own)
@@ -51,12 +51,12 @@ def failed(why: str) -> Failure:
 
 
 class FieldsTests(SynchronousTestCase):
-    """What is told of an event."""
+    """The log fields of an event."""
 
     def test_event_has_time_level_message_and_origin(self) -> None:
         """An event has its time, level, message and origin, then what it carries."""
         self.assertEqual(
-            told("{backend} is well", backend="a:9090", standing=Standing.NOT_READY, away=1.5, count=2, well=False),
+            fields_of_warning("{backend} is well", backend="a:9090", standing=Standing.NOT_READY, away=1.5, count=2, well=False),
             {
                 "ts": "2023-11-14T22:13:20.250Z",
                 "level": "warn",
@@ -72,13 +72,15 @@ class FieldsTests(SynchronousTestCase):
 
     def test_nothing_twice_and_nothing_empty(self) -> None:
         """What is all of the message, or says nothing, is no field of its own."""
-        self.assertEqual(list(told("{change}", change="all is new", why="", at_least=None)), ["ts", "level", "msg", "component"])
+        self.assertEqual(
+            list(fields_of_warning("{change}", change="all is new", why="", at_least=None)), ["ts", "level", "msg", "component"]
+        )
 
     def test_own_names_do_not_hide_common_ones(self) -> None:
         """A field of an event that is called like one that every line has keeps out of its way."""
-        found = told("x", msg="of joy", ts=3, stack="of hay")
+        found = fields_of_warning("x", msg="of joy", ts=3, stack="of hay")
         self.assertEqual((found["msg"], found["msg_"], found["ts_"], found["stack_"]), ("x", "of joy", 3, "of hay"))
-        self.assertIn("a_b_c", told("x", **{"a b=c": 1}))
+        self.assertIn("a_b_c", fields_of_warning("x", **{"a b=c": 1}))
 
     def test_failure_has_its_error_and_traceback(self) -> None:
         """A failure has its error in a word, and its traceback."""
@@ -111,11 +113,11 @@ class FieldsTests(SynchronousTestCase):
 
             __repr__ = __str__
 
-        self.assertIn("Broken", str(told("x", it=Broken())["it"]))
+        self.assertIn("Broken", str(fields_of_warning("x", it=Broken())["it"]))
 
     def test_long_values_are_bounded(self) -> None:
         """No value is longer than what journald and Docker leave in one piece."""
-        found = told("{it}", it="x" * 100_000, other="y" * 100_000)
+        found = fields_of_warning("{it}", it="x" * 100_000, other="y" * 100_000)
         self.assertEqual([len(str(found[name])) for name in ("msg", "other")], [logs.MAX_VALUE] * 2)
 
     def test_talkative_client(self) -> None:
@@ -155,7 +157,7 @@ class RenderersTests(SynchronousTestCase):
 
     def test_hostile_text(self) -> None:
         """Text can neither begin a line, nor forge a field, nor speak to a terminal, and is not lost."""
-        found = told("{query}!", query=HOSTILE)
+        found = fields_of_warning("{query}!", query=HOSTILE)
         for name, render in logs.RENDERERS.items():
             with self.subTest(format=name):
                 line = render(found)

@@ -429,7 +429,7 @@ class LookBackTests(LookBackCase):
         progress = self.look_back.progress()[A]
         assert progress.until is not None
         self.assertGreater(progress.until, NOW - 2 * DAY)
-        self.assertIn("used up", progress.problem)
+        self.assertIn("mpp has used the CPU time", progress.problem)
         self.clock.advance(10 * 3600)
         self.see(A, B)
         self.run_for(60)
@@ -457,7 +457,7 @@ class LookBackTests(LookBackCase):
         self.see(A, B)
         self.run_for(5)
         self.assertEqual(len(self.histories.asked), 2)
-        self.assertIn("used up", self.look_back.progress()[A].problem)
+        self.assertIn("mpp has used the CPU time", self.look_back.progress()[A].problem)
 
     def test_switched_off(self) -> None:
         """Without a selector nothing is asked, and what was found is dropped."""

@@ -65,7 +65,7 @@ class LacksTests(SynchronousTestCase):
         self.assertTrue(self.lacks.undecided)
         lack = self.survey(has(node=80), has())
         self.assertEqual(lack, Lack(80, 80, NOW + 2 - 4, stopped=True))
-        self.assertEqual(str(lack), "has not scraped since 22:13:18: 0 of 80 targets")
+        self.assertEqual(str(lack), "has scraped none of 80 targets since 22:13:18 UTC")
 
     def test_cut_off(self) -> None:
         """A server that is cut off goes on to write that its targets are down, and lacks them."""
@@ -93,7 +93,7 @@ class LacksTests(SynchronousTestCase):
         """Each job counts by itself."""
         lack = self.survey(has(node=80, app=5), has(node=80), 2)
         self.assertEqual((lack and lack.missing, lack and lack.of, lack and lack.stopped), (5, 85, False))
-        self.assertEqual(str(lack), "scrapes 80 of 85 targets since 22:13:17")
+        self.assertEqual(str(lack), "has scraped only 80 of 85 targets since 22:13:17 UTC")
 
     def test_a_part(self) -> None:
         """Less than 90 % has to be seen twice, a scrape interval apart, and ends at 95 %, seen twice."""
@@ -174,7 +174,7 @@ class LacksTests(SynchronousTestCase):
         back_at = self.at
         lack = self.survey(has(node=80), has(back_at=back_at))
         self.assertEqual(lack, Lack(80, 80, back_at, stopped=True, back=True))
-        self.assertEqual(str(lack), "is just back and has scraped 0 of 80 targets so far")
+        self.assertEqual(str(lack), "is just back, and has scraped 0 of 80 targets so far")
         self.assertIsNotNone(self.survey(has(node=80), has(back_at=back_at, node=75)))
         self.assertIsNone(self.survey(has(node=80), has(back_at=back_at, node=76)))
 
@@ -233,7 +233,7 @@ class ByStateTests(SynchronousTestCase):
         old = ServerState(read_at=NOW, newest=NOW - 1800)
         found = by_state({A: FACTS, B: old})
         self.assertEqual(found, {B: Lack(100, 100, NOW - 1800, stopped=True)})
-        self.assertEqual(str(found[B]), "has not scraped since 21:43:20: 0 of 100 targets")
+        self.assertEqual(str(found[B]), "has scraped none of 100 targets since 21:43:20 UTC")
 
     def test_one_has_no_configuration(self) -> None:
         """A server without jobs lacks everything, since its newest sample, or since it was configured so."""

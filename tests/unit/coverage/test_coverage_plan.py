@@ -216,14 +216,14 @@ class DividedTests(SynchronousTestCase):
         found = asked(missing, steps(0, 1000, 10), rate(20), splice=False)
         self.assertEqual(shown(found), [("b", 0, 100)])
         self.assertEqual(
-            found.warning, "mpp: no one server has all data of this query; b:9090 lacks 2023-11-14 22:20:00 to 22:21:40 UTC"
+            found.warning, "mpp: no server could answer with all data; b:9090 lacks 2023-11-14 22:20:00 to 22:21:40 UTC"
         )
 
     def test_each_server_lacks_another_part_of_one_range(self) -> None:
         """An evaluation that reads the holes of both servers cannot be divided; no time is missing on all of them."""
         found = asked({A: whole((100, 300)), B: whole((400, 500))}, steps(900, 900, 10), rate(900))
         self.assertEqual(shown(found), [("b", 0, 0)])
-        self.assertTrue(found.warning.startswith("mpp: no one server has all data of this query; b:9090 lacks "), found.warning)
+        self.assertTrue(found.warning.startswith("mpp: no server could answer with all data; b:9090 lacks "), found.warning)
 
     def test_too_many_parts(self) -> None:
         """A range that would need more than `MOST_PARTS` goes to one server."""

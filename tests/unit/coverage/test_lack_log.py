@@ -25,7 +25,7 @@ class LackLogTests(SynchronousTestCase):
         self.assertEqual(
             noted,
             [
-                ("lack", "prom-a:9090 scrapes 16 of 20 targets since 22:13:20"),
-                ("lack", "prom-a:9090 has not scraped since 22:13:20: 0 of 20 targets"),
+                ("lack", "prom-a:9090 has scraped only 16 of 20 targets since 22:13:20 UTC"),
+                ("lack", "prom-a:9090 has scraped none of 20 targets since 22:13:20 UTC"),
             ],
         )

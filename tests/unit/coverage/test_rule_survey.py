@@ -245,7 +245,7 @@ class ParserTests(SynchronousTestCase):
     def test_missing_parser_is_logged_once(self) -> None:
         """The log says once that queries cannot be parsed, unless coverage is switched off."""
         (line,) = self.begin("the package promql-parser cannot be used", enabled=True)
-        self.assertTrue(line.endswith("divides no query between servers: the package promql-parser cannot be used"), line)
+        self.assertIn("queries cannot be parsed (the package promql-parser cannot be used)", line)
         self.assertEqual((self.begin("", enabled=True), self.begin("there is none", enabled=False)), ([], []))
 
 

@@ -115,7 +115,7 @@ class SurveyTests(SynchronousTestCase):
         self.clock.advance(QUICK_S)
         self.assertEqual((self.changes, self.both()[B]), (3, None))
         self.assertEqual([kind for kind, _ in self.noted], ["lack", "lack"])
-        self.assertIn("prom-b:9090 has not scraped since", self.noted[0][1])
+        self.assertIn("prom-b:9090 has scraped none of", self.noted[0][1])
 
     def test_end_of_a_lack(self) -> None:
         """It is said that a server has caught up only if that was seen; one that does not answer is just not compared."""

@@ -166,7 +166,7 @@ class FurtherAttemptsTests(SynchronousTestCase):
         self.assertNotIn(b"gzip", self.world.upstreams.sent[1].head)
         self.world.upstreams.sent[1].answer.callback(FakeResponse(200, EMPTY))
         assert client.delivered is not None
-        self.assertIn(b'"warnings":["mpp: no one server has all data', b"".join(client.delivered.buffered))
+        self.assertIn(b'"warnings":["mpp: no server could answer', b"".join(client.delivered.buffered))
         self.assertEqual((client.served_by, client.attempts), (C, 2))
         self.assertEqual(self.world.counted("mpp_incomplete_requests_total"), 1)
         self.assertEqual(self.world.counted("mpp_retries_total", backend="b:9090", reason="refused"), 1)
@@ -182,7 +182,7 @@ class FurtherAttemptsTests(SynchronousTestCase):
         self.assertIn(B, self.world.upstreams.cancelled)
         self.world.upstreams.sent[1].answer.callback(FakeResponse(200, EMPTY))
         assert client.delivered is not None
-        self.assertIn(b'"warnings":["mpp: no one server', b"".join(client.delivered.buffered))
+        self.assertIn(b'"warnings":["mpp: no server could answer', b"".join(client.delivered.buffered))
 
     def test_no_hedge_to_a_server_that_lacks_more(self) -> None:
         """A slow server is waited for: the answer of another one would be wrong."""
@@ -279,7 +279,7 @@ class SplicedTests(SynchronousTestCase):
         self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [B, A, A])
         self.answer(1, 13_000)
         self.answer(2, 9_000)
-        self.assertIn(b'"warnings":["mpp: no one server has all data of this query; a:9090 lacks', self.body())
+        self.assertIn(b'"warnings":["mpp: no server could answer with all data; a:9090 lacks', self.body())
 
     def test_many_gaps(self) -> None:
         """Servers are restarted again and again: each step comes from one that has it; 8 subrequests at most are under way."""

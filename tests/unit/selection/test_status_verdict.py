@@ -204,15 +204,15 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B, lack=Lack(80, 80, NOW - 600, stopped=True))),
         "warn",
         ("server_unwell", "lacking"),
-        "One server lacks newest data. prom-a:9090 serves. prom-b:9090/x has not scraped since 22:03:20: 0 of 80 targets.",
+        "One server lacks newest data. prom-a:9090 serves. prom-b:9090/x has scraped none of 80 targets since 22:03:20 UTC.",
     ),
     (
         "two servers lack targets",
         situation(well(A), well(B, lack=Lack(20, 80, NOW - 600)), well(C, lack=Lack(80, 80, NOW, stopped=True, back=True))),
         "warn",
         ("server_unwell", "lacking"),
-        "Two servers lack newest data. prom-a:9090 serves. prom-b:9090/x scrapes 60 of 80 targets since 22:03:20."
-        " prom-c:9090 is just back and has scraped 0 of 80 targets so far.",
+        "Two servers lack newest data. prom-a:9090 serves. prom-b:9090/x has scraped only 60 of 80 targets since 22:03:20 UTC."
+        " prom-c:9090 is just back, and has scraped 0 of 80 targets so far.",
     ),
     (
         "a backend is mpp itself",
