@@ -90,8 +90,12 @@ def fetch(
     timeout: float = 10.0,
     host: str = "127.0.0.1",
 ) -> tuple[int, dict[str, str], bytes]:
-    """Ask once, on a connection of its own; give status, headers (lower case, repeated ones joined) and body."""
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    """
+    Ask once, on a connection of its own; give status, headers (lower case, repeated ones joined) and body.
+
+    :param timeout: seconds that a response takes at most on an idle machine; on a busy one it may take longer, see `within`.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=within(timeout))
     try:
         connection.request(method, target, body=body, headers={**(headers or {}), "Connection": "close"})
         answer = connection.getresponse()

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -94,6 +95,15 @@ def remove_seeds() -> None:
     seeded_blocks.cache_clear()
 
 
+class SilentStorage:
+    """A remote storage that accepts connections and never responds; close it at the end."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api/v1/write"
+        self.close = self._listening.close
+
+
 class Prometheus(Process):
     """
     A real Prometheus. Scrapes itself and its twins every second.
@@ -101,6 +111,7 @@ class Prometheus(Process):
     :param history: seconds of seeded history (metric ``seeded``, two series); 0 for none. At least 5 hours otherwise.
     :param scrapes: further addresses to scrape.
     :param options: further command line options.
+    :param remote: the URL of a remote storage that it writes its samples to; empty for none.
     """
 
     def __init__(
@@ -114,9 +125,10 @@ class Prometheus(Process):
         route_prefix: str = "",
         max_concurrency: int = 20,
         options: Sequence[str] = (),
+        remote: str = "",
     ) -> None:
         super().__init__(name, port)
-        self.options = tuple(options)
+        self.options, self.remote = tuple(options), remote
         self.binary, self.prefix, self._max_concurrency = binary, route_prefix, max_concurrency
         if history:
             shutil.copytree(seeded_blocks(binary, history), self.folder / "data")
@@ -134,6 +146,7 @@ class Prometheus(Process):
             f"global: {{scrape_interval: 1s, external_labels: {{prometheus_replica: '{self.name}'}}}}\n"
             f"scrape_configs: [{{job_name: prometheus, metrics_path: '{self.prefix}/metrics', "
             f"static_configs: [{{targets: {targets}}}]}}]\n"
+            + (f"remote_write: [{{url: '{self.remote}'}}]\n" if self.remote else "")
         )
 
     def command(self) -> list[str]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from tests.integration.processes import free_port
+from tests.integration.processes import START_DEADLINE, fetch, free_port, wait_until
 from tests.integration.servers import Prometheus
 
 MOST = 250
@@ -29,13 +29,18 @@ class _Page(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    # All targets may be scraped at the same moment, while this process does something else.
+    request_queue_size = 512
+
+
 class Targets:
     """Targets in this process, each at its own address ``127.0.1.N:port``; close it at the end."""
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._server = http.server.ThreadingHTTPServer(("0.0.0.0", self.port), _Page)
-        self._server.daemon_threads = True
+        self._server = _Server(("0.0.0.0", self.port), _Page)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def addresses(self, count: int, first: int = 1) -> list[str]:
@@ -93,6 +98,18 @@ class Scraper(Prometheus):
             "scrape_configs": scrape_configs,
         }
         (self.folder / "prometheus.yml").write_text(json.dumps(written))
+
+    def unscraped(self) -> dict[str, str]:
+        """Return the targets that have not been scraped, or not with success when last tried, each with the reason."""
+        found = {address: "not known" for addresses in self.jobs.values() for address in addresses}
+        for each in json.loads(fetch(self.port, "/api/v1/targets?state=active")[2])["data"]["activeTargets"]:
+            found[each["labels"]["instance"]] = "" if each["health"] == "up" else each["lastError"] or each["health"]
+        return {address: why for address, why in found.items() if why}
+
+    def wait_all_scraped(self) -> None:
+        """Wait until it serves and has scraped all targets."""
+        self.wait_ready()
+        wait_until(lambda: not self.unscraped(), f"{self.name} has scraped all targets", 2 * self._interval + START_DEADLINE, 0.2)
 
     def change(self, jobs: Mapping[str, Sequence[str]], *, cut_off: bool | Collection[str] = False) -> None:
         """Scrape something else from now on."""

@@ -36,7 +36,7 @@ class HistoriesTests(SynchronousTestCase):
         for server in self.servers.values():
             server.start(wait=False)
         for server in self.servers.values():
-            server.wait_ready()
+            server.wait_all_scraped()
 
     def server(self, name: str, lost: list[Lost], phase: int) -> WithHistory:
         """Return a server with its history."""
@@ -62,9 +62,10 @@ class HistoriesTests(SynchronousTestCase):
             return all(each["finished"] for each in progress.values())
 
         try:
-            wait_until(is_compared, "all is compared", FOUND_S)
+            wait_until(is_compared, "all is compared", FOUND_S, 0.5)
         except AssertionError as error:
-            self.fail(f"{error}: {progress}\n{mpp.log()[-6000:]}")
+            unscraped = {name: server.unscraped() for name, server in self.servers.items()}
+            self.fail(f"{error}: {progress}, not scraped: {unscraped}\n{mpp.log()[-6000:]}")
 
     def assert_found(self, found: list[Any], lost: Lost, targets: int, of: int, job: str | None = None) -> None:
         """Check that some holes are what was lost, but for a window at each end, where it may be one of each job."""
@@ -129,7 +130,7 @@ class SlowJobsTests(SynchronousTestCase):
             document = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
             return sorted(document["backends"], key=lambda each: each["name"] != servers[0].address)
 
-        wait_until(lambda: all(each["looked_back"]["finished"] for each in backends()), "all is compared", FOUND_S)
+        wait_until(lambda: all(each["looked_back"]["finished"] for each in backends()), "all is compared", FOUND_S, 0.5)
         # The first scrapes of two servers that have just been started are some seconds apart.
         first, second = ([each for each in server["missing"] if each["start"] < now - 3600] for server in backends())
         self.assertEqual(second, [])

@@ -29,7 +29,7 @@ def history(view: StatusView, backend: Backend) -> dict[str, Any]:
         "missing_always": [{"job": job, "targets": targets} for job, targets in sorted(missing.drift.items())],
         "looked_back": {
             "until": progress.until,
-            "finished": progress.finished and not progress.again,
+            "finished": progress.finished,
             "again": [{"start": start, "end": end} for start, end in progress.again],
             "problem": progress.problem,
         },
