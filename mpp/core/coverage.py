@@ -204,6 +204,9 @@ class Coverage:
     has_drift: bool = field(init=False, repr=False, eq=False)
     """Whether any server has drift; without drift, a query that reads no data within ``times`` needs no plan."""
 
+    is_whole: bool = field(init=False, repr=False, eq=False)
+    """Whether no server is known to lack data."""
+
     longest_window: float = field(init=False, repr=False, eq=False)
     """The longest window of all jobs, in seconds."""
 
@@ -248,8 +251,9 @@ class Coverage:
     def _has_drift(self) -> bool:
         return any(each.drift for each in self.missing.values())
 
-    def __bool__(self) -> bool:
-        return bool(self.times or self.has_drift)
+    @is_whole.default
+    def _is_whole(self) -> bool:
+        return not self.times and not self.has_drift
 
     def job(self, name: str) -> Job:
         """Return the known properties of a job, or `UNKNOWN_JOB`."""

@@ -117,7 +117,8 @@ class Attempts:
         if self.plan is not None and self.plan.is_spliced:
             self._callbacks.splice(self.plan)
         else:
-            self.reasons = (self.plan.why(),) if self.plan is not None and backend != self.plan.own else ()
+            if self.plan is not None and backend != self.plan.own:
+                self.reasons = (self.plan.why(),)
             self._attempt_or_fail(backend)
 
     def _again(self, selection: Selection) -> None:
@@ -128,16 +129,20 @@ class Attempts:
 
     def _attempt_or_fail(self, backend: Backend | None) -> None:
         self._waiting = None
-        if backend is not None and not self._callbacks.ended:
-            self.go_on(backend)
-        elif not self._callbacks.ended:
+        if self._callbacks.ended:
+            return
+        if backend is None:
             self._fail()
+        elif self.started:
+            self.go_on(backend)
+        else:
+            self.attempt(backend)
 
     # Attempting
 
     def go_on(self, backend: Backend) -> None:
         """Make a further attempt; if the client must be warned of what the backend lacks, leave it to the fetch instead."""
-        plan = placing.with_warning(self._context, self.plan, backend) if self.started and self._callbacks.splices else None
+        plan = placing.with_warning(self._context, self.plan, backend) if self._callbacks.splices else None
         if plan is None:
             self.attempt(backend)
         else:

@@ -47,7 +47,7 @@ def first_choice(
     if context.unreadable.until:
         backend = policy.spare(selection, backend, context.unreadable.backends(deadline.info), context.rng)
         by_affinity = by_affinity if backend == preferred else ""
-    if backend is not None and context.selections.coverage:
+    if backend is not None and not context.selections.coverage.is_whole:
         return _by_coverage(context, deadline, selection, backend, by_affinity)
     return backend, by_affinity, None
 
@@ -75,7 +75,7 @@ def planned(context: ForwardContext, info: RequestInfo, selection: Selection, ow
     :param own: the server that would answer the request otherwise.
     """
     coverage, unreadable = context.selections.coverage, context.unreadable
-    if not coverage:
+    if coverage.is_whole:
         return None
     unfit = unreadable.backends(info) if unreadable.until else ()
     # A server may have died of a request that is suspect: such a one is not sent to several servers at once.

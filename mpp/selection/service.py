@@ -10,6 +10,7 @@ the current Selection. A round probes all backends, so it postpones all these fo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from operator import attrgetter
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -109,10 +110,8 @@ class SelectionService(Service):
             coverage_query=coverage_query,
         )
 
-    @property
-    def current(self) -> Selection:
-        """The current Selection, see `ISelections`."""
-        return self._published.current
+    # Read several times for each request, so without a function in Python.
+    current = property(attrgetter("_published.current"), doc="The current Selection, see `ISelections`.")
 
     def startService(self) -> None:
         """Start the first round at once."""
@@ -161,7 +160,7 @@ class SelectionService(Service):
         return waiter.addCallback(self._give_current)
 
     def _give_current(self, _: None) -> Selection:
-        return self.current
+        return self._published.current
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         """Record a failed request, see `ISelections`. This never improves a standing."""

@@ -63,7 +63,7 @@ class ServerHistory:
 def histories(view: StatusView) -> dict[Backend, ServerHistory]:
     """Return the histories of all servers; none with ``--no-coverage`` and with a single server: nothing is compared."""
     observations = view.selection.observations
-    if len(observations) < 2 or not (view.looked_back or view.coverage):
+    if len(observations) < 2 or (view.coverage.is_whole and not view.looked_back):
         return {}
     known = [each.facts.oldest for each in observations if each.facts.oldest is not None]
     first = min(known, default=view.now - DAY_S)

@@ -212,7 +212,7 @@ def _is_invalid(
     if _would_answer_otherwise(context, source):
         return True
     coverage = context.selections.coverage
-    if not coverage:
+    if coverage.is_whole:
         return False
     good = context.planner.good_steps(request.within(extent.first, extent.last), coverage, source.backend, servers, gaps)
     return good != [(0, extent.last - extent.first)]
@@ -261,7 +261,7 @@ def _settled_spans(
         if first > last:
             continue
         good = [(0, last - first)]
-        if coverage:
+        if not coverage.is_whole:
             data = request.within(first, last)
             good = context.planner.good_steps(data, coverage, source.backend, servers, gaps)
         for start, end in good:

@@ -29,7 +29,7 @@ def missing_data(
     :param new: the steps that servers were asked for; the request is counted if these give no warning themselves.
     """
     coverage = context.selections.coverage
-    if not coverage:
+    if coverage.is_whole:
         return ""
     candidates = rerouting.in_service(context.selections.current)
     warning = context.planner.warning(request.data, coverage, _answered_ranges(context, request, view, tail, new), candidates)

@@ -248,4 +248,5 @@ class Exchange:
             )
         # They refer to this exchange: such a cycle would wait for the garbage collector.
         self._answer = None
-        self._leave()
+        if self._fetch is not None:
+            self._leave()

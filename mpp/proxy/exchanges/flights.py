@@ -59,23 +59,24 @@ class Flights:
             fetch.waiters.append(waiter)
             return fetch, False
         landed = None if shared is None else partial(self._under_way.pop, shared)
-        fetch = self._new(context, info, waiter.began, key, landed)
+        if context.cache is None or key is None:
+            fetch = ServerFetch(context, info, waiter.began, landed)
+        else:
+            fetch = self._of_cache(context, info, waiter.began, key, landed)
         if shared is not None:
             self._under_way[shared] = fetch
         fetch.waiters.append(waiter)
         return fetch, True
 
-    def _new(
+    def _of_cache(
         self,
         context: ForwardContext,
         info: RequestInfo,
         began: float,
-        key: RequestKey | None,
+        key: RequestKey,
         landed: Callable[[], object] | None,
     ) -> Fetch:
-        """Return a new fetch, which uses the cache if there is one and it may answer the request."""
-        if context.cache is None or key is None:
-            return ServerFetch(context, info, began, landed)
+        """Return a new fetch, which uses the cache if it may answer the request."""
         control = caching.directives(info.headers)
         found = caching.unless_forbidden(self._cacheable(context, info, key), control)
         if isinstance(found, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from twisted.python.failure import Failure
@@ -101,7 +101,7 @@ class ServerFetch(Fetch):
         attempts.start_planned(plan)
 
     def deliver(
-        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, ranges: Sequence[AnsweredRange] = ()
+        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, ranges: tuple[AnsweredRange, ...] = ()
     ) -> None:
         """
         Deliver a response to all waiters.
@@ -115,9 +115,12 @@ class ServerFetch(Fetch):
         # A client keeps the server that it has if this one answers only because that one lacks data.
         keeps_server = plan is not None and backend != plan.own
         broke_off = None if response.complete else partial(_broke_off, made, attempt)
-        also = tuple(server for server in dict.fromkeys(each[0] for each in ranges) if server != backend)
-        # Another server may have been asked long before this attempt.
-        asked_at = self.began if ranges else attempt.sent_at
+        also: tuple[Backend, ...] = ()
+        asked_at = attempt.sent_at
+        if ranges:
+            also = tuple(server for server in dict.fromkeys(each[0] for each in ranges) if server != backend)
+            # Another server may have been asked long before this attempt.
+            asked_at = self.began
         answer = Answer(
             response,
             backend,
@@ -126,11 +129,12 @@ class ServerFetch(Fetch):
             made.reasons,
             affinity,
             also,
-            tuple(ranges),
+            ranges,
             keeps_server,
             broke_off,
             self._note,
-            asked_at=asked_at,
+            False,
+            asked_at,
         )
         if response.complete:
             self._forget()

@@ -15,7 +15,7 @@ delivered as it is instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -60,7 +60,7 @@ class SplicedRequest(Protocol):
         affinity: str,
         /,
         *,
-        ranges: Sequence[AnsweredRange] = (),
+        ranges: tuple[AnsweredRange, ...] = (),
     ) -> None:
         """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
@@ -278,9 +278,10 @@ class SplicedAttempts:
             self._context.metrics.joined()
         steps = self.plan.steps
         answered = zip(servers, self.plan.plan.parts, strict=True)
-        self._deliver(whole, attempt, [(server, steps.time(part.first), steps.time(part.last)) for server, part in answered])
+        ranges = tuple((server, steps.time(part.first), steps.time(part.last)) for server, part in answered)
+        self._deliver(whole, attempt, ranges)
 
-    def _deliver(self, response: IResponse, attempt: Attempt, ranges: Sequence[AnsweredRange] = ()) -> None:
+    def _deliver(self, response: IResponse, attempt: Attempt, ranges: tuple[AnsweredRange, ...] = ()) -> None:
         self.ended = True
         self._request.deliver(response, attempt, self.started, "", ranges=ranges)
 

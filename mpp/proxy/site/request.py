@@ -141,7 +141,7 @@ class ProxyRequest(server.Request):
             response.status,
             response.reason,
             response.headers,
-            self._added((served_by, *also), cookies, attempts, about),
+            self._added(served_by, also, cookies, attempts, about),
             length=response.length,
             bodyless=bodyless,
             chunked=chunked,
@@ -197,8 +197,13 @@ class ProxyRequest(server.Request):
         """Reset the client's connection."""
         self.channel.abort()
 
-    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, about: Headers) -> Headers:
-        fields: Headers = ((b"MPP.ServedBy", b", ".join(each.authority for each in served_by)),)
+    def _added(
+        self, served_by: Backend, also: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, about: Headers
+    ) -> Headers:
+        names = served_by.authority
+        for each in also:
+            names += b", " + each.authority
+        fields: Headers = ((b"MPP.ServedBy", names),)
         if attempts > 1:
             fields += ((b"MPP.Attempts", b"%d" % attempts),)
         fields += about

@@ -15,7 +15,7 @@ from txaio.tx import make_logger
 from mpp.core.errors import LoopDetected
 from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
-from mpp.core.model import Backend, Headers, RequestInfo
+from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.own_requests import check_sender
 from mpp.proxy.context import ForwardContext
@@ -157,8 +157,8 @@ class CheckedRequest(ProxyRequest):
             response.headers = tuple(field for field in response.headers if field[0].lower() not in ours)
         super().deliver(response, *delivery, **how)
 
-    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, about: Headers) -> Headers:
-        return super()._added(served_by, cookies, attempts, about) + self.extra
+    def _added(self, *answer: Any) -> Headers:
+        return super()._added(*answer) + self.extra
 
 
 def _without_credentials(request: _Received) -> _Received:

@@ -126,15 +126,9 @@ class UpstreamConnection(OwnerRecords, Protocol):
                 self._begin_response(parser)
             self._fail(Cause.GARBLED, str(error))
             return
-        if parser.began:
-            self._advance(parser, self._response or self._begin_response(parser))
-
-    def _begin_response(self, parser: ResponseParser) -> Response:
-        response = self._response = Response(parser.status, parser.reason, parser.headers, self._budget, self)
-        return response
-
-    def _advance(self, parser: ResponseParser, response: Response) -> None:
-        """Pass on the part of the body that has arrived, and its end."""
+        if not parser.began:
+            return
+        response = self._response or self._begin_response(parser)
         room = True
         if parser.pieces:
             body = parser.take()
@@ -148,6 +142,10 @@ class UpstreamConnection(OwnerRecords, Protocol):
                 self._complete()
         elif self._waiting is not None and not (room and self._may_buffer_more(response)):
             self._fire_begun(response)
+
+    def _begin_response(self, parser: ResponseParser) -> Response:
+        response = self._response = Response(parser.status, parser.reason, parser.headers, self._budget, self)
+        return response
 
     def _may_buffer_more(self, response: Response) -> bool:
         if self._may_buffer is not None:

@@ -164,7 +164,7 @@ class CommonGapSearchTests(LookBackCase):
         self.found()
         self.knowledge.keep(())
         self.knowledge.publish()
-        self.assertFalse(self.knowledge.coverage)
+        self.assertTrue(self.knowledge.coverage.is_whole)
 
 
 class PresentTests(SynchronousTestCase):

@@ -34,7 +34,7 @@ class LookBackTests(LookBackCase):
         """Two whole servers: nothing is found, and everything has been looked at, which is noted once."""
         self.see(A, B)
         self.run_for(20)
-        self.assertFalse(self.knowledge.coverage)
+        self.assertTrue(self.knowledge.coverage.is_whole)
         self.assertTrue(self.look_back.progress()[A].finished)
         self.see(A, B)
         self.run_for(5)
@@ -124,7 +124,7 @@ class LookBackTests(LookBackCase):
             self.see(A, B)
             self.run_for(20)
             self.assertTrue(self.look_back.progress()[A].finished)
-            self.assertFalse(self.knowledge.coverage, interval)
+            self.assertTrue(self.knowledge.coverage.is_whole, interval)
             self.assertLessEqual(len(self.histories.asked), 2 * without + 8, interval)
 
     def test_holes_of_both(self) -> None:
@@ -212,7 +212,7 @@ class LookBackTests(LookBackCase):
         for _ in range(20):
             self.run_for(30)
             self.see(A, B)
-        self.assertFalse(self.knowledge.coverage)
+        self.assertTrue(self.knowledge.coverage.is_whole)
         self.assertLessEqual(sum(backend == B for backend, _ in self.histories.asked), 5)
         self.assertIn("does not answer", self.look_back.progress()[B].problem)
 

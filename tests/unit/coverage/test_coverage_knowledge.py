@@ -147,7 +147,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.assertTrue(self.knowledge.publish())
         self.knowledge.found(B, Intervals.of([(0.0, 500.0)]), JOBS, lacking(100.0, 200.0))
         self.assertFalse(self.knowledge.publish())
-        self.assertFalse(self.knowledge.coverage)
+        self.assertTrue(self.knowledge.coverage.is_whole)
 
     def test_smallest_of_many_holes_are_dropped(self) -> None:
         """The smallest of very many holes are dropped."""

@@ -134,16 +134,16 @@ class CoverageTests(SynchronousTestCase):
     def test_switched_off(self) -> None:
         """Without a metric nothing is asked, from the start or after a reload, and nothing is known any more."""
         service = self.begin("")
-        self.assertFalse(service.coverage)
+        self.assertTrue(service.coverage.is_whole)
         self.assertEqual((self.world.histories.asked, service.look_back.progress()), ([], {}))
         service.reconfigure(self.world, SingleMostData(), 5.0, "up")
         self.run_for(30)
-        self.assertTrue(service.coverage)
+        self.assertFalse(service.coverage.is_whole)
         service.reconfigure(self.world, SingleMostData(), 5.0, "")
-        self.assertFalse(service.coverage)
+        self.assertTrue(service.coverage.is_whole)
         asked = len(self.world.histories.asked)
         self.run_for(30)
-        self.assertFalse(service.coverage)
+        self.assertTrue(service.coverage.is_whole)
         self.assertEqual(len(self.world.histories.asked), asked)
 
     def test_another_metric(self) -> None:
