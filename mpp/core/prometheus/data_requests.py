@@ -3,8 +3,9 @@ Parse the requests for data in Prometheus' API: the query or selectors, and the 
 
 Source: Prometheus documentation, "HTTP API", and ``web/api/v1/api.go``: points in time are Unix times, rounded to milliseconds,
 or RFC 3339, cut to milliseconds; a step is a number of seconds or a duration, cut to milliseconds. Parameters are searched for as
-bytes and decoded only where needed, because every request is parsed. A percent-encoded parameter name is not found; a request
-that cannot be parsed is forwarded without regard to its data.
+bytes and decoded only where needed, because every request is parsed. A request that cannot be parsed is forwarded without regard
+to its data. So is one with a parameter that Go's ``url.ParseQuery`` drops, because of a raw semicolon or an invalid escape: the
+server uses the next parameter of the same name. A query with a percent-encoded parameter name is not divided.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _LONGEST_TIME = 100
 # Digits of a number of seconds that is within the time below.
 _DIGITS = 11
 _WHOLE = frozenset((b"stats", b"limit"))
+_DROPPED = re.compile(rb";|%(?![0-9A-Fa-f]{2})")
 _UNIX = re.compile(rb"-?[0-9]{1,12}(?:\.[0-9]{0,9})?(?:e\+?[0-9]{1,2})?")
 # No sample has a later time (the year 2286), or an earlier one than the same time before the epoch.
 _END_MS = 10**13
@@ -90,6 +92,8 @@ def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
     """
     form = info.body if info.body and timeouts.is_form(info) else b""
     texts = (form, info.target.partition(b"?")[2])
+    if any(_DROPPED.search(text) for text in texts):
+        return None
     if kind in (DataKind.INSTANT, DataKind.RANGE):
         return _query(kind, texts, round(now * 1000))
     values = _values(texts)
@@ -108,6 +112,9 @@ def _query(kind: DataKind, texts: tuple[bytes, bytes], now: int) -> DataRequest 
     if not query or (delta and lookback is None):
         return None
     whole = "" if _WHOLE.isdisjoint(values) else "it has a parameter that holds for the whole range"
+    if any(b"%" in name or b"+" in name for name in values):
+        # A server decodes it, to another start or limit perhaps.
+        whole = "the name of a parameter is encoded"
     if kind is DataKind.INSTANT:
         at = _time(values.get(b"time"), now)
         return None if at is None else DataRequest(kind, (query,), at, at, 1, lookback, whole)
@@ -121,8 +128,7 @@ def _step(value: bytes) -> int:
     """Return a step in milliseconds, 0 if it is invalid."""
     if value.isdigit() and len(value) < _DIGITS:
         return int(value) * 1000
-    seconds = timeouts.seconds_of(value[:_LONGEST_TIME])
-    return math.floor(seconds * 1000) if seconds else 0
+    return timeouts.milliseconds_of(value[:_LONGEST_TIME]) or 0
 
 
 def _values(texts: tuple[bytes, bytes]) -> dict[bytes, bytes]:

@@ -19,13 +19,15 @@ _NAME = b"timeout="
 # Longer than any useful duration with every byte percent-encoded; longer values are not parsed.
 _LONGEST = 100
 
-_SECONDS = {b"ms": 1e-3, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 7 * 86400.0, b"y": 365 * 86400.0}
+_SECOND = 10**9
+_HOUR, _DAY = 3600 * _SECOND, 86400 * _SECOND
+_NANOSECONDS = {b"ms": 10**6, b"s": _SECOND, b"m": 60 * _SECOND, b"h": _HOUR, b"d": _DAY, b"w": 7 * _DAY, b"y": 365 * _DAY}
 _NUMBER = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 _DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
 _PART = re.compile(rb"([0-9]{1,12}+)(ms|[smhdwy])")
 
 # The limit of Go's time.Duration (nanoseconds in 64 bits): a server answers longer durations with 400.
-_MAX_SECONDS = 2.0**63 / 1e9
+_END = 2**63
 
 _AMPERSAND = ord("&")
 _FORM = b"application/x-www-form-urlencoded"
@@ -142,12 +144,28 @@ def _replaced(text: bytes, found: TimeoutParameter, value: bytes) -> bytes:
 
 def seconds_of(text: bytes) -> float | None:
     """Parse a duration like the API: a number of seconds, or a Prometheus duration; None if it is invalid or too long."""
+    nanoseconds = _nanoseconds(text)
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def milliseconds_of(text: bytes) -> int | None:
+    """Parse a duration as `seconds_of` does, cut to milliseconds like the step of a range query."""
+    nanoseconds = _nanoseconds(text)
+    return None if nanoseconds is None else nanoseconds // 10**6
+
+
+def _nanoseconds(text: bytes) -> int | None:
+    """
+    Return a duration in nanoseconds, exactly as ``parseDuration`` in Prometheus' ``web/api/v1/api.go`` computes it.
+
+    It multiplies a number of seconds as a float and cuts the result, and adds up the parts of a duration as integers.
+    """
     if b"%" in text:
         text = unquote_to_bytes(text)
     if _NUMBER.fullmatch(text):
-        seconds = float(text)
+        found = int(float(text) * 1e9)
     elif _DURATION.fullmatch(text):
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+        found = sum(int(number) * _NANOSECONDS[unit] for number, unit in _PART.findall(text))
     else:
         return None
-    return seconds if seconds <= _MAX_SECONDS else None
+    return found if found < _END else None
