@@ -116,10 +116,10 @@ class Attempts:
         backend, self.by_affinity, self.plan = placing.first_choice(self._context, self._deadline, selection, self.wanted)
         if self.plan is not None and self.plan.is_spliced:
             self._callbacks.splice(self.plan)
-        else:
-            if self.plan is not None and backend != self.plan.own:
-                self.reasons = (self.plan.why(),)
-            self._attempt_or_fail(backend)
+            return
+        if self.plan is not None and backend != self.plan.own:
+            self.reasons = (self.plan.why(),)
+        self._attempt_or_fail(backend)
 
     def _again(self, selection: Selection) -> None:
         """Choose a backend again, after a selection round that began when all known backends had failed this request."""
@@ -129,14 +129,11 @@ class Attempts:
 
     def _attempt_or_fail(self, backend: Backend | None) -> None:
         self._waiting = None
-        if self._callbacks.ended:
-            return
-        if backend is None:
-            self._fail()
-        elif self.started:
-            self.go_on(backend)
-        else:
-            self.attempt(backend)
+        if not self._callbacks.ended:
+            if backend is None:
+                self._fail()
+            else:
+                (self.go_on if self.started else self.attempt)(backend)
 
     # Attempting
 

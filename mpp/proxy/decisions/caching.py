@@ -10,7 +10,7 @@ counts, and not the time of the step: with ``offset -5m`` a step reads the futur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -136,9 +136,6 @@ def cacheable(
     kind = data_requests.kind_of(key.path)
     if kind is not DataKind.RANGE:
         return "no query" if kind is None else kind.value
-    if any(b"%" in (name := each.partition(b"=")[0]) or b"+" in name for each in key.parameters):
-        # A server decodes it, to another start perhaps.
-        return "the name of a parameter is encoded"
     data = data_requests.find(kind, info, now)
     if data is None:
         return "the server will reject it"
@@ -154,19 +151,15 @@ def cacheable(
     return CacheableRequest(QueryKey(question, key.fields, key.user), first, last, data)
 
 
-def unless_forbidden(found: CacheableRequest | str, control: Set[bytes]) -> CacheableRequest | str:
+def unless_forbidden(found: CacheableRequest | str, fields: Headers) -> CacheableRequest | str:
     """Return a request that the cache may answer as it is, unless the client forbids to store the response."""
-    return "no-store" if b"no-store" in control and not isinstance(found, str) else found
+    return found if isinstance(found, str) or not _forbids_to_store(fields) else "no-store"
 
 
-def directives(fields: Headers) -> Set[bytes]:
-    """Return the directives of a client about caches, in lower case (RFC 9111 section 5.2.1, and 5.4 for ``Pragma``)."""
-    found = {
-        each.strip().lower() for value in headers.values(fields, b"cache-control") for each in value[:1000].split(b",") if each
-    }
-    if b"max-age=0" in found or any(b"no-cache" in value.lower() for value in headers.values(fields, b"pragma")):
-        found.add(b"no-cache")
-    return found
+def _forbids_to_store(fields: Headers) -> bool:
+    """Return whether a client forbids to store the response (RFC 9111 section 5.2.1.5)."""
+    values = headers.values(fields, b"cache-control")
+    return any(each.strip().lower() == b"no-store" for value in values for each in value[:1000].split(b","))
 
 
 def ranges_to_ask(missing: Sequence[Range]) -> tuple[Range, ...]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mpp.core.http.headers import HOP_BY_HOP, names_gzip
 from mpp.core.http.route_cookie import ROUTE_COOKIE
 from mpp.core.model import Headers, RequestInfo
-from mpp.core.prometheus import paths
+from mpp.core.prometheus import api_errors, paths
 from mpp.core.prometheus import query_timeout as forms
 
 # In groups: of Grafana, of tracing, of proxies and the connection, of caches and browsers, and conditions.
@@ -25,12 +25,22 @@ _NEUTRAL = HOP_BY_HOP | {
     *(b"traceparent", b"tracestate", b"baggage", b"uber-trace-id", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid"),
     *(b"x-b3-sampled", b"x-b3-flags", b"x-amzn-trace-id", b"x-cloud-trace-context", b"x-request-id"),
     *(b"x-real-ip", b"forwarded", b"via", b"mpp-instance", b"host", b"content-type", b"content-length", b"expect"),
-    *(b"cache-control", b"pragma", b"user-agent", b"referer", b"accept-language", b"accept-encoding", b"priority", b"dnt"),
-    *(b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"upgrade-insecure-requests"),
+    # No more of these prefixes: X-Forwarded-User and Cf-Access-Jwt-Assertion say who asks.
+    *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-proto"),
+    *(b"x-forwarded-scheme", b"x-forwarded-server", b"x-forwarded-ssl", b"x-forwarded-by", b"x-forwarded-path"),
+    *(b"x-envoy-attempt-count", b"x-envoy-decorator-operation", b"x-envoy-expected-rq-timeout-ms", b"x-envoy-external-address"),
+    *(b"x-envoy-internal", b"x-envoy-original-path", b"x-envoy-peer-metadata", b"x-envoy-peer-metadata-id"),
+    *(b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-ew-via", b"cf-ipcountry", b"cf-pseudo-ipv4", b"cf-ray", b"cf-visitor"),
+    *(b"cf-warp-tag-id", b"cf-worker", b"cdn-loop", b"true-client-ip"),
+    *(b"user-agent", b"referer", b"accept-language", b"priority", b"dnt", b"upgrade-insecure-requests"),
+    *(b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"),
 }
-_NEUTRAL_PREFIXES = (b"x-forwarded-", b"x-envoy-", b"cf-", b"sec-", b"x-rule-")
+_NEUTRAL_PREFIXES = (b"sec-", b"x-rule-")
 # Cookies that mpp has not set count; a client that does not accept JSON may get something else.
-_COOKIE, _ACCEPT, _ACCEPT_ENCODING = b"cookie", b"accept", b"accept-encoding"
+_COOKIE, _ACCEPT = b"cookie", b"accept"
+# These count by what they mean, and not by their value.
+_ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA = b"accept-encoding", b"cache-control", b"pragma"
+_BY_MEANING = frozenset((_ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA))
 _JSON = re.compile(rb"(?:^|,)[ \t]*(?:\*/\*|application/(?:\*|json))[ \t]*(?:[,;]|$)", re.IGNORECASE)
 
 # Only the API, and no event stream. Federation and remote read keep a server for each client.
@@ -45,6 +55,24 @@ _LONGEST = 1000
 _MOST_SPELLINGS = 1024
 
 
+class Accepted(NamedTuple):
+    """
+    The responses that a client accepts.
+
+    :ivar gzip: it accepts gzip.
+    :ivar deflate: it names deflate before gzip: Prometheus chooses the first of the two that it reads.
+    :ivar new: it accepts no cached response, and none that was requested before (``no-cache``).
+    """
+
+    gzip: bool = False
+    deflate: bool = False
+    new: bool = False
+
+
+ANYTHING = Accepted()
+"""The value of clients that do not say what they accept."""
+
+
 class RequestKey(NamedTuple):
     """
     The properties by which identical requests are recognized.
@@ -54,7 +82,7 @@ class RequestKey(NamedTuple):
     :ivar parameters: first of the form, then of the query string, sorted by name; equal names keep their order.
     :ivar fields: the header fields that count, with the cookies that are not mpp's, sorted by name.
     :ivar user: the user that mpp has verified, or empty.
-    :ivar gzip: the client accepts gzip.
+    :ivar accepted: the coding and the age of the response that the client accepts.
     """
 
     method: bytes
@@ -62,7 +90,7 @@ class RequestKey(NamedTuple):
     parameters: tuple[bytes, ...]
     fields: Headers
     user: bytes = b""
-    gzip: bool = False
+    accepted: Accepted = ANYTHING
 
 
 class CountedFields:
@@ -79,9 +107,9 @@ class CountedFields:
         # By the spelling of a name, because each of them would be converted to lower case for every request.
         self._spellings: dict[bytes, bytes | None] = {}
 
-    def of(self, headers: Headers) -> tuple[Headers, bool]:
-        """Return the fields that count, and whether the client accepts gzip."""
-        spellings, found, gzip = self._spellings, [], False
+    def of(self, headers: Headers) -> tuple[Headers, Accepted]:
+        """Return the fields that count, and what the client accepts."""
+        spellings, found, accepted = self._spellings, [], ANYTHING
         for name, value in headers:
             try:
                 lower = spellings[name]
@@ -89,8 +117,8 @@ class CountedFields:
                 lower = self._learn(name)
             if lower is None:
                 continue
-            if lower == _ACCEPT_ENCODING:
-                gzip = gzip or names_gzip(value[:_LONGEST])
+            if lower in _BY_MEANING:
+                accepted = _accepted(accepted, lower, value[:_LONGEST])
             elif lower == _ACCEPT:
                 if not _JSON.search(value, 0, _LONGEST):
                     found.append((lower, value))
@@ -101,15 +129,15 @@ class CountedFields:
                 found.append((lower, value))
         if len(found) > 1:
             found.sort(key=_name)
-        return tuple(found), gzip
+        return tuple(found), accepted
 
     def counts(self, name: bytes) -> bool:
-        """Return whether a field counts; ``name`` is lower case."""
+        """Return whether a field counts by its value or meaning; ``name`` is lower case."""
         return name in self._vary or not (name in self._neutral or name.startswith(_NEUTRAL_PREFIXES))
 
     def _learn(self, name: bytes) -> bytes | None:
         lower = name.lower()
-        found = lower if self.counts(lower) or lower == _ACCEPT_ENCODING else None
+        found = lower if self.counts(lower) else None
         if len(self._spellings) < _MOST_SPELLINGS:
             self._spellings[name] = found
         return found
@@ -132,35 +160,58 @@ def key_of(info: RequestInfo, counted: CountedFields) -> RequestKey | None:
         return None
     if len(parameters) > 1:
         parameters.sort(key=_parameter_name)
-    fields, gzip = counted.of(info.headers)
-    return RequestKey(method, path, tuple(parameters), fields, info.user, gzip)
+    fields, accepted = counted.of(info.headers)
+    return RequestKey(method, path, tuple(parameters), fields, info.user, accepted)
 
 
-def is_for_all(status: int, fields: Headers, counted: CountedFields) -> bool:
+def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: Accepted) -> bool:
     """
     Return whether a response to one request is a response to all identical ones.
 
     :param fields: its header fields.
     :param counted: the fields of requests that count.
+    :param accepted: what all clients accept.
     """
     if status not in _FOR_ALL:
         return False
     for name, value in fields:
-        if len(name) == 10 and name.lower() == b"set-cookie":
+        lower = name.lower()
+        if lower == b"set-cookie" or (lower == b"vary" and not _varies_by_counted(value, counted)):
             return False
-        if len(name) == 4 and name.lower() == b"vary" and not _varies_by_counted(value, counted):
+        # A server, or a proxy in front of it, may choose a coding that only the first client accepts.
+        if lower == b"content-encoding" and not _accepts(accepted, value.strip().lower()):
             return False
     return True
 
 
-def is_timeout(status: int, body: Sequence[bytes]) -> bool:
+def is_timeout(status: int, fields: Headers, body: Sequence[bytes]) -> bool:
     """Return whether a response says that the time of the query was up."""
-    return status in (503, 504) and _TIMEOUT.search(b"".join(body)[:4096]) is not None
+    if status not in (503, 504):
+        return False
+    text = api_errors.decoded(fields, b"".join(body))
+    return text is not None and _TIMEOUT.search(text) is not None
+
+
+def _accepted(before: Accepted, name: bytes, value: bytes) -> Accepted:
+    """Return what a client accepts, with one more of its header fields; ``name`` is lower case."""
+    if name == _ACCEPT_ENCODING:
+        codings = [coding.strip() for coding in value.lower().split(b",")]
+        first = next((coding for coding in codings if coding in (b"gzip", b"deflate")), b"")
+        return before._replace(gzip=before.gzip or names_gzip(value), deflate=before.deflate or first == b"deflate")
+    directives = [directive.strip() for directive in value.lower().split(b",")]
+    # RFC 9111 section 5.2.1; Pragma: section 5.4.
+    return before._replace(new=before.new or b"no-cache" in directives or (name == _CACHE_CONTROL and b"max-age=0" in directives))
+
+
+def _accepts(accepted: Accepted, coding: bytes) -> bool:
+    if coding == b"gzip":
+        return accepted.gzip
+    return accepted.deflate if coding == b"deflate" else coding in (b"", b"identity")
 
 
 def _varies_by_counted(value: bytes, counted: CountedFields) -> bool:
     names = [name.strip().lower() for name in value.split(b",")]
-    return b"*" not in names and all(not name or name == _ACCEPT_ENCODING or counted.counts(name) for name in names)
+    return b"*" not in names and all(not name or counted.counts(name) for name in names)
 
 
 def _others(cookies: bytes) -> bytes:

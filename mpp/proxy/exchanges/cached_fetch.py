@@ -67,7 +67,7 @@ class CachedFetch(Fetch):
         context: ForwardContext,
         info: RequestInfo,
         began: float,
-        landed: Callable[[], object] | None,
+        landed: Callable[[Fetch], object] | None,
         request: CacheableRequest,
         queries: CachedQueries,
         flights: SubrequestFlights,

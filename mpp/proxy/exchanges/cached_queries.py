@@ -130,7 +130,7 @@ class CachedQueries:
         """
         for each in new:
             settled = self._last_settled(context, request, each)
-            if not identical.is_for_all(200, each.answer.response.headers, context.counted):
+            if not identical.is_for_all(200, each.answer.response.headers, context.counted, identical.ANYTHING):
                 continue
             if each.first <= settled or context.settings.cache_tail:
                 Deferred.fromCoroutine(self._cache_one(context, request, each, settled, replace=replace)).addErrback(_not_cached)

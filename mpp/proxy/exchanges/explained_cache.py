@@ -27,15 +27,16 @@ def with_cache(explanation: Explanation, context: ForwardContext, info: RequestI
 def _sentences(context: ForwardContext, info: RequestInfo) -> tuple[str, ...]:
     key = identical.key_of(info, context.counted)
     found = "its response is never shared" if key is None else caching.cacheable(info, key, context.wall(), context.planner.reads)
-    found = caching.unless_forbidden(found, caching.directives(info.headers))
+    found = caching.unless_forbidden(found, info.headers)
     if isinstance(found, str):
         return (f"The cache is not used: {found}.",)
     age = freshness(context.settings.cache_freshness, context.selections.current.observations).seconds
-    return _cached(context, found, info), f"A step is cached if it reads no sample that is newer than {duration(age)}."
+    cached = _cached(context, found, may_read=key is not None and not key.accepted.new)
+    return cached, f"A step is cached if it reads no sample that is newer than {duration(age)}."
 
 
-def _cached(context: ForwardContext, request: CacheableRequest, info: RequestInfo) -> str:
-    """Return a sentence about the steps of a request that are cached."""
+def _cached(context: ForwardContext, request: CacheableRequest, *, may_read: bool) -> str:
+    """Return a sentence about the steps of a request that are cached; ``may_read``: the client accepts them."""
     cache = context.cache
     assert cache is not None
     cached, count = cache.peek(request.key), request.last - request.first + 1
@@ -45,7 +46,7 @@ def _cached(context: ForwardContext, request: CacheableRequest, info: RequestInf
     from_cache = sum(last - first + 1 for first, last in view.cached)
     if not from_cache:
         return f"None of its {count:,} steps is cached, only other steps of the same query."
-    if b"no-cache" in caching.directives(info.headers):
+    if not may_read:
         return f"{from_cache:,} of its {count:,} steps are cached, but the client wants none of them (no-cache)."
     others = "no server is asked" if from_cache == count else f"servers are asked for the others only{_newest(context, view)}"
     return f"{from_cache:,} of its {count:,} steps are cached, and {others}."

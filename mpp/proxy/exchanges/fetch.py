@@ -107,7 +107,7 @@ class Fetch(ABC):
     The fetch of one response. It ends with one call of each waiter, unless the last one has left before.
 
     :param began: when the first request was complete, by the monotonic clock.
-    :param landed: called when no further request can join it.
+    :param landed: called with this when no further request can join it.
     :ivar ends_at: the deadline of the first request, by the same clock.
     :ivar waiters: the requests that wait for the response, the first one first.
     :ivar ended: whether it has ended; later events are ignored.
@@ -116,7 +116,7 @@ class Fetch(ABC):
     __slots__ = ("_context", "_landed", "began", "ended", "ends_at", "info", "waiters")
 
     def __init__(
-        self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[], object] | None = None
+        self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[Fetch], object] | None = None
     ) -> None:
         self._context = context
         self._landed = landed
@@ -184,24 +184,25 @@ class Fetch(ABC):
         """End the fetch, and return its waiters."""
         self.ended = True
         if self._landed is not None:
-            self._landed()
+            self._landed(self)
         waiters, self.waiters = self.waiters, []
         return waiters
 
     def _answered(self, answer: Answer) -> None:
         """Deliver the response to all waiters, see Note [What is shared]."""
-        waiters = self._end()
-        if len(waiters) == 1:
+        waiters, response = self._end(), answer.response
+        if len(waiters) > 1 and not (response.complete and self._is_for_all(response)):
+            self._again(waiters[1:], alone=True)
+            waiters = waiters[:1]
+        elif response.status >= 503 and response.complete and _is_timeout(response):
+            waiters = self._late(waiters)
+        if not waiters:
+            response.cancel()
+        elif len(waiters) == 1:
             try:
                 waiters[0].answered(answer)
             except Exception:
                 waiters[0].failed(Failure())
-            return
-        response = answer.response
-        if not response.complete or not identical.is_for_all(response.status, response.headers, self._context.counted):
-            self._only_first(waiters, lambda first: first.answered(answer), alone=True)
-        elif identical.is_timeout(response.status, response.buffered):
-            self._only_first(waiters, lambda first: first.answered(answer), alone=False)
         else:
             shared = answer._replace(shared=True, affinity="", keeps_server=False)
             each = copies(response, len(waiters), self._context.turns)
@@ -209,12 +210,15 @@ class Fetch(ABC):
                 own = shared if number else answer
                 self._call(waiter, partial(waiter.answered, own._replace(response=copy)))
 
+    def _is_for_all(self, response: IResponse) -> bool:
+        counted = self._context.counted
+        return identical.is_for_all(response.status, response.headers, counted, counted.of(self.info.headers)[1])
+
     def _unanswered(self, why: LocalReply) -> None:
-        """End all waiters without a response; if the reason is the deadline, only the first one, whose time is up."""
+        """End all waiters without a response; if the reason is the deadline, only the ones whose own time is up."""
         waiters = self._end()
         if why.status == local_replies.TIMEOUT:
-            self._only_first(waiters, lambda first: first.unanswered(why, self), alone=False)
-            return
+            waiters = self._late(waiters)
         for waiter in waiters:
             self._call(waiter, partial(waiter.unanswered, why, self))
 
@@ -223,11 +227,14 @@ class Fetch(ABC):
         for waiter in self._end():
             waiter.failed(failure)
 
-    def _only_first(self, waiters: list[Waiter], end: Callable[[Waiter], None], *, alone: bool) -> None:
-        """End the first waiter, and let the others fetch the response again."""
-        if waiters:
-            self._call(waiters[0], partial(end, waiters[0]))
-        for waiter in waiters[1:]:
+    def _late(self, waiters: list[Waiter]) -> list[Waiter]:
+        """Return the waiters whose time is up with that of the first request; let the others fetch the response again."""
+        self._again([waiter for waiter in waiters if waiter.began > self.began], alone=False)
+        return [waiter for waiter in waiters if waiter.began <= self.began]
+
+    def _again(self, waiters: list[Waiter], *, alone: bool) -> None:
+        """Let some waiters fetch the response again: each alone, or together."""
+        for waiter in waiters:
             self._call(waiter, partial(waiter.again, alone=alone))
 
     def _call(self, waiter: Waiter, end: Callable[[], None]) -> None:
@@ -236,3 +243,7 @@ class Fetch(ABC):
             end()
         except Exception:
             waiter.failed(Failure())
+
+
+def _is_timeout(response: IResponse) -> bool:
+    return identical.is_timeout(response.status, response.headers, response.buffered)

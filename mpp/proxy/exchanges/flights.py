@@ -55,10 +55,10 @@ class Flights:
         key = None if never and context.cache is None else identical.key_of(info, context.counted)
         shared = None if alone or never else key
         fetch = None if shared is None else self._under_way.get(shared)
-        if fetch is not None:
+        if fetch is not None and (context.cache is None or fetch.began > context.cache.flushed_at):
             fetch.waiters.append(waiter)
             return fetch, False
-        landed = None if shared is None else partial(self._under_way.pop, shared)
+        landed = None if shared is None else partial(self._landed, shared)
         if context.cache is None or key is None:
             fetch = ServerFetch(context, info, waiter.began, landed)
         else:
@@ -68,23 +68,25 @@ class Flights:
         fetch.waiters.append(waiter)
         return fetch, True
 
+    def _landed(self, key: RequestKey, fetch: Fetch) -> None:
+        """Remove a fetch that no further request can join; one that began after a flush may have taken its place."""
+        if self._under_way.get(key) is fetch:
+            del self._under_way[key]
+
     def _of_cache(
         self,
         context: ForwardContext,
         info: RequestInfo,
         began: float,
         key: RequestKey,
-        landed: Callable[[], object] | None,
+        landed: Callable[[Fetch], object] | None,
     ) -> Fetch:
         """Return a new fetch, which uses the cache if it may answer the request."""
-        control = caching.directives(info.headers)
-        found = caching.unless_forbidden(self._cacheable(context, info, key), control)
+        found = caching.unless_forbidden(self._cacheable(context, info, key), info.headers)
         if isinstance(found, str):
             return ServerFetch(context, info, began, landed, note=f"bypass; {found}")
-        may_read = b"no-cache" not in control
-        return CachedFetch(
-            context, info, began, landed, found, self._queries, self._subrequests, gzip=key.gzip, may_read=may_read
-        )
+        gzip, may_read = key.accepted.gzip, not key.accepted.new
+        return CachedFetch(context, info, began, landed, found, self._queries, self._subrequests, gzip=gzip, may_read=may_read)
 
     def _cacheable(self, context: ForwardContext, info: RequestInfo, key: RequestKey) -> CacheableRequest | str:
         """Return a request as the cache sees it, or why it is not cached; remembered, because viewers ask for the same."""

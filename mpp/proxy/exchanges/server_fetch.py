@@ -36,7 +36,7 @@ class ServerFetch(Fetch):
         context: ForwardContext,
         info: RequestInfo,
         began: float,
-        landed: Callable[[], object] | None = None,
+        landed: Callable[[Fetch], object] | None = None,
         *,
         note: str = "",
         wanted: Backend | None = None,

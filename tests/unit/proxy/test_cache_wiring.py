@@ -133,6 +133,18 @@ class FlushTests(CacheCase):
         self.ask(target(0, 110))
         self.assertEqual(len(self.world.upstreams.sent), 3)
 
+    def test_requests_after_a_flush_join_none_from_before(self) -> None:
+        """They want what the servers have now; two of them share a fetch, whatever becomes of the older one."""
+        self.ask()
+        self.world.clock.advance(1)
+        self.cache.flush()
+        self.world.clock.advance(1)
+        self.ask()
+        self.assertEqual(len(self.world.upstreams.sent), 2)
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200, matrix(0, 120)))
+        self.ask()
+        self.assertEqual(len(self.world.upstreams.sent), 2)
+
     def test_part_that_was_asked_for_before(self) -> None:
         """The same holds for the steps that were missing."""
         self.ask()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Headers, RequestInfo
-from mpp.proxy.decisions.identical import CountedFields, RequestKey, is_for_all, is_timeout, key_of
+from mpp.proxy.decisions.identical import ANYTHING, Accepted, CountedFields, RequestKey, is_for_all, is_timeout, key_of
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 QUERY = b"query=up&start=0&end=60&step=15"
@@ -94,6 +96,11 @@ class FieldTests(SynchronousTestCase):
         """Two users never share a response."""
         for name in (b"Authorization", b"authorization", b"X-Scope-OrgID", b"X-Grafana-User", b"Origin", b"Cookie"):
             self.assert_counts(name)
+        # Of proxies that authenticate: oauth2-proxy, Cloudflare Access, AWS.
+        for name in (b"X-Forwarded-User", b"X-Forwarded-Email", b"X-Forwarded-Groups", b"X-Forwarded-Access-Token"):
+            self.assert_counts(name)
+        for name in (b"Cf-Access-Jwt-Assertion", b"Cf-Access-Authenticated-User-Email", b"X-Amzn-Oidc-Data", b"X-Envoy-User"):
+            self.assert_counts(name)
         self.assertNotEqual(key(user=b"ann"), key(user=b"bob"))
 
     def test_an_unknown_field_counts(self) -> None:
@@ -113,14 +120,23 @@ class FieldTests(SynchronousTestCase):
         for value in (b"text/plain", b"application/openmetrics-text", b"application/jsonp"):
             self.assert_counts(b"Accept", value)
 
-    def test_gzip_is_the_only_encoding_that_counts(self) -> None:
-        """A client that does not accept it gets another body."""
-        plain = key()
-        for value in (b"gzip", b"br, gzip;q=0.5", b"deflate,gzip"):
-            self.assertEqual(key(headers=((b"Accept-Encoding", value),)), key(headers=((b"Accept-Encoding", b"gzip"),)))
+    def test_the_encodings_of_prometheus_count(self) -> None:
+        """A client that does not accept gzip gets another body, and one that names deflate first gets deflate."""
+        plain, gzipped = key(), key(headers=((b"Accept-Encoding", b"gzip"),))
+        for value in (b"gzip", b"br, gzip;q=0.5", b"gzip, deflate, br, zstd"):
+            self.assertEqual(key(headers=((b"Accept-Encoding", value),)), gzipped)
             self.assertNotEqual(key(headers=((b"Accept-Encoding", value),)), plain)
+        for value in (b"deflate, gzip, br, zstd", b"deflate"):
+            self.assertNotIn(key(headers=((b"Accept-Encoding", value),)), (plain, gzipped))
         for value in (b"identity", b"gzip;q=0", b"gzip;q=0.0, br", b"br"):
             self.assertEqual(key(headers=((b"Accept-Encoding", value),)), plain, value)
+
+    def test_a_client_that_wants_no_cached_response(self) -> None:
+        """It does not share the fetch of one that may be answered from the cache."""
+        for name, value in ((b"Cache-Control", b"No-Cache"), (b"cache-control", b"private, max-age=0"), (b"Pragma", b"no-cache")):
+            self.assert_counts(name, value)
+        for name, value in ((b"Cache-Control", b"no-store"), (b"Cache-Control", b"max-age=60"), (b"Pragma", b"max-age=0")):
+            self.assert_neutral(name, value)
 
     def test_the_operator_can_change_what_counts(self) -> None:
         """Both ways."""
@@ -143,22 +159,38 @@ class ResponseTests(SynchronousTestCase):
     def test_results_and_errors_are_for_all(self) -> None:
         """The query is at fault, or the servers are."""
         for status in (200, 400, 422, 503):
-            self.assertTrue(is_for_all(status, (), CountedFields()), status)
+            self.assertTrue(is_for_all(status, (), CountedFields(), ANYTHING), status)
 
     def test_what_one_client_may_get_only(self) -> None:
         """Rejected credentials, redirects, and responses to conditions."""
         for status in (206, 302, 304, 401, 403, 429):
-            self.assertFalse(is_for_all(status, (), CountedFields()), status)
-        self.assertFalse(is_for_all(200, ((b"Set-Cookie", b"session=1"),), CountedFields()))
+            self.assertFalse(is_for_all(status, (), CountedFields(), ANYTHING), status)
+        self.assertFalse(is_for_all(200, ((b"Set-Cookie", b"session=1"),), CountedFields(), ANYTHING))
 
     def test_a_response_that_varies_by_a_neutral_field(self) -> None:
         """The server looks at what mpp takes for neutral."""
         for value, shared in ((b"Origin", True), (b"Accept-Encoding, Origin", True), (b"User-Agent", False), (b"*", False)):
-            self.assertEqual(is_for_all(200, ((b"Vary", value),), CountedFields()), shared, value)
-        self.assertTrue(is_for_all(200, ((b"Vary", b"User-Agent"),), CountedFields(vary=[b"user-agent"])))
+            self.assertEqual(is_for_all(200, ((b"Vary", value),), CountedFields(), ANYTHING), shared, value)
+        self.assertTrue(is_for_all(200, ((b"Vary", b"User-Agent"),), CountedFields(vary=[b"user-agent"]), ANYTHING))
 
     def test_a_timeout_is_recognized(self) -> None:
         """As Prometheus says it."""
-        self.assertTrue(is_timeout(503, [b'{"status":"error","errorType":"timeout",', b'"error":"query timed out"}']))
-        self.assertFalse(is_timeout(503, [b'{"status":"error","errorType":"unavailable"}']))
-        self.assertFalse(is_timeout(200, [b'{"errorType":"timeout"}']))
+        self.assertTrue(is_timeout(503, (), [b'{"status":"error","errorType":"timeout",', b'"error":"query timed out"}']))
+        self.assertFalse(is_timeout(503, (), [b'{"status":"error","errorType":"unavailable"}']))
+        self.assertFalse(is_timeout(200, (), [b'{"errorType":"timeout"}']))
+        body = gzip.compress(b'{"status":"error","errorType":"timeout","error":"query timed out"}')
+        self.assertTrue(is_timeout(503, ((b"Content-Encoding", b"gzip"),), [body]))
+        self.assertFalse(is_timeout(503, ((b"Content-Encoding", b"br"),), [body]))
+
+    def test_a_coding_that_not_every_client_accepts(self) -> None:
+        """Prometheus chooses gzip or deflate, and a proxy in front of it any coding of the first client."""
+        for coding, accepted, shared in (
+            (b"gzip", Accepted(gzip=True), True),
+            (b"gzip", ANYTHING, False),
+            (b"deflate", Accepted(gzip=True, deflate=True), True),
+            (b"deflate", Accepted(gzip=True), False),
+            (b"br", Accepted(gzip=True), False),
+            (b"identity", ANYTHING, True),
+        ):
+            fields = ((b"Content-Encoding", coding),)
+            self.assertEqual(is_for_all(200, fields, CountedFields(), accepted), shared, (coding, accepted))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -177,12 +178,47 @@ class NotSharedTests(SingleFlightCase):
 
     def test_a_timeout_of_the_server_ends_the_first_client_only(self) -> None:
         """The others have waited for a shorter time; they are fetched again, together."""
+        for body, headers in ((TIMED_OUT, ()), (gzip.compress(TIMED_OUT), ((b"Content-Encoding", b"gzip"),))):
+            self.use(retries=0)
+            accepted = ((b"Accept-Encoding", b"gzip"),)
+            first = self.requests(1, accepted)
+            self.world.clock.advance(1)
+            others = self.requests(2, accepted)
+            self.answer(status=503, body=body, headers=headers)
+            self.assertEqual((self.sent, self.bodies(first + others)), (2, [body, b"", b""]))
+            self.answer()
+            self.assertEqual(self.bodies(others), [b"result"] * 2)
+
+    def test_a_timeout_of_a_client_that_has_left_ends_no_other(self) -> None:
+        """A later client waits as long as it would wait alone, also if it is the only one that is left."""
         self.use(retries=0)
-        clients = self.requests(3)
+        ((_, first),) = self.requests(1)
+        self.world.clock.advance(1)
+        others = self.requests(1)
+        first.client_gone()
         self.answer(status=503, body=TIMED_OUT)
-        self.assertEqual((self.sent, self.bodies(clients)), (2, [TIMED_OUT, b"", b""]))
+        self.assertEqual((self.sent, self.bodies(others)), (2, [b""]))
         self.answer()
-        self.assertEqual(self.bodies(clients)[1:], [b"result"] * 2)
+        self.assertEqual(self.bodies(others), [b"result"])
+
+    def test_a_client_outlives_the_deadline_of_one_that_has_left(self) -> None:
+        """The deadline of the fetch is that of its first client."""
+        self.use(request_timeout=10.0, suspect_after=30.0)
+        ((_, first),) = self.requests(1)
+        self.world.clock.pump([1.0] * 6)
+        ((second, _),) = self.requests(1)
+        first.client_gone()
+        self.world.clock.pump([1.0] * 8)
+        self.assertEqual((self.sent, second.failed), (2, None))
+        self.world.clock.pump([1.0] * 6)
+        self.assertEqual(second.failed and second.failed[0], 504)
+
+    def test_a_coding_that_only_the_first_client_accepts(self) -> None:
+        """A proxy in front of the server has chosen it."""
+        clients = self.requests(1, ((b"Accept-Encoding", b"br, gzip"),)) + self.requests(1, ((b"Accept-Encoding", b"gzip"),))
+        self.assertEqual(self.sent, 1)
+        self.answer(body=b"brotli", headers=((b"Content-Encoding", b"br"), (b"Vary", b"Accept-Encoding")))
+        self.assertEqual((self.sent, self.bodies(clients)), (2, [b"brotli", b""]))
 
     def test_each_client_has_its_own_deadline(self) -> None:
         """A later client waits as long as it would wait alone."""
