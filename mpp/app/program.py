@@ -276,11 +276,11 @@ class Program(MultiService):
         """
         self._draining = True
         self._notices.stopping()
-        _log.info("mpp is stopping: requests on {count} client connections are finished first", count=len(self.client_side))
+        text = "mpp is stopping: {count} client connections are open; the requests under way on them are finished first"
+        _log.info(text, count=len(self.client_side))
         self.listeners.close()
         drained = self._drained = self.client_side.drain()
-        drained.addTimeout(self.settings.drain_timeout, self._reactor)
-        drained.addErrback(self._cut)
+        drained.addTimeout(self.settings.drain_timeout, self._reactor).addErrback(self._cut)
         drained.addCallback(lambda _: MultiService.stopService(self))
         drained.addCallback(lambda _: self.backends.close())
         return drained

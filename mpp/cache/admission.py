@@ -1,5 +1,5 @@
 """
-Decide which range queries are worth an entry of the cache. Knows queries by their hash only, and bounds its own memory.
+Decides which range queries are worth an entry of the cache. Knows queries by their hash only, and bounds its own memory.
 
 Most range queries of dashboards start at a multiple of their step, or at a fixed offset from it, the phase. Their entries can be
 used again at once. A query with another phase is most likely asked once only, by a browser that does not align its time range.

@@ -1,5 +1,6 @@
 """
-Parse the text of one endpoint, as operators write it, into a `Backend`. Pure; shared by all locators that read addresses as text.
+Parses the text of one endpoint, as operators write it, into a `Backend`. Pure; shared by all locators that read
+addresses as text.
 
 Accepted are ``http://`` and ``https://`` URLs with an optional path prefix, and ``host:port`` (meaning http). A URL without
 a port has its scheme's, 80 or 443, as everywhere else. A bare ``host`` is rejected: whether 80 or 9090 was meant is a

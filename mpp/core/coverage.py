@@ -94,7 +94,7 @@ class Missing:
         return Missing.of(self.whole & times, cut, self.drift)
 
     def shift(self, seconds: float) -> Missing:
-        """Return the missing data by a clock that is ahead by some seconds."""
+        """Return the same missing data with all times ``seconds`` later, as a clock shows them that is ahead by that much."""
         moved = {
             job: tuple(evolve(hole, start=hole.start + seconds, end=hole.end + seconds) for hole in holes)
             for job, holes in self.jobs.items()

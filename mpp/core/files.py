@@ -1,5 +1,5 @@
 """
-Read small local files with blocking calls in the reactor's thread, without knowledge of their content.
+Reads small local files with blocking calls in the reactor's thread, without knowledge of their content.
 
 Only regular files up to a size limit are read: a named pipe or an endless file would block the reactor.
 """

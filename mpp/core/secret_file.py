@@ -1,5 +1,5 @@
 """
-Read secrets from files: tokens, passwords, keys. No message and no repr contains a secret.
+Reads secrets from files: tokens, passwords, keys. No message and no repr contains a secret.
 
 The files are small and local, so they are read again at every use: a rotated secret needs no reload.
 """

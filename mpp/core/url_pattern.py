@@ -1,5 +1,5 @@
 """
-Match servers against the URL of an entry under ``backends`` in the configuration file. Pure.
+Matches servers against the URL of an entry under ``backends`` in the configuration file. Pure.
 
 The module `mpp.config.endpoint_patterns` parses such a URL.
 """

@@ -1,5 +1,5 @@
 """
-Handle the URLs of APIs: hide their secrets, separate their credentials, resolve redirects. Pure.
+Handles the URLs of APIs: hides their secrets, separates their credentials, resolves redirects. Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Compare servers that should be identical, and list the differences that an operator or a client has to know. Pure.
+Compares servers that should be identical, and lists the differences that an operator or a client has to know. Pure.
 
 Only usable servers are compared, by the state that was last read from them; the state of a server that is down may be outdated.
 """

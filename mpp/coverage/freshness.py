@@ -1,5 +1,5 @@
 """
-Decide from which age on samples count as final, so that the steps that read them can be cached. Pure.
+Decides from which age on samples count as final, so that the steps that read them can be cached. Pure.
 """
 
 from __future__ import annotations

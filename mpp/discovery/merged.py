@@ -181,7 +181,7 @@ class MergedLocator:
         located = last.discovered if partly is None else partly
         if problem != last.problem:
             _log.warn(
-                "locator {locator} failed, continuing with {count} backends: {problem}",
+                "locator {locator} failed, continuing with {count} backends that it has found so far: {problem}",
                 locator=last.name,
                 count=len(located),
                 problem=problem,

@@ -51,10 +51,13 @@ ALL_JOBS = JobMatchers()
 
 def job_matchers(conditions: list[LabelCondition]) -> JobMatchers:
     """
-    Return the matchers of a selector, without the conditions that do not restrict where samples come from.
+    Return the conditions of a selector on the label ``job``, without the ones that do not restrict the jobs.
 
-    Series without the label may come from any job, so ``job=""``, ``job=~"a|"`` and ``job!~".+"`` do not restrict the jobs; nor
-    does ``job=~".+"``. A ``job!="a"`` selects such series, too, but is written to exclude the job ``a``, and does restrict.
+    Series without the label may come from any job. So ``job=""``, ``job=~"a|"`` and ``job!~".+"``, which select such series, do
+    not restrict the jobs. ``job=~".+"`` does not restrict them either, because it matches every job. ``job!="a"`` selects series
+    without the label, too, but it is written to exclude the job ``a``: it restricts the jobs.
+
+    :param conditions: all conditions of the selector on this label that were understood.
     """
     kept = tuple(each for each in conditions if not each.is_universal and (each.negative or not each.matches("")))
     return JobMatchers(kept[:MOST_CONDITIONS]) if kept else ALL_JOBS

@@ -40,10 +40,10 @@ class RecordedReads:
 
     def behind(self, read: SelectorReads) -> Iterable[SelectorReads]:
         """
-        Return what the rule has read in order to write the samples that a selector reads.
+        Return what the rule has read in order to write the samples that a selector reads, and these samples.
 
-        The samples themselves are included, as samples of the jobs that the rule reads: a server that was away has not evaluated
-        the rule, and lacks these jobs in the same time.
+        They count as samples of the jobs that the rule reads: a server lacks the results of a rule for the time in which it was
+        away and did not evaluate it, and for the same time it lacks the samples of these jobs.
         """
         if not self.selectors:
             yield read

@@ -184,4 +184,4 @@ class PeriodicCall:
 def log_failure(failure: Failure) -> None:
     """Log the failure of a round, unless it was cancelled."""
     if not failure.check(CancelledError):
-        _log.failure("selection round or follow-up probe failed", failure)
+        _log.failure("bug: a selection round or follow-up probe failed unexpectedly; the next one is tried as usual", failure)

@@ -107,7 +107,11 @@ class WholeResponse:
         self.paused = True
 
     def resume(self) -> None:
-        """See `IResponse`. Many clients may be ready at once, so that a large response waits for a turn of the reactor."""
+        """
+        See `IResponse`.
+
+        A large response goes on in a later turn of the reactor: many clients may become ready in the same turn.
+        """
         if not self.paused:
             return
         self.paused = False

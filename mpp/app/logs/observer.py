@@ -118,6 +118,8 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
     """
     Create the log observer for the destination that twistd's options name.
 
+    :param form: the format of the lines, see `LineObserver`.
+    :param least: the lowest level that is written, see `LineObserver`.
     :param twistd: the options of twistd.
     :param journal: the value of ``JOURNAL_STREAM``.
     :return: None if twistd logs in another way (``--logger``, ``--syslog``), or if the destination is the standard output of a

@@ -105,7 +105,8 @@ class IPCChannel(Int32StringReceiver):
     def _requested(self, number: int, question: str, *values: Any) -> None:
         answer = self._questions[question](*values)
         answer.addCallback(lambda value: self.notify("!", number, value))
-        answer.addErrback(lambda failure: _log.failure("bug: no response to request {question}", failure, question=question))
+        text = "bug: a question between mpp's processes was not answered: {question}"
+        answer.addErrback(lambda failure: _log.failure(text, failure, question=question))
 
     def _responded(self, number: int, value: Any) -> None:
         # Absent if the request was cancelled.

@@ -1,4 +1,4 @@
-"""Read the values of header fields, and put configured fields into requests to backends. Pure."""
+"""Reads the values of header fields, and puts configured fields into requests to backends. Pure."""
 
 from __future__ import annotations
 

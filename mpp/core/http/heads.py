@@ -1,5 +1,5 @@
 """
-Build message heads as bytes: of requests to backends, of responses to clients, and of local replies. Pure.
+Builds message heads as bytes: of requests to backends, of responses to clients, and of local replies. Pure.
 
 Field values are never changed, only whole fields are left out or added; names keep their case. RFC 9110 section 7.6.1 defines
 which fields are hop-by-hop, that is, concern one connection only.

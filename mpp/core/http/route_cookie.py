@@ -1,5 +1,5 @@
 """
-Rename the affinity cookie where one mpp stands in front of another. Pure; the value of the cookie is not used.
+Renames the affinity cookie where one mpp stands in front of another. Pure; the value of the cookie is not used.
 
 Both set a cookie of the same name, and a client keeps only the last one. The outer mpp therefore renames the cookies that its
 servers set: ``MPP.Route`` from the server with the id ``0123`` reaches the client as ``MPP.Route-0123``. When the client returns

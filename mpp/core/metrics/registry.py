@@ -223,7 +223,9 @@ class Metrics:
 
     def watch(self, present: Collector) -> None:
         """
-        Add a collector of gauges, and the metrics of the process. Call it once, when the program is assembled.
+        Add a collector of gauges, and the collectors of this process (CPU time, memory, Python) as well.
+
+        Call it once, when the program is assembled.
 
         :param present: computes gauges at each scrape, such as `mpp.admin.gauges.GaugeCollector`.
         """

@@ -1,5 +1,5 @@
 """
-Decide which series of counters exist. Pure; knows label values, not the counters.
+Decides which series of counters exist. Pure; knows label values, not the counters.
 
 The series of a backend begin at 0 as soon as the backend is known, and stay for some time after it has been removed.
 

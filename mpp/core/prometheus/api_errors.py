@@ -1,5 +1,5 @@
 """
-Parse the errors of Prometheus' API in response bodies. Pure; `mpp.core.prometheus.responses` decides what they mean.
+Parses the errors of Prometheus' API in response bodies. Pure; `mpp.core.prometheus.responses` decides what they mean.
 
 The format comes from ``web/api/v1/api.go``: ``{"status": "error", "errorType": "...", "error": "..."}``.
 """

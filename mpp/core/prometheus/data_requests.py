@@ -1,5 +1,5 @@
 """
-Parse the requests for data in Prometheus' API: the query or selectors, and the times. Pure; PromQL is not parsed.
+Parses the requests for data in Prometheus' API: the query or selectors, and the times. Pure; PromQL is not parsed.
 
 Source: Prometheus documentation, "HTTP API", and ``web/api/v1/api.go``: points in time are Unix times, rounded to milliseconds,
 or RFC 3339, cut to milliseconds; a step is a number of seconds or a duration, cut to milliseconds. Parameters are searched for as

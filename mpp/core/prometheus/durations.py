@@ -1,4 +1,4 @@
-"""Parse the durations in a server's configuration and flags. Pure."""
+"""Parses the durations in a server's configuration and flags. Pure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Build the head of requests that mpp itself makes, and recognize requests that have returned to their sender. Pure.
+Builds the head of requests that mpp itself makes, and recognizes requests that have returned to their sender. Pure.
 """
 
 from __future__ import annotations

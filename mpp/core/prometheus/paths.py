@@ -1,5 +1,5 @@
 """
-Classify the paths of request targets as Prometheus understands them. Pure.
+Classifies the paths of request targets as Prometheus understands them. Pure.
 
 Targets are matched decoded and normalized, but forwarded unchanged. They match at any depth, because a server may have a route
 prefix (``/prometheus/api/v1/query``). `mpp.core.prometheus.unsafe_paths` decides which paths are unsafe.

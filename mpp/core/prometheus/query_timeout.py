@@ -1,5 +1,5 @@
 """
-Read the ``timeout`` parameter of queries, and limit it to the time that is left for the request. Pure.
+Reads the ``timeout`` parameter of queries, and limits it to the time that is left for the request. Pure.
 
 Without the parameter a server may continue a query after its client has disconnected. Only ``query`` and ``query_range`` have it
 (Prometheus API page, "Expression queries"). The edit is textual: a value is added or reduced, and every other byte stays. A

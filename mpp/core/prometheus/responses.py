@@ -1,5 +1,5 @@
 """
-Classify the responses of servers. Pure.
+Classifies the responses of servers. Pure.
 
 The rules are a table: the first one that fits decides, and a test covers every row. Statuses and texts come from Prometheus'
 ``web/api/v1/api.go`` and ``promql/engine.go``; comments name the versions where they differ. A response that is not from

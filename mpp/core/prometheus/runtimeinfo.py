@@ -1,5 +1,5 @@
 """
-Parse the responses to probes in which Prometheus describes itself: start time, retention, clock, query slots, and the replay of
+Parses the responses to probes in which Prometheus describes itself: start time, retention, clock, query slots, and the replay of
 its WAL. Pure.
 """
 

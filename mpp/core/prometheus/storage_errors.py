@@ -1,5 +1,5 @@
 """
-Recognize the errors by which Prometheus reports that it cannot read its own storage. Pure.
+Recognizes the errors by which Prometheus reports that it cannot read its own storage. Pure.
 
 Prometheus answers 422 ``execution`` to storage errors and to errors of the query, on all endpoints except remote read: only the
 text differs. The texts come from ``tsdb/chunks``, ``tsdb/index`` and ``tsdb/encoding`` of 2.1 to 3.5; most of them were observed

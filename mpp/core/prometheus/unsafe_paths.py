@@ -1,5 +1,5 @@
 """
-Decide which requests would change or stop only the server that they reach, so that the servers of a pair differ. Pure; only the
+Decides which requests would change or stop only the server that they reach, so that the servers of a pair differ. Pure; only the
 method and the path of a request count.
 
 # Note [Readings of a path]

@@ -1,5 +1,5 @@
 """
-Call a function for each of many items, or run a long calculation, in small steps, so that the reactor can serve clients between
+Calls a function for each of many items, or runs a long calculation, in small steps, so that the reactor can serve clients between
 the steps.
 """
 

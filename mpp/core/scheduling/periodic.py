@@ -1,4 +1,4 @@
-"""Call a small periodic check for as long as the program runs."""
+"""Calls a small periodic check for as long as the program runs."""
 
 from __future__ import annotations
 

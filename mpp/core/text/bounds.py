@@ -1,5 +1,5 @@
 """
-Limit the numbers that servers report to a range that can be calculated with and shown. Pure.
+Limits the numbers that servers report to a range that can be calculated with and shown. Pure.
 
 A server, or a program that answers in its place, may report infinity, NaN, a negative time, or an integer of four hundred digits,
 which is too large for a float. Each number is checked once, where it is read: a number that is out of bounds becomes None, as if

@@ -1,5 +1,5 @@
 """
-Parse the values of the options of the range cache. Pure; see `mpp.core.text.values`.
+Parses the values of the options of the range cache. Pure; see `mpp.core.text.values`.
 """
 
 from __future__ import annotations

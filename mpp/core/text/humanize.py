@@ -1,4 +1,4 @@
-"""Format numbers and times for people; see `mpp.core.text.durations` for durations. Pure."""
+"""Formats numbers and times for people; see `mpp.core.text.durations` for durations. Pure."""
 
 from __future__ import annotations
 

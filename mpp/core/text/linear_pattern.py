@@ -1,5 +1,5 @@
 """
-Match regular expressions in a time proportional to the text, whatever the expression. Pure.
+Matches regular expressions in a time proportional to the text, whatever the expression. Pure.
 
 Python's `re` backtracks: with ``(a+)+`` it needs years for a text of 50 characters that does not match, and the client chooses
 the text. This module follows all alternatives at the same time, one character of the text after the other, as Go's ``regexp``

@@ -1,4 +1,4 @@
-"""Find secrets in the values of options, and mask them. Pure."""
+"""Finds secrets in the values of options, and masks them. Pure."""
 
 from __future__ import annotations
 

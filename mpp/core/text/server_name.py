@@ -1,5 +1,5 @@
 """
-Compare the expected name of a TLS server with the names in its certificate. Pure.
+Compares the expected name of a TLS server with the names in its certificate. Pure.
 
 The rules come from RFC 9525 (RFC 6125 before it). Where it leaves a choice, mpp follows curl: a wildcard stands for exactly the
 whole left-most label, and has at least two labels behind it (``*.example.org``, not ``*.org``).

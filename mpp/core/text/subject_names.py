@@ -1,5 +1,5 @@
 """
-Read the names in the subjectAltName of a certificate. Pure: DER is parsed, but nothing is verified.
+Reads the names in the subjectAltName of a certificate. Pure: DER is parsed, but nothing is verified.
 
 The parser of `cryptography` is not used, because it rejects the whole certificate when a single name in it is malformed. This one
 skips a malformed name and returns the others. The common name of the subject is ignored (RFC 9525 section 2).

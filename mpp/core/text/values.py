@@ -1,5 +1,5 @@
 """
-Parse single values as operators write them: durations, sizes, networks, and so on. Pure.
+Parses single values as operators write them: durations, sizes, networks, and so on. Pure.
 
 Every parser returns the value of a text, or raises ValueError with one line that quotes the text and says what was expected.
 """

@@ -1,5 +1,5 @@
 """
-Format values in the notation of the configuration: the inverse of `mpp.core.text.values`. Pure.
+Formats values in the notation of the configuration: the inverse of `mpp.core.text.values`. Pure.
 """
 
 from __future__ import annotations

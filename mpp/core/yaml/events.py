@@ -1,5 +1,5 @@
 """
-Read untrusted YAML with bounded depth, and with memory bounded by the length of the text. Pure.
+Reads untrusted YAML with bounded depth, and with memory bounded by the length of the text. Pure.
 
 The results are lists, mappings with line numbers (`Table`), and scalars, which the caller gets as text or by their type. Merge
 keys, tags and dates are not supported, and keys are always text.

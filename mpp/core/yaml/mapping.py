@@ -1,5 +1,5 @@
 """
-Read the mappings, lists and scalars of a YAML text, and collect all errors in it with their lines. Pure.
+Reads the mappings, lists and scalars of a YAML text, and collects all errors in it with their lines. Pure.
 
 See `mpp.config.file` for the options.
 """

@@ -107,7 +107,8 @@ class RequestPlan:
         """
         Return a line for the client about data that is missing in the response; empty if none is.
 
-        :param answered_by: the servers that have answered the parts, which are others than planned after a failure.
+        :param answered_by: the server that has answered each part, in the order of the parts; after a failure it is another one
+            than planned.
         """
         parts = tuple(evolve(part, backend=by) for part, by in zip(self.plan.parts, answered_by, strict=True))
         return planning.with_warning(self.lacks, self.steps, parts, candidates).warning

@@ -3,8 +3,8 @@ Decides which requests the range cache answers, which steps may be cached, and w
 
 # Note [Settled]
 
-A step may be cached when nothing that it reads can still change: the samples are older than ``--cache-freshness``, or than the
-longest time after which a server's scrapes and rules still write samples of the past, if that is longer. The time that is read
+A step may be cached when nothing that it reads can still change: the samples are older than ``--cache-freshness``, or, if this is
+longer, than the longest time for which a server's scrapes and rules may still write samples of the past. The time that is read
 counts, and not the time of the step: with ``offset -5m`` a step reads the future, with ``offset 1h`` the newest is settled.
 """
 

@@ -78,11 +78,22 @@ def suspected(last: str) -> LocalReply:
 
 
 def exhausted(tried: int, last: str) -> LocalReply:
-    """Return the reply to a request that failed on all servers that were tried."""
+    """
+    Return the reply to a request that failed on all servers that were tried.
+
+    :param tried: the number of attempts.
+    :param last: how the last attempt failed, in one line.
+    """
     return LocalReply(503, "unavailable", f"no Prometheus server could answer, tried {tried}; last: {last}", RETRY_AFTER_S)
 
 
 def deadline_exceeded(seconds: float, why: str, *, read: bool) -> LocalReply:
-    """Return the reply to a request that got no response before its deadline."""
+    """
+    Return the reply to a request that got no response before its deadline.
+
+    :param seconds: the time that the request had.
+    :param why: what the request waited for, in one line.
+    :param read: the request is a read; otherwise the reply says that it may have been carried out.
+    """
     maybe = "" if read else ", the request may have been carried out"
     return LocalReply(TIMEOUT, "timeout", f"no answer within {seconds:g} s{maybe}: {why}")

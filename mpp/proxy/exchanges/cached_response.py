@@ -74,9 +74,12 @@ async def assembled(
     """
     Return the length and the pieces of a response that is made of cached steps and others.
 
+    :param turns: divides the work among the turns of the reactor.
+    :param view: the cached steps, and the range of the response.
     :param new: the steps that servers were asked for.
     :param tail: the newest steps, which are cached for a short time; None if they are not.
     :param warning: mpp's own warning for the client; empty for none.
+    :param gzip: the pieces are compressed.
     :raise NotJoinable: the responses are not written as Prometheus writes them.
     """
     assembly = Assembly(view, new if tail is None else [*new, tail], warning, gzip=gzip)

@@ -183,7 +183,8 @@ class _LoadedCredentials:
             # The stamps stay the same, so that the next round tries again.
             if str(error) != self._problem:
                 self._problem = str(error)
-                _log.warn("credentials not reloaded, the former ones stay in use: {problem}", problem=self._problem)
+                text = "credentials for the servers were not reloaded, the former ones stay in use: {problem}"
+                _log.warn(text, problem=self._problem)
             return False
         self._problem = ""
         self._stamps = stamps

@@ -53,7 +53,9 @@ def vouched_for(record: BackendRecord, now: float) -> BackendRecord:
 
 def gave_way(record: BackendRecord, name: str, now: float) -> BackendRecord:
     """
-    Return the record of a backend whose failed requests succeeded on another one: ejected if enough failed softly.
+    Return the record of a backend after another one was put in service in its place; the rescues are counted from 0 again.
+
+    It is ejected if at least `SOFT_FAILURES` requests in a row failed softly on it; hard failures have ejected it already.
 
     :param name: the name of the other backend, for the reason.
     """

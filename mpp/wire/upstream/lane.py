@@ -241,7 +241,11 @@ class Lane:
         self.parking.paused(connection)
 
     def response_resumed(self, connection: UpstreamConnection) -> None:
-        """Assign a slot to a response again, because its client reads on; there may be one slot too many then."""
+        """
+        Assign a slot to a response again, because its client reads on.
+
+        It does not wait for a free slot, so more slots than the limit may be in use then. See Note [Paused responses].
+        """
         self.parking.resumed(connection)
 
     # The end

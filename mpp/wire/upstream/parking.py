@@ -45,7 +45,11 @@ class Parking:
         self._pool.sample_later()
 
     def resumed(self, connection: UpstreamConnection) -> None:
-        """Assign a slot to a response again, because its client reads on; there may be one slot too many then."""
+        """
+        Assign a slot to a response again, because its client reads on.
+
+        It does not wait for a free slot, so more slots than the limit may be in use then.
+        """
         if self._lane.slow.resume(connection):
             connection.slots = 1
             self._lane.active += 1

@@ -109,7 +109,8 @@ class CredentialsTests(SynchronousTestCase):
         credentials.refresh(0.0)
         self.assertEqual(sent(credentials, A), b"Bearer three")
         again = f"credentials reloaded from {path}"
-        gone = f"credentials not reloaded, the former ones stay in use: credentials_file: {path}: No such file or directory"
+        kept = "credentials for the servers were not reloaded, the former ones stay in use"
+        gone = f"{kept}: credentials_file: {path}: No such file or directory"
         self.assertEqual(self.lines, [again, gone, again])
 
     def test_another_authority_means_new_connections(self) -> None:
