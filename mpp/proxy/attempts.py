@@ -129,11 +129,10 @@ class Attempts:
 
     def _attempt_or_fail(self, backend: Backend | None) -> None:
         self._waiting = None
-        if not self._callbacks.ended:
-            if backend is None:
-                self._fail()
-            else:
-                (self.go_on if self.started else self.attempt)(backend)
+        if backend is not None and not self._callbacks.ended:
+            (self.go_on if self.started else self.attempt)(backend)
+        elif not self._callbacks.ended:
+            self._fail()
 
     # Attempting
 

@@ -25,7 +25,7 @@ _NEUTRAL = HOP_BY_HOP | {
     *(b"traceparent", b"tracestate", b"baggage", b"uber-trace-id", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid"),
     *(b"x-b3-sampled", b"x-b3-flags", b"x-amzn-trace-id", b"x-cloud-trace-context", b"x-request-id"),
     *(b"x-real-ip", b"forwarded", b"via", b"mpp-instance", b"host", b"content-type", b"content-length", b"expect"),
-    # No more of these prefixes: X-Forwarded-User and Cf-Access-Jwt-Assertion say who asks.
+    # No others of these prefixes: X-Forwarded-User and Cf-Access-Jwt-Assertion name the user.
     *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-proto"),
     *(b"x-forwarded-scheme", b"x-forwarded-server", b"x-forwarded-ssl", b"x-forwarded-by", b"x-forwarded-path"),
     *(b"x-envoy-attempt-count", b"x-envoy-decorator-operation", b"x-envoy-expected-rq-timeout-ms", b"x-envoy-external-address"),
