@@ -8,6 +8,7 @@ a response.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -68,6 +69,10 @@ class Accepted(NamedTuple):
     deflate: bool = False
     new: bool = False
 
+    def together(self, more: Accepted) -> Accepted:
+        """Return what a client accepts by two of its header fields."""
+        return Accepted(self.gzip or more.gzip, self.deflate or more.deflate, self.new or more.new)
+
 
 ANYTHING = Accepted()
 """The value of clients that do not say what they accept."""
@@ -118,7 +123,8 @@ class CountedFields:
             if lower is None:
                 continue
             if lower in _BY_MEANING:
-                accepted = _accepted(accepted, lower, value[:_LONGEST])
+                more = _accepted(lower, value[:_LONGEST])
+                accepted = more if accepted is ANYTHING else accepted.together(more)
             elif lower == _ACCEPT:
                 if not _JSON.search(value, 0, _LONGEST):
                     found.append((lower, value))
@@ -192,15 +198,16 @@ def is_timeout(status: int, fields: Headers, body: Sequence[bytes]) -> bool:
     return text is not None and _TIMEOUT.search(text) is not None
 
 
-def _accepted(before: Accepted, name: bytes, value: bytes) -> Accepted:
-    """Return what a client accepts, with one more of its header fields; ``name`` is lower case."""
+# Clients have few different values.
+@functools.lru_cache(256)
+def _accepted(name: bytes, value: bytes) -> Accepted:
+    """Return what a client accepts by one of its header fields; ``name`` is lower case."""
+    parts = [part.strip() for part in value.lower().split(b",")]
     if name == _ACCEPT_ENCODING:
-        codings = [coding.strip() for coding in value.lower().split(b",")]
-        first = next((coding for coding in codings if coding in (b"gzip", b"deflate")), b"")
-        return before._replace(gzip=before.gzip or names_gzip(value), deflate=before.deflate or first == b"deflate")
-    directives = [directive.strip() for directive in value.lower().split(b",")]
+        first = next((coding for coding in parts if coding in (b"gzip", b"deflate")), b"")
+        return Accepted(gzip=names_gzip(value), deflate=first == b"deflate")
     # RFC 9111 section 5.2.1; Pragma: section 5.4.
-    return before._replace(new=before.new or b"no-cache" in directives or (name == _CACHE_CONTROL and b"max-age=0" in directives))
+    return Accepted(new=b"no-cache" in parts or (name == _CACHE_CONTROL and b"max-age=0" in parts))
 
 
 def _accepts(accepted: Accepted, coding: bytes) -> bool:

@@ -78,7 +78,14 @@ class QueryTests(SynchronousTestCase):
 
     def test_steps_with_fractions(self) -> None:
         """Cut to milliseconds as by a real server (2.42 and 3.5.3 have answered these)."""
-        for text, step in (("1.025", 1024), ("1s1ms", 1001), ("2.3", 2300), ("4.35", 4350), ("1.001", 1000), ("2m3s7ms", 123_007)):
+        for text, step in (
+            ("1.025", 1024),
+            ("1s1ms", 1001),
+            ("2.3", 2300),
+            ("4.35", 4350),
+            ("1.001", 1000),
+            ("2m3s7ms", 123_007),
+        ):
             found = asked(f"/api/v1/query_range?query=up&start=100&end=200&step={text}")
             self.assertEqual(found and found.step, step, text)
 
