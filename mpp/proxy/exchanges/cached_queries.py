@@ -181,12 +181,13 @@ class CachedQueries:
     ) -> None:
         """Add steps of a response to the pages of a query: the missing ones, or all of them."""
         pages = cached.pages
+        expires_at = context.clock.seconds() + _cache(context).lifetime()
         for _ in range(2):
             missing = (steps,) if replace else pages.view(*steps).missing
             if not missing:
                 return
             view = pages.view(missing[0][0], missing[-1][1])
-            work = partial(prepare, view, matrix, source=source, expires_at=_expiry(context, view, source))
+            work = partial(prepare, view, matrix, source=source, expires_at=expires_at)
             size = sum(len(text) for each in matrix.series for text in (each.metric, each.values, each.histograms) if text)
             prepared: PreparedPages = work() if size <= _AT_ONCE else await self._in_thread(work)
             # It does not fit if another response was added meanwhile.
@@ -266,12 +267,6 @@ def _settled_spans(
             good = context.planner.good_steps(data, coverage, source.backend, servers, gaps)
         for start, end in good:
             yield source, first + start, first + end
-
-
-def _expiry(context: ForwardContext, view: View, source: ExtentSource) -> float:
-    """Return until when new steps are cached: as long as the ones before them in the same page."""
-    before = [each.expires_at for page in view.pages for each in page.extents if each.last < view.first and each.source == source]
-    return before[-1] if before else context.clock.seconds() + _cache(context).lifetime()
 
 
 def _not_cached(failure: Failure) -> None:

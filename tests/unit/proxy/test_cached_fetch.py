@@ -457,6 +457,17 @@ class ChangeTests(CachedCase):
         self.request(self.START, self.END)
         self.assertEqual(self.answer(), Asked(self.START, self.END))
 
+    def test_a_wide_window_after_a_narrow_one(self) -> None:
+        """When the steps that were cached first are too old, the ones that were cached with a wider window later stay."""
+        page = 120 * STEP
+        start = (NOW - 96 * HOUR) // page * page
+        self.served(start, start + 10 * STEP)
+        self.world.clock.advance(4.7 * HOUR)
+        self.served(start, start + 20 * page)
+        self.world.clock.advance(2.6 * HOUR)
+        self.request(start, start + 20 * page)
+        self.assertEqual(self.answer(), Asked(start, start + page - STEP))
+
     def observed(self, answers_id: str, *, standing: Standing = Standing.VIABLE) -> None:
         """Let the servers be found in a state."""
         facts = evolve(NO_FACTS, answers_id=answers_id)
