@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from txaio.tx import make_logger
 
 from mpp.app.client_side import Role
 from mpp.app.components import Components
@@ -36,6 +37,8 @@ from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.tuned.switch import is_tuned
 from mpp.wire.upstream.dialer import Dialer
 from mpp.wire.upstream.pool import Pool
+
+_log = make_logger()
 
 
 class Backends:
@@ -143,12 +146,17 @@ class Backends:
 
     def _cache_for(self, settings: Settings) -> RangeCache[Any, Any] | None:
         """Return the range cache with the limits of the settings; None if they have none, or other processes serve clients."""
+        memory, max_age = settings.cache_memory, settings.cache_max_age
         if self._cache is not None:
-            self._cache.reconfigure(settings.cache_memory, settings.cache_max_age)
-        elif settings.cache_memory and self._serves:
-            memory, max_age = settings.cache_memory, settings.cache_max_age
+            try:
+                self._cache.reconfigure(memory, max_age)
+            except Exception:
+                # A reload is applied as a whole, and requests can do without cached steps.
+                _log.failure("bug: the range cache could not be given its new limits, and is replaced by an empty one")
+                self._cache = None
+        if self._cache is None and memory and self._serves:
             self._cache = RangeCache(memory, max_age, self._reactor, random.Random(), self._metrics)
-        return self._cache if settings.cache_memory else None
+        return self._cache if memory else None
 
     @property
     def cache(self) -> RangeCache[Any, Any] | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mpp.cache.extents import Extent, replaced
 from mpp.cache.grid import Grid, page_numbers, steps_of
@@ -53,7 +53,8 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) 
 
     :param view: the pages at the steps that are to be cached; the answer has at least these steps.
     :param source: see `mpp.cache.extents.Extent`.
-    :param expires_at: until when the steps may be used, by the monotonic clock, in seconds.
+    :param expires_at: until when the steps may be used, by the monotonic clock, in seconds. Where they follow steps of the same
+        source in the same page, they expire with these, because a page is dropped as a whole.
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """
     table = view.table.including(matrix.metrics())
@@ -63,11 +64,18 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) 
     orders = {table.ordered: table.ordered}
     made: list[tuple[CachedPage | None, CachedPage]] = []
     for number in page_numbers(view.first, view.last):
-        extent = answer.within(*steps_of(number))
         old = before.get(number)
+        extent = _expiring(answer.within(*steps_of(number)), old)
         texts = [_joined(old, member, extent, view.grid, new[number][member]) for member in range(len(MEMBERS))]
         made.append((old, _page(number, replaced(old.extents if old else (), extent), texts, orders)))
     return PreparedPages(tuple(made), table, view.table)
+
+
+def _expiring(extent: Extent, old: CachedPage | None) -> Extent:
+    """Return an extent with the expiry of the one before it in the same page, if both have the same source."""
+    extents = () if old is None else old.extents
+    before = [each.expires_at for each in extents if each.last < extent.first and each.source == extent.source]
+    return evolve(extent, expires_at=before[-1]) if before else extent
 
 
 def _annotations(texts: Sequence[str]) -> tuple[str, ...]:

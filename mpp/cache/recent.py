@@ -44,15 +44,14 @@ class RecentSpans:
     have a bound of their own: otherwise the cache would have room for fewer queries.
 
     :param most_bytes: the most bytes of memory.
-    :ivar most_bytes: the parameter; a change counts from the next span on.
     :ivar size: bytes of memory of all spans and bodies, without the series.
     """
 
-    __slots__ = ("_found", "most_bytes", "size")
+    __slots__ = ("_found", "_most", "size")
 
     def __init__(self, most_bytes: int) -> None:
         self._found: OrderedDict[SpanKey | BodyKey, tuple[Mapping[Series, Row] | AssembledBody, int]] = OrderedDict()
-        self.most_bytes = most_bytes
+        self._most = most_bytes
         self.size = 0
 
     def get(self, key: SpanKey) -> Mapping[Series, Row] | None:
@@ -85,13 +84,21 @@ class RecentSpans:
         size += _OVERHEAD
         self._found[key] = found, size
         self.size += size
-        while self.size > self.most_bytes:
-            self._drop(next(iter(self._found)))
+        self._trim()
+
+    def limit(self, most_bytes: int) -> None:
+        """Set another limit, and drop the spans and bodies for which there is no room any longer."""
+        self._most = most_bytes
+        self._trim()
 
     def clear(self) -> None:
         """Drop all spans and bodies."""
         self._found.clear()
         self.size = 0
+
+    def _trim(self) -> None:
+        while self.size > self._most:
+            self._drop(next(iter(self._found)))
 
     def _drop(self, key: SpanKey | BodyKey) -> None:
         found = self._found.pop(key, None)

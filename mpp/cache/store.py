@@ -222,7 +222,7 @@ class RangeCache(Generic[K, E]):
     def reconfigure(self, most_bytes: int, max_age: float) -> None:
         """Set other limits; entries for which there is no room any longer are evicted, and lifetimes that have begun stay."""
         self._most, self._max_age = most_bytes, max_age
-        self.recent.most_bytes = int(most_bytes * RECENT_SHARE)
+        self.recent.limit(int(most_bytes * RECENT_SHARE))
         self._large.clear()
         if most_bytes == 0:
             self.flush()
@@ -233,7 +233,7 @@ class RangeCache(Generic[K, E]):
     def _trim(self) -> None:
         """Remove the entries for which there is no room, see Note [What is evicted]."""
         of_probation = int(self._most * PROBATION_SHARE)
-        while self._protected_bytes - self._spare_bytes > self._most - of_probation - self.recent.size:
+        while self._protected and self._protected_bytes - self._spare_bytes > self._most - of_probation - self.recent.size:
             key, counted = self._protected.popitem(last=False)
             self._count_spare(key, counted, 0)
             self._protected_bytes -= counted.size

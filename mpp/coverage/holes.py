@@ -18,12 +18,12 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 
 from attrs import define, frozen
 
-from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Hole, Job, Missing
+from mpp.core.coverage import UNKNOWN_JOB, Hole, Job, Missing
 from mpp.core.errors import UpstreamError
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
@@ -286,12 +286,3 @@ def with_drift(missing: Missing, start: float, end: float, unconfigured: Collect
         else:
             jobs[job] = holes
     return Missing.of(missing.whole, jobs, drift)
-
-
-def joined(found: Sequence[Mapping[Backend, Missing]]) -> dict[Backend, Missing]:
-    """Merge several findings, for instance one per day, of what each server lacks."""
-    total: dict[Backend, Missing] = {}
-    for each in found:
-        for backend, missing in each.items():
-            total[backend] = total.get(backend, NOTHING) | missing
-    return total

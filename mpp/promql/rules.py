@@ -102,10 +102,6 @@ class RuleBook:
         return self.any_alert if len(names) > MOST_TOGETHER else _together(*(self.alerts[name] for name in sorted(names)))
 
 
-NO_RULES = RuleBook()
-"""The book of a server without rules."""
-
-
 class RuleReading:
     """
     The composition of a `RuleBook`, in steps of which each reads one query once, so that none takes more than some milliseconds.

@@ -22,39 +22,28 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from urllib.parse import unquote_to_bytes
 
 from zope.interface import implementer
 
 from mpp.core.interfaces import ISuspectQueries
 from mpp.core.model import Backend, RequestInfo, Selection, Standing
-from mpp.core.prometheus import paths
-from mpp.core.prometheus import query_timeout as timeouts
+from mpp.core.prometheus.query_text import query_text
 
 # Longer than a server's restart and a dashboard's refresh interval; short enough for a query that is suspected wrongly.
 REMEMBERED_S = 600.0
 # Far more queries than a pair of servers can crash of in that time.
 MEMORY = 256
 
-# The parameters in which a refreshed panel differs: times and time limits.
-_TIMES = frozenset((b"start", b"end", b"time", b"step", b"timeout", b"_"))
-
 
 def key_of(info: RequestInfo) -> str:
     """
     Return a key of the text of a read: a hash of its path and its parameters, except the ones that give times.
 
-    The order of the parameters, their encoding, and whether they are in the query string or in a form make no difference. A body
-    that is no form (remote read) is hashed as it is.
+    A body that is no form (remote read) is hashed as it is.
     """
-    path, _, query = info.target.partition(b"?")
-    form = timeouts.is_form(info)
-    parts = query.split(b"&") + (info.body.split(b"&") if form else [])
-    named = [tuple(unquote_to_bytes(each.replace(b"+", b" ")) for each in part.partition(b"=")[::2]) for part in parts if part]
-    kept = sorted(part for part in named if part[0] not in _TIMES)
-    found = hashlib.blake2b(repr((paths.normalized(path), kept)).encode(), digest_size=16)
-    if not form:
-        found.update(info.body)
+    text = query_text(info)
+    found = hashlib.blake2b(repr((text.path, text.parameters)).encode(), digest_size=16)
+    found.update(text.body)
     return found.hexdigest()
 
 

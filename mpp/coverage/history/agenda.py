@@ -25,15 +25,10 @@ EARLY_S = 600.0
 
 @frozen
 class Span:
-    """
-    A time that the look back compares at once, at most one day; in seconds since the epoch.
-
-    :ivar wanting: the servers that have not been looked at for it.
-    """
+    """A time that the look back compares at once, at most one day; in seconds since the epoch."""
 
     start: float
     end: float
-    wanting: frozenset[Backend]
 
 
 @define
@@ -68,18 +63,13 @@ class Agenda:
         :param longest: how many seconds are looked at together, at most a day.
         """
         all_time = Intervals.of([(first, math.inf)])
-        left = {backend: all_time - self._looked[backend] for backend in backends if backend in self._looked}
-        ready = [
-            (min(end, until), start)
-            for times in left.values()
-            for start, end in times
-            if end <= until or until - start >= EARLY_S
-        ]
+        left = [all_time - self._looked[backend] for backend in backends if backend in self._looked]
+        ready = [(min(end, until), start) for times in left for start, end in times if end <= until or until - start >= EARLY_S]
         if not ready:
             return None
         end, start = max(ready)
         start = max(start, end - longest, (math.ceil(end / DAY_S) - 1) * DAY_S)
-        return Span(start, end, frozenset(b for b, times in left.items() if times.overlaps(start, end)))
+        return Span(start, end)
 
     def until(self, backend: Backend) -> float | None:
         """Return the oldest time down to which a server has been compared, apart from `pending`; None if it is not known."""

@@ -7,12 +7,10 @@ it has; trying it first would cost each of these queries a second attempt.
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
-
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.core.model import Backend, RequestInfo
-from mpp.core.prometheus import paths
+from mpp.core.prometheus.query_text import query_text
 
 # A dashboard that is shown repeats its queries about every minute; a repaired server gets its queries back after this time.
 REMEMBERED_S = 600.0
@@ -20,17 +18,11 @@ REMEMBERED_S = 600.0
 _MOST = 2048
 # In bytes: parsing longer parameters would take longer than a second attempt.
 _LONGEST = 64 * 1024
-# The parameters that change from one refresh of a dashboard to the next.
-_TIMES = frozenset((b"start", b"end", b"time", b"step", b"timeout"))
 
 
 def identity(info: RequestInfo) -> int | None:
     """Return a hash of a query, independent of the time range; None for a very long request."""
-    path, _, query = info.target.partition(b"?")
-    if len(query) + len(info.body) > _LONGEST:
-        return None
-    parameters = parse_qsl(query, keep_blank_values=True) + parse_qsl(info.body, keep_blank_values=True)
-    return hash((paths.normalized(path), *sorted(pair for pair in parameters if pair[0] not in _TIMES)))
+    return None if len(info.target) + len(info.body) > _LONGEST else hash(query_text(info))
 
 
 class UnreadableQueries:

@@ -148,18 +148,38 @@ class CachedQueries:
         self, context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int, *, replace: bool
     ) -> None:
         cache = _cache(context)
-        if new.sent_at <= cache.flushed_at:
-            # Pages that were made after the flush must not get its steps.
-            return
-        cached = cache.peek(request.key)
-        is_new = cached is None
-        if cached is None:
-            cached = CachedQuery(QueryPages(request.grid, cache.recent), lasting_fields(new.answer.response.headers))
         matrix = new.matrix or await parse(context.turns, new.body)
         # To free all memory of a large response at once takes milliseconds.
         new = new._replace(body=())
-        if not is_cacheable_with(matrix.warnings):
+        if new.sent_at <= cache.flushed_at or not is_cacheable_with(matrix.warnings):
             return
+        # A second time if another response to the same query has made an entry meanwhile.
+        for _ in range(2):
+            before = cache.peek(request.key)
+            cached = before
+            if cached is None:
+                cached = CachedQuery(QueryPages(request.grid, cache.recent), lasting_fields(new.answer.response.headers))
+            await self._fill(context, request, cached, new, matrix, settled, replace=replace)
+            present = cache.peek(request.key)
+            if new.sent_at <= cache.flushed_at or (present is None and before is not None):
+                # Entries that were made after a flush must not get its steps, and what was evicted stays so.
+                return
+            if present is before:
+                cache.put(request.key, cached)
+                return
+
+    async def _fill(
+        self,
+        context: ForwardContext,
+        request: CacheableRequest,
+        cached: CachedQuery,
+        new: NewSteps,
+        matrix: Matrix,
+        settled: int,
+        *,
+        replace: bool,
+    ) -> None:
+        """Add the steps of a response to an entry, which may be in the cache or not: the settled ones, and the newest ones."""
         final = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
         for source, first, last in _settled_spans(context, request, new, settled):
             await self._add(context, cached, final, (first, last), source, replace=replace)
@@ -171,22 +191,19 @@ class CachedQueries:
             tail = make() if len(matrix.series) <= _FEW_SERIES else await self._in_thread(make)
             if cached.tail is None or cached.tail.sent_at <= tail.sent_at:
                 cached.tail = tail
-        if not is_new:
-            cache.resized(request.key)
-        elif new.sent_at > cache.flushed_at:
-            cache.put(request.key, cached)
 
     async def _add(
         self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: ExtentSource, *, replace: bool
     ) -> None:
         """Add steps of a response to the pages of a query: the missing ones, or all of them."""
         pages = cached.pages
+        expires_at = context.clock.seconds() + _cache(context).lifetime()
         for _ in range(2):
             missing = (steps,) if replace else pages.view(*steps).missing
             if not missing:
                 return
             view = pages.view(missing[0][0], missing[-1][1])
-            work = partial(prepare, view, matrix, source=source, expires_at=_expiry(context, view, source))
+            work = partial(prepare, view, matrix, source=source, expires_at=expires_at)
             size = sum(len(text) for each in matrix.series for text in (each.metric, each.values, each.histograms) if text)
             prepared: PreparedPages = work() if size <= _AT_ONCE else await self._in_thread(work)
             # It does not fit if another response was added meanwhile.
@@ -266,12 +283,6 @@ def _settled_spans(
             good = context.planner.good_steps(data, coverage, source.backend, servers, gaps)
         for start, end in good:
             yield source, first + start, first + end
-
-
-def _expiry(context: ForwardContext, view: View, source: ExtentSource) -> float:
-    """Return until when new steps are cached: as long as the ones before them in the same page."""
-    before = [each.expires_at for page in view.pages for each in page.extents if each.last < view.first and each.source == source]
-    return before[-1] if before else context.clock.seconds() + _cache(context).lifetime()
 
 
 def _not_cached(failure: Failure) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +14,7 @@ from mpp.app.client_side import ParentLink, Role
 from mpp.app.program import Program
 from mpp.app.workers.parent import parent_of_workers
 from mpp.app.workers.remote_selections import RemoteSelections
+from mpp.cache.recent import AssembledBody
 from mpp.cache.store import Flushed
 from mpp.core.http_config import HTTPConfig, HTTPConfigs
 from tests.configured import configured
@@ -37,6 +38,20 @@ class Cached:
     """An entry."""
 
     size: int = 1000
+
+
+@define
+class Broken:
+    """An entry whose size can be determined once."""
+
+    left: int = 1
+    spare: int = 0
+
+    @property
+    def size(self) -> int:
+        """A size, or an error."""
+        self.left -= 1
+        return 1000 // (self.left + 1)
 
 
 class CacheOfProgramTests(SynchronousTestCase):
@@ -77,6 +92,18 @@ class CacheOfProgramTests(SynchronousTestCase):
         self.reload(cache_memory=16 * MIB, cache_max_age=10.0)
         self.assertEqual((self.cache.state.entries, self.cache.state.limit_bytes), (2, 16 * MIB))
         self.assertLessEqual(self.cache.lifetime(), 12)
+
+    def test_broken_cache_stops_no_reload(self) -> None:
+        """If the cache cannot get new limits, mpp reports a bug, and has an empty cache and all other new settings."""
+        self.cache.put(Key("broken"), Broken())
+        self.cache.recent.put_body((self, 1, 1, True, None), AssembledBody((b"x",), 1000))
+        self.reload(cache_memory=MIB, retries=7)
+        self.assertEqual(self.flushLoggedErrors(ZeroDivisionError) != [], True)
+        context = self.program.backends.forwarder.context
+        self.assertEqual((self.program.settings.retries, context.settings.retries), (7, 7))
+        self.assertEqual((self.cache.state.used_bytes, self.cache.state.limit_bytes), (0, MIB))
+        self.put("a")
+        self.assertEqual(self.cache.state.entries, 1)
 
     def test_switched_off_and_on(self) -> None:
         """Without memory there is no cache, and a later one is empty."""

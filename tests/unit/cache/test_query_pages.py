@@ -58,8 +58,8 @@ class CachedStepsTests(SynchronousTestCase):
         """Consecutive steps of one server are one extent per page, which ends when the first of its steps does."""
         pages = pages_of(GRID)
         for first, last, source, until in (
-            (0, 9, "a", 50.0),
             (10, 14, "a", 40.0),
+            (0, 9, "a", 50.0),
             (15, 19, "a", 45.0),
             (20, 29, "b", 60.0),
             (5, 6, "b", 70.0),
@@ -153,13 +153,24 @@ class ChangeTests(SynchronousTestCase):
     def test_pages_expire(self) -> None:
         """A page goes when one of its steps must not be used any more."""
         pages = pages_of(GRID)
-        SERVER.fill(pages, 0, PAGE_STEPS + 9, expires_at=10.0)
         SERVER.fill(pages, PAGE_STEPS + 10, PAGE_STEPS + 20, expires_at=5.0)
+        SERVER.fill(pages, 0, PAGE_STEPS + 9, expires_at=10.0)
         self.assertEqual(pages.expire(4.9), 0)
         self.assertEqual(pages.expire(5.0), 1)
         self.assertEqual(pages.view(0, 300).cached, ((0, PAGE_STEPS - 1),))
         self.assertEqual(pages.expire(10.0), 1)
         self.assertEqual(pages.view(0, 300).cached, ())
+
+    def test_new_steps_expire_with_the_steps_before_them(self) -> None:
+        """They expire with the last ones of the same server in the same page; in other pages they have a life of their own."""
+        pages = pages_of(GRID)
+        SERVER.fill(pages, 0, 1, expires_at=8.0)
+        SERVER.fill(pages, 4, 4, source="b", expires_at=9.0)
+        SERVER.fill(pages, 2 * PAGE_STEPS + 5, 2 * PAGE_STEPS + 5, expires_at=7.0)
+        SERVER.fill(pages, 6, 3 * PAGE_STEPS, expires_at=20.0)
+        found = {each.first: each.expires_at for each in pages.extents()}
+        expected = {0: 8.0, 4: 9.0, 6: 8.0, PAGE_STEPS: 20.0, 2 * PAGE_STEPS: 20.0, 3 * PAGE_STEPS: 20.0}
+        self.assertEqual(found, expected)
 
     def test_ranges_without_series_are_bounded_in_number(self) -> None:
         """They take so little memory that very many fit into it; the pages that were changed last stay."""

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.cache.recent import AssembledBody
 from mpp.cache.series import Series
 from mpp.cache.store import PROBATION_SHARE, RangeCache
 from mpp.core.metrics.registry import Metrics
@@ -274,6 +275,23 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(cached, names[-len(cached) :])
         self.assertGreater(len(cached), 20)
         self.assertLessEqual(self.cache.lifetime(), 4320)
+
+    def test_much_less_memory(self) -> None:
+        """With a hundredth of the memory after a reload, the recent spans and the entries have that, and the cache goes on."""
+        names = [f"query {number}" for number in range(200)]
+        for part in (8, 100):
+            self.setUp()
+            for name in names:
+                self.put(name, size=2_000)
+                self.cache.get(Key(name))
+            for number in range(100):
+                self.cache.recent.put_body((self, number, number, True, None), AssembledBody((b"x",), 2_000))
+            self.cache.reconfigure(MIB // part, 3600.0)
+            self.assertLessEqual(self.cache.recent.size, MIB // part // 8)
+            self.assertLessEqual(self.cache.state.used_bytes, MIB // part)
+            self.put("new", size=500)
+            self.cache.get(Key("new"))
+            self.assertEqual(self.cached("new"), ["new"])
 
     def test_switched_off(self) -> None:
         """Without memory nothing is cached."""

@@ -67,7 +67,7 @@ class EdgesTests(SynchronousTestCase):
             knowledge.surveyed({job: Job(targets, 30.0) for job, targets in TARGETS.items()})
             knowledge.aged({A: float(END - LENGTH), B: float(END - LENGTH)})
             until = END + 300 + phase
-            span = Span(until - LENGTH, until, frozenset((A, B)))
+            span = Span(until - LENGTH, until)
             compared = Deferred.fromCoroutine(Comparison(Recorded(), knowledge, "up", [A, B], span, until).run())
             self.successResultOf(compared)
             knowledge.publish()

@@ -14,7 +14,7 @@ from mpp.core.facts import Gap
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
-from mpp.coverage.holes import Sums, Unanswered, Windows, joined, judged, read_sums, suspicious, with_drift, younger
+from mpp.coverage.holes import Sums, Unanswered, Windows, judged, read_sums, suspicious, with_drift, younger
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000
@@ -191,11 +191,10 @@ class HistoryTests(SynchronousTestCase):
 
     def test_adjoining_holes_are_joined(self) -> None:
         """Findings of adjoining times become one hole; the greater one counts where they overlap."""
-        first = {A: Missing.of(Intervals(), {"node": [Hole(0.0, 50.0, 5, 10)]})}
-        second = {A: Missing.of(Intervals(), {"node": [Hole(50.0, 90.0, 5, 10), Hole(60.0, 70.0, 8, 10)]})}
-        self.assertEqual(
-            joined([first, second])[A].jobs["node"], (Hole(0.0, 60.0, 5, 10), Hole(60.0, 70.0, 8, 10), Hole(70.0, 90.0, 5, 10))
-        )
+        first = Missing.of(Intervals(), {"node": [Hole(0.0, 50.0, 5, 10)]})
+        second = Missing.of(Intervals(), {"node": [Hole(50.0, 90.0, 5, 10), Hole(60.0, 70.0, 8, 10)]})
+        holes = (Hole(0.0, 60.0, 5, 10), Hole(60.0, 70.0, 8, 10), Hole(70.0, 90.0, 5, 10))
+        self.assertEqual((first | second).jobs["node"], holes)
 
     def test_clock_ahead_moves_all_holes(self) -> None:
         """A clock that is ahead moves all holes."""

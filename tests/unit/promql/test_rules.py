@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.promql.reader import read
 from mpp.promql.reads import MOST_SELECTORS, QueryReads, SelectorReads, merged
-from mpp.promql.rules import NO_RULES, RuleBook, RuleDefinition, RuleReading
+from mpp.promql.rules import RuleBook, RuleDefinition, RuleReading
 
 JOBS = frozenset(("a", "b", "c"))
 Row = tuple[str, float, float, frozenset[str]]
@@ -95,7 +95,7 @@ class RecordingTests(SynchronousTestCase):
     def test_no_rules(self) -> None:
         """Without rules a query reads what its selectors read."""
         for query in ("ALERTS", "{__name__!='x'}", "{job='a'}", "x"):
-            self.assertEqual(len(read(query, NO_RULES.recorded).selectors), 1)
+            self.assertEqual(len(read(query, RuleBook().recorded).selectors), 1)
 
     def test_long_rows(self) -> None:
         """Rules that read from each other in a long row are composed without an error."""

@@ -126,6 +126,17 @@ class CachedCase(SynchronousTestCase):
         client.ended(None)
         return client
 
+    def postponed(self) -> list[tuple[Any, Deferred[Any]]]:
+        """Return the list of what is given to another thread from now on, with the Deferreds for the results."""
+        work: list[tuple[Any, Deferred[Any]]] = []
+
+        def in_thread(function: Any) -> Deferred[Any]:
+            work.append((function, Deferred()))
+            return work[-1][1]
+
+        self.world.forwarder = Forwarder(self.world.forwarder.context, in_thread)
+        return work
+
     def body(self, client: FakeDownstream) -> bytes:
         """Return the body that a client got."""
         response = client.delivered
@@ -447,6 +458,23 @@ class ChangeTests(CachedCase):
         self.assertEqual(self.answer(), Asked(self.START, self.END))
         self.assertEqual(self.use(client), "miss; other steps")
 
+    def test_a_flush_while_a_response_is_cached(self) -> None:
+        """What was answered before it is in no entry that was made after it."""
+        self.series = 100
+        work = self.postponed()
+        self.request(self.START, self.END)
+        self.answer()
+        self.world.clock.advance(1)
+        self.cache.flush()
+        self.world.clock.advance(1)
+        self.series = 1
+        self.served(self.START - HOUR, self.START - HOUR + 300)
+        self.assertEqual((len(work), self.cache.state.entries), (1, 1))
+        function, done = work.pop()
+        done.callback(function())
+        client = self.request(self.START, self.END)
+        self.assertEqual((self.answer(), self.use(client)), (Asked(self.START, self.END), "miss; other steps"))
+
     def test_the_highest_age(self) -> None:
         """Pages are asked for again after it, 20 % more or less."""
         self.served(self.START, self.END)
@@ -456,6 +484,17 @@ class ChangeTests(CachedCase):
         self.world.clock.advance(4 * HOUR)
         self.request(self.START, self.END)
         self.assertEqual(self.answer(), Asked(self.START, self.END))
+
+    def test_a_wide_window_after_a_narrow_one(self) -> None:
+        """When the steps that were cached first are too old, the ones that were cached with a wider window later stay."""
+        page = 120 * STEP
+        start = (NOW - 96 * HOUR) // page * page
+        self.served(start, start + 10 * STEP)
+        self.world.clock.advance(4.7 * HOUR)
+        self.served(start, start + 20 * page)
+        self.world.clock.advance(2.6 * HOUR)
+        self.request(start, start + 20 * page)
+        self.assertEqual(self.answer(), Asked(start, start + page - STEP))
 
     def observed(self, answers_id: str, *, standing: Standing = Standing.VIABLE) -> None:
         """Let the servers be found in a state."""
@@ -749,13 +788,7 @@ class LargeTests(CachedCase):
         """It is cut out in another thread, as the pages are made in one; nobody waits for it."""
         self.build(memory=512 * MIB)
         self.series = 100
-        work: list[tuple[Any, Deferred[Any]]] = []
-
-        def in_thread(function: Any) -> Deferred[Any]:
-            work.append((function, Deferred()))
-            return work[-1][1]
-
-        self.world.forwarder = Forwarder(self.world.forwarder.context, in_thread)
+        work = self.postponed()
         client = self.request(NOW - 30)
         self.answer()
         self.assert_right(client, NOW - 30, NOW)
@@ -764,6 +797,26 @@ class LargeTests(CachedCase):
         client = self.request(NOW - 30)
         self.turn()
         self.assertEqual((self.sent, self.use(client)), ([], "hit"))
+
+    def test_first_answers_at_the_same_time(self) -> None:
+        """The steps of all answers to a new query are cached, also if each was begun to be cached before there was an entry."""
+        self.build(memory=512 * MIB, cache_tail=0.0)
+        self.series = 100
+        work = self.postponed()
+        windows = [(NOW - hours * HOUR, NOW - hours * HOUR + 900) for hours in (9, 7, 5)]
+        for window in windows:
+            self.request(*window)
+        for sent in self.sent:
+            self.answer(sent)
+        self.assertEqual(len(work), 3)
+        while work:
+            function, done = work.pop(0)
+            done.callback(function())
+        for window in windows:
+            client = self.request(*window)
+            self.turn()
+            self.assertEqual((self.sent, self.use(client)), ([], "hit"))
+            self.assert_right(client, *window)
 
     def test_a_client_that_leaves_meanwhile(self) -> None:
         """The work ends."""

@@ -14,6 +14,7 @@ from tests.unit.core.test_responses import api_error, execution
 
 REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)
 PAGE = b"<html>503 Service Temporarily Unavailable</html>"
+FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 MISMATCH = execution("cannot populate chunk 8 from block 00000000000000000000000000: checksum mismatch expected:0, actual:1")
 
 
@@ -188,7 +189,7 @@ class UnreadableTests(SynchronousTestCase):
     """What is remembered of what servers cannot read."""
 
     def facts(self, target: bytes = b"/api/v1/query", body: bytes = b"") -> RequestInfo:
-        return RequestInfo(b"POST" if body else b"GET", target, (), body)
+        return RequestInfo(b"POST" if body else b"GET", target, FORM if body else (), body)
 
     def test_a_form_asks_for_the_same_as_a_query_string(self) -> None:
         """How a query is sent makes no difference, nor do its times."""
@@ -196,6 +197,25 @@ class UnreadableTests(SynchronousTestCase):
         self.assertEqual(identity(self.facts(body=b"time=2&query=up%7B%7D&timeout=3s")), told)
         self.assertNotEqual(identity(self.facts(body=b"query=down")), told)
         self.assertNotEqual(identity(self.facts(b"/api/v1/query_range?query=up%7B%7D")), told)
+
+    def test_bytes_that_are_no_text(self) -> None:
+        """The bytes of remote read, and of a query in no encoding, are forwarded and remembered like all others."""
+        infos = [
+            RequestInfo(b"POST", b"/api/v1/read", ((b"Content-Encoding", b"snappy"),), b"\x8f\x01\xf0&\xff=\n"),
+            RequestInfo(b"POST", b"/api/v1/read", ((b"Content-Encoding", b"snappy"),), b"\x8f\x01\xf0&\xff=\r"),
+            self.facts(body=b'query=up{a="\xc3\xa9"}'),
+            self.facts(body=b"query=\xff"),
+            self.facts(b"/api/v1/query?query=\xfe"),
+        ]
+        world = World(standbys=(B,))
+        for info in infos:
+            client = FakeDownstream(info)
+            world.forwarder.forward(client)
+            world.upstreams.sent[-1].answer.callback(FakeResponse(422, MISMATCH))
+            world.upstreams.sent[-1].answer.callback(FakeResponse(200, b"{}"))
+            self.assertEqual((client.served_by, client.attempts), (B, 2), info)
+        self.assertEqual(len(world.forwarder.context.unreadable.until), len(infos))
+        self.assertEqual(identity(self.facts(b"/api/v1/query?query=up{a=%22%C3%A9%22}")), identity(infos[2]))
 
     def test_it_is_bounded(self) -> None:
         """A client that makes up queries cannot make mpp remember more and more; huge ones are not remembered at all."""
