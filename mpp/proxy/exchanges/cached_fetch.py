@@ -188,9 +188,8 @@ class CachedFetch(Fetch):
 
     def subrequest_failed(self, failure: Failure) -> None:
         """End the request on a bug."""
-        if not self.ended:
-            self._failed(failure)
-            self.cancel()
+        self._failed(failure)
+        self.cancel()
 
     # Joining
 

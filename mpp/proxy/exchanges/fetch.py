@@ -21,6 +21,7 @@ from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 
 from twisted.python.failure import Failure
+from txaio.tx import make_logger
 
 from mpp.core.errors import UpstreamError
 from mpp.core.interfaces import IResponse
@@ -30,6 +31,8 @@ from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical, local_replies
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.wire.whole_response import copies
+
+_log = make_logger()
 
 AnsweredRange: TypeAlias = tuple[Backend, int, int]
 """A server, and the times of the first and the last step that it has answered, in milliseconds since the epoch."""
@@ -223,7 +226,11 @@ class Fetch(ABC):
             self._call(waiter, partial(waiter.unanswered, why, self))
 
     def _failed(self, failure: Failure) -> None:
-        """End all waiters on a bug."""
+        """End all waiters on a bug; after the end it is only logged, because no request is left that could log it."""
+        if self.ended:
+            method, target = self.info.method.decode("latin-1"), self.info.target[:200].decode("latin-1")
+            _log.failure("bug: fetch of {method} {target} failed after its end", failure=failure, method=method, target=target)
+            return
         for waiter in self._end():
             waiter.failed(failure)
 

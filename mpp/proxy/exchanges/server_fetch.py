@@ -149,11 +149,13 @@ class ServerFetch(Fetch):
 
     def failed(self, failure: Failure) -> None:
         """End all waiters on a bug. The outermost errback."""
-        if not self.ended:
-            self._attempts.cancel()
+        if self.ended:
             self._failed(failure)
-            self._forget()
-            del self._attempts
+            return
+        self._attempts.cancel()
+        self._failed(failure)
+        self._forget()
+        del self._attempts
 
     def _forget(self) -> None:
         """Remove the reference cycles of the subrequests: they would wait for the garbage collector."""

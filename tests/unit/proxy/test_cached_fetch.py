@@ -387,6 +387,21 @@ class UnusualSubrequestTests(CachedCase):
         self.assertEqual(self.answer(), Asked(NOW - 45, NOW))
         self.assert_right(client, NOW - HOUR, NOW)
 
+    def test_a_bug_after_the_response(self) -> None:
+        """The client has its response, and the log has the bug."""
+        broken: list[float] = []
+        context, clock = self.world.forwarder.context, self.world.clock
+        context = evolve(context, wall=lambda: NOW + clock.seconds() / (0 if broken else 1))
+        self.world.forwarder.context = context
+        for query, use in ((b"up", "partial"), (b"down", "miss")):
+            broken.clear()
+            client = self.request(query=query)
+            broken.append(1)
+            self.answer()
+            self.assert_right(client, NOW - HOUR, NOW)
+            self.assertEqual(self.use(client).partition(";")[0], use)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_no_server_answers(self) -> None:
         """The client gets an error, and nothing is left."""
         client = self.request()

@@ -7,8 +7,9 @@ from zope.interface.verify import verifyObject
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IDownstream, IResponse, ISelections, IUpstreams
-from mpp.core.model import Choice, Headers, Observation, Selection, Standing
+from mpp.core.model import Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.proxy.attempts import SELECTION_WAIT_S
+from mpp.proxy.exchanges.server_fetch import ServerFetch
 from tests.forward_support import A, B, FakeResponse, World
 
 REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)
@@ -354,6 +355,15 @@ class BugTests(SynchronousTestCase):
         client = world.request()
         assert client.failed is not None
         self.assertEqual((client.failed[0], world.metrics.in_flight), (500, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_bug_in_a_fetch_that_has_ended(self) -> None:
+        """No client waits for it any longer, and the log has it."""
+        world = World()
+        fetch = ServerFetch(world.forwarder.context, RequestInfo(b"GET", b"/api/v1/query?query=up", ()), 0.0)
+        fetch.cancel()
+        fetch.ended = True
+        fetch.failed(Failure(ZeroDivisionError()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_cancellation_that_nobody_asked_for_is_a_bug(self) -> None:
