@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 
 from attrs import frozen
 
@@ -33,6 +34,7 @@ _MOST_TIMES = 3
 _MOST_LEVELS = 8
 _EVER_MS = 1 << 54
 _EACH_MS = Steps(0)
+_by_id = attrgetter("id")
 
 Levels = tuple[tuple[Segment, ...], ...]
 """Which servers are good enough when: by what is needed and looked back on, and if that differs by what is needed alone."""
@@ -122,15 +124,21 @@ def good_steps(
     :param others: all other servers.
     :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
     """
-    ordered = (backend, *(each for each in others if each != backend))
-    good = at_steps(_levels(lacks, ordered)[-1], steps)
-    bad = (lacks.of(backend).needed.above(0) | lacks.lacked_by_all) - shared
-    found = []
-    for segment in good:
-        if segment.good & 1:
-            times = Intervals.of([(steps.time(segment.first), steps.time(segment.last) + 1)]) - bad
-            found += [(steps.after(int(start) - 1), steps.after(int(end) - 1) - 1) for start, end in times]
-    return [(first, last) for first, last in found if first <= last]
+    # In one order, so that the comparison is the same for each server, however the others are ranked at the moment.
+    ordered = tuple(sorted({backend, *others}, key=_by_id))
+    good = _runs(at_steps(_levels(lacks, ordered)[-1], steps), ordered.index(backend))
+    bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
+    found: list[tuple[int, int]] = []
+    for run in good:
+        start, end = steps.time(run[0]), steps.time(run[1]) + 1
+        for since, until in Intervals((start, end)) - bad.within(start, end):
+            first, last = steps.after(int(since) - 1), steps.after(int(until) - 1) - 1
+            if found and found[-1][1] + 1 == first:
+                # There is no step in the time between the two.
+                found[-1] = (found[-1][0], last)
+            elif first <= last:
+                found.append((first, last))
+    return found
 
 
 def _levels(lacks: QueryLacks, candidates: tuple[Backend, ...]) -> Levels:

@@ -75,6 +75,7 @@ class QueryLacks:
     """Results that `mpp.coverage.planning.plan` keeps of its comparisons, by the servers that it compared."""
 
     _material: dict[tuple[Backend, bool], Intervals] = field(factory=dict, repr=False, eq=False)
+    _incomplete: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
 
     def of(self, backend: Backend) -> Lacking:
         """Return the lacks of one server."""
@@ -92,6 +93,13 @@ class QueryLacks:
             missing = self.coverage.missing.get(backend, NOTHING)
             missing = missing | Missing(self.coverage.common) if common else missing
             found = self._material[backend, common] = material_times(self.selectors, self.coverage, missing)
+        return found
+
+    def incomplete(self, backend: Backend) -> Intervals:
+        """Return the times of evaluation, in milliseconds, at which a server lacks anything that is needed; kept as well."""
+        found = self._incomplete.get(backend)
+        if found is None:
+            found = self._incomplete[backend] = self.of(backend).needed.above(0) | self.lacked_by_all
         return found
 
     def read_by(self, steps: Intervals) -> Intervals:

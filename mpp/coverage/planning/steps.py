@@ -136,9 +136,8 @@ def at_steps(segments: Sequence[Segment], steps: Steps) -> list[Segment]:
     """
     found: list[Segment] = []
     end = steps.time(steps.count - 1)
-    for segment in segments[bisect_right(segments, steps.start, key=_first) - 1 :]:
-        if segment.first > end:
-            break
+    here = slice(bisect_right(segments, steps.start, key=_first) - 1, bisect_right(segments, end, key=_first))
+    for segment in segments[here]:
         first, last = max(0, steps.after(segment.first - 1)), min(steps.count - 1, steps.after(segment.last) - 1)
         if first <= last:
             _append(found, Segment(first, last, segment.good))
