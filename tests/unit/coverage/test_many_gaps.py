@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core import coverage as coverage_module
 from mpp.core import intervals as intervals_module
-from mpp.core.coverage import Coverage, Hole, Job, Missing
-from mpp.core.intervals import NEVER, Intervals
+from mpp.core.coverage import NOTHING, Coverage, Hole, Job, Missing
+from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
-from mpp.coverage.knowledge import MOST_HOLES
+from mpp.coverage.knowledge import MOST_HOLES, Knowledge
 from mpp.coverage.planning.planner import Planner
 from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import lacks_of
@@ -93,6 +96,97 @@ class SameTests(SynchronousTestCase):
         kinds = [next(each.good for each in segments if each.first <= steps.time(n) <= each.last) for n in range(9)]
         self.assertEqual([each.good for each in found for _ in range(each.first, each.last + 1)], kinds)
         self.assertEqual([each.first for each in found], [n for n in range(9) if n == 0 or kinds[n] != kinds[n - 1]])
+
+
+HOLES = st.lists(
+    st.builds(
+        lambda start, length, missing: Hole(start, start + length, missing, 20), *[st.integers(0, 30)] * 2, st.integers(1, 3)
+    )
+)
+
+
+class MissingTests(SynchronousTestCase):
+    """The gaps of a server, which are put in order and made free of overlaps."""
+
+    def assert_is_of(self, found: Missing, whole: Intervals, holes: list[Hole]) -> None:
+        """Check that gaps of one job are those of each second, in as few gaps as possible."""
+        seconds = {s: max((h.missing for h in holes if h.start <= s < h.end), default=0) for s in range(70) if s not in whole}
+        self.assertEqual(
+            {int(s): hole.missing for hole in found.jobs.get("node", ()) for s in range(int(hole.start), int(hole.end))},
+            {s: missing for s, missing in seconds.items() if missing},
+        )
+        own = found.jobs.get("node", ())
+        for one, other in pairwise(own):
+            self.assertTrue(one.end < other.start or (one.end == other.start and one.missing != other.missing))
+        self.assertEqual(found.whole, whole)
+
+    @given(PAIRS, HOLES, st.booleans())
+    def test_gaps_in_any_order(self, pairs: list[tuple[int, int]], holes: list[Hole], is_twice: bool) -> None:
+        """Where they overlap, the one with more missing targets counts; what is made of the result is the result."""
+        whole = Intervals.of((start // 10, start // 10 + length) for start, length in pairs[:2])
+        found = Missing.of(whole, {"node": holes})
+        if is_twice:
+            found = Missing.of(found.whole, found.jobs)
+        self.assert_is_of(found, whole, holes)
+        self.assertEqual(found.since, found.times.hull[0] if found.times.hull else math.inf)
+
+    @given(PAIRS, HOLES, PAIRS, HOLES)
+    def test_union(
+        self, whole: list[tuple[int, int]], holes: list[Hole], other_whole: list[tuple[int, int]], other_holes: list[Hole]
+    ) -> None:
+        """It has the gaps of both values, also if one of them has none."""
+        wholes = [Intervals.of((start, start + length) for start, length in pairs) for pairs in (whole, other_whole)]
+        one, other = Missing.of(wholes[0], {"node": holes}), Missing.of(wholes[1], {"node": other_holes})
+        self.assert_is_of(one | other, wholes[0] | wholes[1], [*holes, *other_holes])
+
+
+class PublishTests(SynchronousTestCase):
+    """The knowledge of two servers with as many gaps as are kept."""
+
+    def setUp(self) -> None:
+        self.knowledge = Knowledge()
+        self.knowledge.surveyed(JOBS)
+        self.knowledge.looked_at(T0, T0 + 15.0 * DAY)
+        for server in (A, B):
+            self.knowledge.sees(server, Missing.of(NEVER, {"node": [Hole(T0, math.inf, 5, 20)]}), T0)
+            holes = [Hole(at, at + 90, 5, 20) for at in (T0 + 648.0 * n for n in range(MOST_HOLES))]
+            self.knowledge.found(server, ALWAYS, list(JOBS), Missing.of(NEVER, {"node": holes}))
+            self.knowledge.sees(server, NOTHING, T0 + 90)
+        self.knowledge.publish()
+        self.made = 0
+
+    def count(self) -> None:
+        """Count the gaps that are put in order from now on."""
+        flat = coverage_module._flat
+
+        def counting(holes: tuple[Hole, ...], whole: Intervals) -> tuple[Hole, ...]:
+            self.made += len(holes)
+            return flat(holes, whole)
+
+        self.patch(coverage_module, "_flat", counting)
+
+    def test_nothing_has_changed(self) -> None:
+        """Then no gap is looked at, although the same things are reported again."""
+        before = self.knowledge.coverage
+        self.count()
+        self.knowledge.surveyed(JOBS)
+        self.knowledge.configured({A: list(JOBS), B: list(JOBS)})
+        self.knowledge.aged({A: T0 - 1.0, B: T0 - 1.0})
+        self.knowledge.looked_at(T0, T0 + 15.0 * DAY)
+        self.knowledge.sees(A, NOTHING, T0 + 100.0)
+        self.assertFalse(self.knowledge.publish())
+        self.assertIs(self.knowledge.coverage, before)
+        self.assertEqual(self.made, 0)
+
+    def test_one_server_has_changed(self) -> None:
+        """Then the value of the other one stays as it is."""
+        before = self.knowledge.coverage.missing[B]
+        self.count()
+        self.knowledge.sees(A, Missing.of(NEVER, {"web": [Hole(T0 + 15.0 * DAY, math.inf, 5, 20)]}), T0 + 15.0 * DAY)
+        self.assertTrue(self.knowledge.publish())
+        self.assertIs(self.knowledge.coverage.missing[B], before)
+        self.assertIn("web", self.knowledge.coverage.missing[A].jobs)
+        self.assertLess(self.made, 2 * MOST_HOLES)
 
 
 class WorkTests(SynchronousTestCase):
