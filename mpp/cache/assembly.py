@@ -152,7 +152,7 @@ def _assembled(
     view: View, cached: Sequence[Range], new: Sequence[ParsedSteps], body: Body, warning: str, *, gzip: bool
 ) -> Iterator[int]:
     """Write the body; yield the cost of each slice in microseconds."""
-    table = view.table.including(metric for each in new for metric in each.matrix.metrics())
+    table = yield from view.table.adding(metric for each in new for metric in each.matrix.metrics())
     spans: list[_Span] = [CachedSpan(view, first, last, gzip=gzip) for first, last in cached]
     spans += [_NewSpan(each, view, table, gzip=gzip) for each in new]
     spans.sort(key=_first)

@@ -62,7 +62,7 @@ class CachedQuery:
     :ivar pages: all steps but the newest ones.
     :ivar fields: the header fields of its responses.
     :ivar tail: the newest steps; None if there are none.
-    :ivar checked_with: the knowledge of the servers' gaps by which the pages were checked last.
+    :ivar checked_with: the knowledge of the servers by which the pages were checked last; None if they have to be checked.
     :ivar oldest: the time of the oldest sample of any server at that time, in seconds since the epoch; None if it was not known.
     :ivar step_seconds: how long a server takes for one step, on average; 0 if that is not known.
     """
@@ -74,7 +74,7 @@ class CachedQuery:
         self.fields = fields
         self._fields_size = sum(getsizeof(each) for field in fields for each in (field, *field))
         self.tail: Tail | None = None
-        self.checked_with: tuple[object, ...] = ()
+        self.checked_with: object = None
         self.oldest: float | None = None
         self.step_seconds = 0.0
 

@@ -28,6 +28,8 @@ Orders: TypeAlias = dict[tuple[Series, ...], tuple[Series, ...]]
 
 _LONG = 16 * 1024
 """Bytes of a series whose cutting takes longer than it takes to offer the lock, which may be 50 µs."""
+_MANY = 1000
+"""Series of an answer that is so large that a thread prepares its pages."""
 
 
 @frozen(eq=False)
@@ -57,7 +59,7 @@ def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) 
         source in the same page, they expire with these, because a page is dropped as a whole.
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """
-    table = view.table.including(matrix.metrics())
+    table = view.table.including(matrix.metrics(), _release_lock if len(matrix.series) >= _MANY else None)
     answer = Extent(view.first, view.last, source, expires_at, _annotations(matrix.warnings), _annotations(matrix.infos))
     new = _by_page(view, matrix, table)
     before = {page.number: page for page in view.pages}
@@ -88,13 +90,17 @@ def _by_page(view: View, matrix: Matrix, table: SeriesTable) -> Mapping[int, tup
     found: dict[int, tuple[TextsBySeries, TextsBySeries]] = {number: ({}, {}) for number in page_numbers(view.first, view.last)}
     for metric, *texts in matrix.rows():
         if sum(map(len, texts)) >= _LONG:
-            # Offers the interpreter's lock to the reactor, which would otherwise wait for it for 5 ms in each of its turns.
-            time.sleep(0)
+            _release_lock()
         series = table.by_metric[metric]
         for member, text in enumerate(texts):
             for number, points in _divided(text, member, view):
                 found[number][member][series] = points
     return found
+
+
+def _release_lock() -> None:
+    """Release the interpreter's lock for the reactor, which would otherwise wait for it for 5 ms in each of its turns."""
+    time.sleep(0)
 
 
 def _divided(text: bytes, member: int, view: View) -> Iterator[tuple[int, bytes]]:

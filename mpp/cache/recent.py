@@ -64,9 +64,13 @@ class RecentSpans:
         found = self._used(key)
         return found if isinstance(found, AssembledBody) else None
 
-    def put(self, key: SpanKey, rows: Mapping[Series, Row]) -> None:
-        """Cache the rows of a span, and drop the spans that were used least recently if there is no room for them."""
-        self._put(key, rows, _size(rows))
+    def put(self, key: SpanKey, rows: Mapping[Series, Row], size: int) -> None:
+        """
+        Cache the rows of a span, and drop the spans that were used least recently if there is no room for them.
+
+        :param size: the sum of the rows' `row_size`, which takes long for many rows.
+        """
+        self._put(key, rows, getsizeof(rows) + size)
 
     def put_body(self, key: BodyKey, body: AssembledBody) -> None:
         """Cache a body in the same way."""
@@ -106,12 +110,10 @@ class RecentSpans:
             self.size -= found[1]
 
 
-def _size(rows: Mapping[Series, Row]) -> int:
-    """Return the bytes of memory of rows."""
-    found = getsizeof(rows)
-    for row in rows.values():
-        found += getsizeof(row) + sum(map(getsizeof, row))
-        for pieces in row:
-            for piece in pieces:
-                found += getsizeof(piece) + (sum(map(getsizeof, piece)) if isinstance(piece, Run) else 0)
+def row_size(row: Row) -> int:
+    """Return the bytes of memory of a row."""
+    found = getsizeof(row) + sum(map(getsizeof, row))
+    for pieces in row:
+        for piece in pieces:
+            found += getsizeof(piece) + (sum(map(getsizeof, piece)) if isinstance(piece, Run) else 0)
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterable, Mapping
 from operator import attrgetter
 from sys import getsizeof
 
@@ -32,6 +33,12 @@ class Series:
 by_key = attrgetter("key")
 
 
+_KEY_US = 10
+_KNOWN_US = 1
+_MERGE_US = 3
+_PART_US = 200
+
+
 @frozen(eq=False)
 class SeriesTable:
     """
@@ -39,37 +46,94 @@ class SeriesTable:
 
     :ivar by_metric: by each spelling that was seen.
     :ivar ordered: as Prometheus sorts them.
-    :ivar size: bytes of memory.
+    :ivar content: bytes of memory of the series and of their other spellings.
+    :ivar size: bytes of memory in all.
     """
 
     by_metric: Mapping[bytes, Series] = Factory(dict)
     ordered: tuple[Series, ...] = ()
+    content: int = 0
     size: int = field(init=False)
 
-    def including(self, metrics: Iterable[bytes]) -> SeriesTable:
+    def including(self, metrics: Iterable[bytes], between: Callable[[], object] | None = None) -> SeriesTable:
         """
         Return the table with these series, too; itself if it has all of them.
 
+        :param between: called after each part of the work.
         :raise NotJoinable: a metric is no JSON object of labels.
         """
-        new = [metric for metric in metrics if metric not in self.by_metric]
-        if not new:
+        parts = self.adding(metrics)
+        while True:
+            try:
+                next(parts)
+            except StopIteration as end:
+                found: SeriesTable = end.value
+                return found
+            if between is not None:
+                between()
+
+    def adding(self, metrics: Iterable[bytes]) -> Generator[int, None, SeriesTable]:
+        """
+        Make the table with these series, too: return it, or itself if it has all of them.
+
+        Yields the cost of each part of the work in microseconds: thousands of series take longer than a turn of the reactor may.
+
+        :raise NotJoinable: a metric is no JSON object of labels.
+        """
+        by_metric: dict[bytes, Series] | None = None
+        new: dict[bytes, Series] = {}
+        content, cost = self.content, 0
+        for metric in metrics:
+            cost += _KNOWN_US
+            if metric not in (self.by_metric if by_metric is None else by_metric):
+                if by_metric is None:
+                    by_metric = dict(self.by_metric)
+                cost += _KEY_US
+                key = sort_key(metric)
+                series = self._by_key(key) or new.get(key)
+                if series is None:
+                    series = new[key] = Series(metric, key)
+                    content += series.size
+                else:
+                    content += getsizeof(metric)
+                by_metric[metric] = series
+            if cost >= _PART_US:
+                yield cost
+                cost = 0
+        if by_metric is None:
             return self
-        by_metric, known = dict(self.by_metric), {each.key: each for each in self.ordered}
-        for metric in new:
-            key = sort_key(metric)
-            by_metric[metric] = known.setdefault(key, Series(metric, key))
-        return SeriesTable(by_metric, tuple(sorted(known.values(), key=by_key)))
+        return SeriesTable(by_metric, (yield from self._with(new)), content)
+
+    def _by_key(self, key: bytes) -> Series | None:
+        """Return the series with a key; None if there is none."""
+        place = bisect_left(self.ordered, key, key=by_key)
+        return self.ordered[place] if place < len(self.ordered) and self.ordered[place].key == key else None
+
+    def _with(self, new: Mapping[bytes, Series]) -> Generator[int, None, tuple[Series, ...]]:
+        """Return all series and new ones in order; yields as `adding` does."""
+        found: list[Series] = []
+        done = cost = 0
+        # A server has sorted them, which takes the time of going through them once.
+        for series in sorted(new.values(), key=by_key):
+            place = bisect_left(self.ordered, series.key, done, key=by_key)
+            found += self.ordered[done:place]
+            found.append(series)
+            done = place
+            cost += _MERGE_US
+            if cost >= _PART_US:
+                yield cost
+                cost = 0
+        return (*found, *self.ordered[done:])
 
     def only(self, series: set[Series]) -> SeriesTable:
         """Return the table without all other series; itself if it has no others."""
         if len(series) == len(self.ordered):
             return self
         by_metric = {metric: each for metric, each in self.by_metric.items() if each in series}
-        return SeriesTable(by_metric, tuple(each for each in self.ordered if each in series))
+        ordered = tuple(each for each in self.ordered if each in series)
+        spellings = sum(getsizeof(metric) for metric, each in by_metric.items() if metric is not each.metric)
+        return SeriesTable(by_metric, ordered, spellings + sum(each.size for each in ordered))
 
     @size.default
     def _size(self) -> int:
-        spellings = sum(getsizeof(metric) for metric, each in self.by_metric.items() if metric is not each.metric)
-        own = getsizeof(self) + getsizeof(self.by_metric) + getsizeof(self.ordered)
-        return own + spellings + sum(each.size for each in self.ordered)
+        return getsizeof(self) + getsizeof(self.by_metric) + getsizeof(self.ordered) + self.content

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from mpp.cache.page import CachedPage
-from mpp.cache.recent import Row
+from mpp.cache.recent import Row, row_size
 from mpp.cache.series import Series
 from mpp.cache.texts.cutting import MEMBERS, cut
 from mpp.cache.texts.deflate import Deflated, Piece, compressed, inflated, text_length
@@ -22,7 +22,8 @@ MOST_JOINED = 512 * 1024
 SERIES_US = 3
 PIECE_US = 1
 CUT_US = 8
-"""The time that a series, a piece of it, and a cut take, in microseconds, measured on a slow core."""
+JOIN_US = 5
+"""The time that a series, a piece of it, a cut, and a joined series take, in microseconds, measured on a slow core."""
 
 _BYTES_INFLATED_PER_US = 100
 BYTES_COMPRESSED_PER_US = 50
@@ -88,11 +89,13 @@ class CachedSpan:
     def _join(self) -> Iterator[int]:
         """Make one piece of the pieces of each text, and cache the span; yield the cost of each slice."""
         rows: dict[Series, Row] = {}
+        size = 0
         for series, (values, histograms) in self.rows.items():
-            rows[series] = _joined(values, gzip=self._gzip), _joined(histograms, gzip=self._gzip)
-            yield sum(map(_joining_us, values)) + sum(map(_joining_us, histograms))
+            rows[series] = row = _joined(values, gzip=self._gzip), _joined(histograms, gzip=self._gzip)
+            size += row_size(row)
+            yield JOIN_US + sum(map(_joining_us, values)) + sum(map(_joining_us, histograms))
         self.rows = rows
-        self._recent.put(self._key, rows)
+        self._recent.put(self._key, rows, size)
 
 
 def _joined(pieces: Sequence[Piece], *, gzip: bool) -> Sequence[Piece]:

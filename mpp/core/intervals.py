@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
@@ -50,21 +50,19 @@ class Intervals:
     def __or__(self, other: Intervals) -> Intervals:
         if not (self.edges and other.edges):
             return self if self.edges else other
-        return self._combined(other, lambda here, there: here or there)
+        starts, ends = _sorted(self.edges, other.edges)
+        # As many have ended as have started where the next one starts after the last end: between these two is a gap.
+        edges = [starts[0]]
+        for end, start in zip(ends, starts[1:], strict=False):
+            if start > end:
+                edges += (end, start)
+        return Intervals((*edges, ends[-1]))
 
     def __and__(self, other: Intervals) -> Intervals:
-        return self._combined(other, lambda here, there: here and there)
+        return Intervals(_intersection(self.edges, other.edges)) if self.edges and other.edges else NEVER
 
     def __sub__(self, other: Intervals) -> Intervals:
-        return self._combined(other, lambda here, there: here and not there)
-
-    def _combined(self, other: Intervals, holds: Callable[[bool, bool], bool]) -> Intervals:
-        """Return the points for which ``holds(in self, in other)`` is true, which must be false for points of neither set."""
-        edges: list[float] = []
-        for edge in sorted({*self.edges, *other.edges}):
-            if holds(edge in self, edge in other) != (len(edges) % 2 == 1):
-                edges.append(edge)
-        return Intervals(tuple(edges))
+        return Intervals(_intersection(self.edges, _complement(other.edges))) if self.edges and other.edges else self
 
     @property
     def hull(self) -> tuple[float, float] | None:
@@ -113,6 +111,29 @@ class Intervals:
     def overlap(self, start: float, end: float) -> float:
         """Return the length of the part of the set within an interval."""
         return self.within(start, end).measure
+
+
+def _sorted(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[list[float], list[float]]:
+    """Return the starts of the intervals of two sets, and their ends, each in ascending order."""
+    # To sort two sequences that are in order takes a time that grows with their length only.
+    return sorted(one[::2] + other[::2]), sorted(one[1::2] + other[1::2])
+
+
+def _intersection(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the edges of what two sets have in common."""
+    starts, ends = _sorted(one, other)
+    # No point is in more than two intervals. Two go on at once from each start until the end that is one place before it.
+    edges: list[float] = []
+    for end, start in zip(ends, starts[1:], strict=False):
+        if start < end:
+            edges += (start, end)
+    return tuple(edges)
+
+
+def _complement(edges: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the edges of all numbers that are not in a set, which is not empty."""
+    found = edges[1:] if edges[0] == -math.inf else (-math.inf, *edges)
+    return found[:-1] if edges[-1] == math.inf else (*found, math.inf)
 
 
 NEVER = Intervals()

@@ -278,11 +278,31 @@ def with_drift(missing: Missing, start: float, end: float, unconfigured: Collect
     :param unconfigured: the jobs that only other servers have in their configurations.
     """
     looked_at = Intervals.of([(start, end)]) - missing.whole
+    least = _DRIFT * looked_at.measure
+
+    def is_lasting(holes: Sequence[Hole]) -> bool:
+        # Together they are mostly too short, wherever they are.
+        if not sum(hole.end - hole.start for hole in holes) >= least > 0:
+            return False
+        return (Intervals.of((hole.start, hole.end) for hole in holes) & looked_at).measure >= least
+
     drift, jobs = dict(missing.drift), {}
     for job, holes in missing.jobs.items():
-        times = Intervals.of((hole.start, hole.end) for hole in holes)
-        if job in unconfigured or (times & looked_at).measure >= _DRIFT * looked_at.measure > 0:
+        if job in unconfigured or is_lasting(holes):
             drift[job] = max(hole.missing for hole in holes)
         else:
             jobs[job] = holes
+<<<<<<< HEAD
     return Missing.of(missing.whole, jobs, drift)
+=======
+    return Missing(missing.whole, jobs, drift)
+
+
+def joined(found: Sequence[Mapping[Backend, Missing]]) -> dict[Backend, Missing]:
+    """Merge several findings, for instance one per day, of what each server lacks."""
+    total: dict[Backend, Missing] = {}
+    for each in found:
+        for backend, missing in each.items():
+            total[backend] = total.get(backend, NOTHING) | missing
+    return total
+>>>>>>> part-B

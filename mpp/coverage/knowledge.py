@@ -51,6 +51,8 @@ class _KnownServer:
     :ivar again: the times that are to be looked at again.
     :ivar absences: the times in which mpp has seen that it was away.
     :ivar unconfigured: the jobs that only other servers have in their configurations.
+    :ivar total: all that it lacks, as it was published last.
+    :ivar total_of: the values of which ``total`` is made.
     """
 
     history: Missing = NOTHING
@@ -59,6 +61,8 @@ class _KnownServer:
     again: Intervals = NEVER
     absences: Absences = field(factory=Absences)
     unconfigured: frozenset[str] = frozenset()
+    total: Missing = NOTHING
+    total_of: tuple[object, ...] = ()
 
 
 @define
@@ -127,8 +131,7 @@ class Knowledge:
         for backend in oldest:
             server = self._servers.setdefault(backend, _KnownServer())
             server.younger = found.get(backend, NOTHING)
-            edge = server.history.times.hull
-            if edge is not None and edge[0] < first:
+            if server.history.since < first:
                 server.history = server.history.only(Intervals.of([(first, math.inf)]))
         self._empty = tuple(each for each in self._empty if each.start >= first)
 
@@ -234,9 +237,12 @@ class Knowledge:
         return True
 
     def _total(self, server: _KnownServer) -> Missing:
-        if not (server.history or server.live or server.younger):
-            return NOTHING
-        return self._with_drift(server.history | server.live, server) | server.younger
+        """Return all that a server lacks; the value of the last time if nothing has changed, which is seen at once."""
+        total_of = server.history, server.live, server.younger, server.unconfigured, self._looked_at
+        if server.total_of != total_of:
+            lacked = server.history | server.live
+            server.total_of, server.total = total_of, self._with_drift(lacked, server) | server.younger
+        return server.total
 
     def _with_drift(self, missing: Missing, server: _KnownServer) -> Missing:
         return missing if self._looked_at is None else with_drift(missing, *self._looked_at, server.unconfigured)

@@ -10,7 +10,7 @@ Source: ``web/api/v1/api.go`` (``Response``) and ``promql/value.go`` (``Matrix``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -22,6 +22,10 @@ HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
 """The beginning of a joined response; its series follow, then `tail`."""
 
 _SEPARATOR = b","
+# Series that are compared at once, and the work after which there is a pause: about a millisecond each.
+_COMPARED = 3000
+_PAUSE_US = 1000
+_KEY_US = 10
 
 
 class MatrixSeries(Struct):
@@ -95,7 +99,7 @@ class Matrix:
 
 def joined(parts: Sequence[Matrix], warning: str = "") -> Iterator[bytes]:
     """
-    Yield the pieces of the joined response; each takes about a millisecond.
+    Yield the pieces of the joined response; each takes about a millisecond. The first ones are empty if there are many series.
 
     :param parts: in the order of their steps, which must not overlap.
     :param warning: one more warning, or empty.
@@ -105,6 +109,9 @@ def joined(parts: Sequence[Matrix], warning: str = "") -> Iterator[bytes]:
     size = 0
     separator = b""
     for group in _grouped(parts):
+        if not group:
+            yield b""
+            continue
         piece = separator + _series(group)
         separator = _SEPARATOR
         pieces.append(piece)
@@ -157,18 +164,43 @@ def sort_key(metric: Raw | bytes) -> bytes:
 
 
 def _grouped(parts: Sequence[Matrix]) -> Iterator[list[MatrixSeries]]:
-    """Yield the series of all parts that have the same labels, sorted by their labels."""
-    names = [bytes(each.metric) for each in parts[0].series]
-    if all([bytes(each.metric) for each in part.series] == names for part in parts[1:]):
+    """Yield the series of all parts that have the same labels, sorted by their labels; none after work that takes a while."""
+    if (yield from _have_same_series(parts)):
         for same in zip(*(part.series for part in parts), strict=True):
             yield list(same)
         return
     found: dict[bytes, list[MatrixSeries]] = {}
+    spelled: dict[bytes, list[MatrixSeries]] = {}
+    cost = 0
     for part in parts:
         for series in part.series:
-            found.setdefault(sort_key(series.metric), []).append(series)
+            metric = bytes(series.metric)
+            group = spelled.get(metric)
+            if group is None:
+                group = spelled[metric] = found.setdefault(sort_key(metric), [])
+                cost += _KEY_US
+            group.append(series)
+            cost += 1
+            if cost >= _PAUSE_US:
+                yield []
+                cost = 0
     for key in sorted(found):
         yield found[key]
+
+
+def _have_same_series(parts: Sequence[Matrix]) -> Generator[list[MatrixSeries], None, bool]:
+    """Return whether all parts have the same labels in the same order; yields nothing but pauses."""
+    count = len(parts[0].series)
+    if any(len(part.series) != count for part in parts):
+        return False
+    at_once = max(1, _COMPARED // len(parts))
+    for start in range(0, count, at_once):
+        if start:
+            yield []
+        names = [bytes(each.metric) for each in parts[0].series[start : start + at_once]]
+        if any([bytes(each.metric) for each in part.series[start : start + at_once]] != names for part in parts[1:]):
+            return False
+    return True
 
 
 def _series(group: Sequence[MatrixSeries]) -> bytes:

@@ -12,8 +12,10 @@ least in all gets all of it.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import attrgetter, itemgetter
 
 from attrs import frozen
 
@@ -33,6 +35,11 @@ _MOST_TIMES = 3
 _MOST_LEVELS = 8
 _EVER_MS = 1 << 54
 _EACH_MS = Steps(0)
+_by_id = attrgetter("id")
+_first, _last = itemgetter(0), itemgetter(1)
+
+Run = tuple[int, int]
+"""The first and the last of consecutive steps, both included."""
 
 Levels = tuple[tuple[Segment, ...], ...]
 """Which servers are good enough when: by what is needed and looked back on, and if that differs by what is needed alone."""
@@ -89,17 +96,24 @@ def plan(
 
 def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> list[Backend]:
     """Sort the candidates by the amount that they lack at all steps, least first; equal ones keep the given order."""
-    sums = {
-        each: tuple(total(line, steps, 0, steps.count - 1) for line in (lacks.of(each).needed, lacks.of(each).looked_back_on))
-        for each in candidates
-    }
+    sums: dict[tuple[Backend, bool], int] = {}
+
+    def lacked(each: Backend, looked_back_on: bool) -> int:
+        """Return the amount; it is mostly not needed for what is looked back on."""
+        if (each, looked_back_on) not in sums:
+            lacking = lacks.of(each)
+            line = lacking.looked_back_on if looked_back_on else lacking.needed
+            sums[each, looked_back_on] = total(line, steps, 0, steps.count - 1)
+        return sums[each, looked_back_on]
+
     tolerances = [Tolerance(2 * each.window) for each in _tolerances(lacks, candidates)]
     left, found = list(candidates), []
     while left:
         good = left
-        for level, tolerance in enumerate(tolerances):
-            best = min(sums[each][level] for each in good)
-            good = [each for each in good if tolerance.allows(sums[each][level], best)]
+        for looked_back_on, tolerance in enumerate(tolerances):
+            if len(good) > 1:
+                best = min(lacked(each, bool(looked_back_on)) for each in good)
+                good = [each for each in good if tolerance.allows(lacked(each, bool(looked_back_on)), best)]
         found.append(good[0])
         left.remove(good[0])
     return found
@@ -122,15 +136,21 @@ def good_steps(
     :param others: all other servers.
     :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
     """
-    ordered = (backend, *(each for each in others if each != backend))
-    good = at_steps(_levels(lacks, ordered)[-1], steps)
-    bad = (lacks.of(backend).needed.above(0) | lacks.lacked_by_all) - shared
-    found = []
-    for segment in good:
-        if segment.good & 1:
-            times = Intervals.of([(steps.time(segment.first), steps.time(segment.last) + 1)]) - bad
-            found += [(steps.after(int(start) - 1), steps.after(int(end) - 1) - 1) for start, end in times]
-    return [(first, last) for first, last in found if first <= last]
+    # In one order, so that the comparison is the same for each server, however the others are ranked at the moment.
+    ordered = tuple(sorted({backend, *others}, key=_by_id))
+    good = _runs(at_steps(_levels(lacks, ordered)[-1], steps), ordered.index(backend))
+    bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
+    found: list[tuple[int, int]] = []
+    for run in good:
+        start, end = steps.time(run[0]), steps.time(run[1]) + 1
+        for since, until in Intervals((start, end)) - bad.within(start, end):
+            first, last = steps.after(int(since) - 1), steps.after(int(until) - 1) - 1
+            if found and found[-1][1] + 1 == first:
+                # There is no step in the time between the two.
+                found[-1] = (found[-1][0], last)
+            elif first <= last:
+                found.append((first, last))
+    return found
 
 
 def _levels(lacks: QueryLacks, candidates: tuple[Backend, ...]) -> Levels:
@@ -170,36 +190,43 @@ def _parts(segments: Sequence[Segment], candidates: Sequence[Backend], count: in
         if len(bounds) > most:
             return ()
         end = bounds[-1] - 1
-        bounds.append(min(first for each in runs for first, last in each if first <= end <= last))
+        bounds.append(min(run[0] for each in runs if (run := _run_at(each, end))))
     found: list[Part] = []
     at, left = 0, len(bounds) - 2
     while at < count:
         goal = bounds[left]
-        number, reach = next(
-            (n, last) for n, each in enumerate(runs) for first, last in each if first <= at <= last and last + 1 >= goal
-        )
+        number, reach = next((n, run[1]) for n, each in enumerate(runs) if (run := _run_at(each, at)) and run[1] + 1 >= goal)
         end = reach + 1
         if number and left:
             # The client's own server comes first in the order: its turn begins as early as it can.
-            further = bounds[left - 1]
-            end = next(
-                (max(goal, first) for first, last in runs[0] if first <= end and last + 1 >= further and last >= goal), end
-            )
+            turn = bisect_left(runs[0], max(goal, bounds[left - 1] - 1), key=_last)
+            if turn < len(runs[0]) and runs[0][turn][0] <= end:
+                end = max(goal, runs[0][turn][0])
         found.append(Part(candidates[number], at, end - 1))
         at, left = end, left - 1
     return tuple(found)
 
 
-def _runs(segments: Sequence[Segment], number: int) -> list[tuple[int, int]]:
+def _runs(segments: Sequence[Segment], number: int) -> list[Run]:
     """Return the sequences of consecutive steps at which a server is good enough."""
-    found: list[tuple[int, int]] = []
+    found: list[Run] = []
+    first, last = 0, -1
     for segment in segments:
         if segment.good >> number & 1:
-            if found and found[-1][1] + 1 == segment.first:
-                found[-1] = (found[-1][0], segment.last)
-            else:
-                found.append((segment.first, segment.last))
+            if last + 1 != segment.first:
+                if first <= last:
+                    found.append((first, last))
+                first = segment.first
+            last = segment.last
+    if first <= last:
+        found.append((first, last))
     return found
+
+
+def _run_at(runs: Sequence[Run], step: int) -> Run | None:
+    """Return the one of ordered sequences of steps that has a step; None if none has."""
+    place = bisect_right(runs, step, key=_first) - 1
+    return runs[place] if place >= 0 and step <= runs[place][1] else None
 
 
 def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) -> str:
@@ -208,7 +235,8 @@ def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) ->
     if not others:
         return ""
     away = Intervals.of((steps.time(each.first), steps.time(each.last) + 1) for each in parts if each.backend != own)
-    times, jobs = lacks.lacked(own, away), lacks.lacked_jobs(own, away)
+    read = lacks.read_by(away)
+    times, jobs = lacks.lacked(own, read), lacks.lacked_jobs(own, read)
     which = ", ".join(f"{missing} of {of} targets of {job}" for job, missing, of in jobs[:_MOST_TIMES])
     what = f"lacks {written(times)}" if times else "lacks some of what is looked back on"
     return f"{own.name} {what}{f' ({which})' if which else ''}; {', '.join(others)} {'has' if len(others) == 1 else 'have'} more"
@@ -226,11 +254,13 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
         # Only times at which there is a step count.
         at = Intervals.of((s, e) for s, e in at if steps.time(steps.after(int(s) - 1)) < e)
         if at:
-            lacked, common = lacks.lacked(part.backend, at), lacks.common(at)
+            read = lacks.read_by(at)
+            lacked, common = lacks.lacked(part.backend, read), lacks.common(read)
             missing |= lacked | common
             by_server[part.backend] = by_server.get(part.backend, NEVER) | lacked | common
             # The edges of gaps are known to a window each.
-            avoidable |= any((lacked - lacks.lacked(each, at) - common).measure > 2 * lacks.window for each in candidates)
+            only_here = lacked - common
+            avoidable |= any((only_here - lacks.lacked(each, read)).measure > 2 * lacks.window for each in candidates)
     if not missing:
         return QueryPlan(parts)
     text = f"mpp: no server has all data from {written(missing)}"

@@ -167,7 +167,7 @@ class Planner:
         reads = self.reads(request) if evaluated else self._fixed(request)
         lacks = self._lacks(request, reads, coverage, keep=evaluated)
         steps = Steps.until(request.start, request.end, request.step) if evaluated else Steps(0)
-        if lacks is None or not (lacks.affected | lacks.lacked_by_all).overlaps(steps.start, steps.time(steps.count - 1) + 1):
+        if lacks is None or not lacks.concerns(steps.start, steps.time(steps.count - 1) + 1):
             return None
         splice = splice and request.kind is DataKind.RANGE and not (reads.whole or request.whole)
         found = RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)

@@ -75,10 +75,16 @@ class QueryLacks:
     """Results that `mpp.coverage.planning.plan` keeps of its comparisons, by the servers that it compared."""
 
     _material: dict[tuple[Backend, bool], Intervals] = field(factory=dict, repr=False, eq=False)
+    _incomplete: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
+    _lost_times: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
 
     def of(self, backend: Backend) -> Lacking:
         """Return the lacks of one server."""
         return self.servers.get(backend, _WHOLE)
+
+    def concerns(self, start: int, end: int) -> bool:
+        """Return whether some data is missing for evaluations between two times, in milliseconds, the second one excluded."""
+        return self.affected.overlaps(start, end) or self.lacked_by_all.overlaps(start, end)
 
     def material(self, backend: Backend, *, common: bool = False) -> Intervals:
         """
@@ -94,6 +100,13 @@ class QueryLacks:
             found = self._material[backend, common] = material_times(self.selectors, self.coverage, missing)
         return found
 
+    def incomplete(self, backend: Backend) -> Intervals:
+        """Return the times of evaluation, in milliseconds, at which a server lacks anything that is needed; kept as well."""
+        found = self._incomplete.get(backend)
+        if found is None:
+            found = self._incomplete[backend] = self.of(backend).needed.above(0) | self.lacked_by_all
+        return found
+
     def read_by(self, steps: Intervals) -> Intervals:
         """Return the times of all samples that evaluations at the given times need; both in milliseconds."""
         found = NEVER
@@ -103,22 +116,27 @@ class QueryLacks:
             found |= read
         return found
 
-    def common(self, steps: Intervals) -> Intervals:
-        """Return the times without data of any server that evaluations at the given times need; both in milliseconds."""
-        return self.read_by(steps) & _in_ms(self.coverage.common) if self.lacked_by_all else NEVER
+    def common(self, read: Intervals) -> Intervals:
+        """Return the times without data of any server among the ones that `read_by` has returned."""
+        return read & _in_ms(self.coverage.common) if self.lacked_by_all else NEVER
 
-    def lacked(self, backend: Backend, steps: Intervals) -> Intervals:
-        """Return the times at which a server lacks data that evaluations at the given times need; both in milliseconds."""
-        missing, read = self.coverage.missing.get(backend, NOTHING), self.read_by(steps)
-        found = read & _in_ms(missing.whole)
-        for job in self._lacking(missing):
-            for hole in missing.jobs.get(job, ()):
-                found |= read.within(ms(hole.start), ms(hole.end))
+    def lacked(self, backend: Backend, read: Intervals) -> Intervals:
+        """Return the times at which a server lacks data that is needed, among the ones that `read_by` has returned."""
+        return self._lost(backend).within(*read.hull) & read if read.hull else NEVER
+
+    def _lost(self, backend: Backend) -> Intervals:
+        """Return the times, in milliseconds, at which a server lacks data of the jobs that are read; kept as well."""
+        found = self._lost_times.get(backend)
+        if found is None:
+            missing = self.coverage.missing.get(backend, NOTHING)
+            holes = (hole for job in self._lacking(missing) for hole in missing.jobs.get(job, ()))
+            pairs = [*missing.whole, *((hole.start, hole.end) for hole in holes)]
+            found = self._lost_times[backend] = Intervals.of((ms(start), ms(end)) for start, end in pairs)
         return found
 
-    def lacked_jobs(self, backend: Backend, steps: Intervals) -> tuple[tuple[str, int, int], ...]:
-        """Return the jobs of which a server lacks data that evaluations need, each with its missing and all targets."""
-        missing, read = self.coverage.missing.get(backend, NOTHING), self.read_by(steps)
+    def lacked_jobs(self, backend: Backend, read: Intervals) -> tuple[tuple[str, int, int], ...]:
+        """Return the jobs of which a server lacks data that is needed, each with its missing and all targets."""
+        missing = self.coverage.missing.get(backend, NOTHING)
         found = {}
         if read & _in_ms(missing.whole):
             names = frozenset[str]().union(*(group.jobs for _, groups in self.selectors for group in groups))

@@ -90,17 +90,19 @@ def pieces(lines: Iterable[Polyline], steps: Steps, first: int, last: int) -> It
 
 
 def total(line: Polyline, steps: Steps, first: int, last: int) -> int:
-    """Return twice the sum of a line over some steps."""
+    """Return twice the sum of a line over some steps, at a cost that grows with the smaller of their and the bends' number."""
+    start, step, bends = steps.time(first), steps.step, line.times
+    place, behind = bisect_right(bends, start), bisect_right(bends, steps.time(last))
+    if 2 * (behind - place) > last - first:
+        return 2 * sum(line.along(range(start, steps.time(last) + 1, step)))
     found, at = 0, first
-    place = bisect_right(line.times, steps.time(first))
-    while at <= last:
-        bend = line.times[place] if place < len(line.times) else None
-        until = last if bend is None else min(last, steps.after(bend) - 1)
+    for bend in (*bends[place:behind], None):
+        until = last if bend is None else steps.after(bend) - 1
         if at <= until:
             value, slope = line.piece(place - 1, steps.time(at))
             if value or slope:
                 count = until - at + 1
-                found += (2 * value + slope * steps.step * (count - 1)) * count
+                found += (2 * value + slope * step * (count - 1)) * count
             at = until + 1
         place += 1
     return found
@@ -135,13 +137,18 @@ def at_steps(segments: Sequence[Segment], steps: Steps) -> list[Segment]:
     :param segments: by milliseconds since the epoch, in order, without a time between two of them, and as long as the steps.
     """
     found: list[Segment] = []
-    end = steps.time(steps.count - 1)
-    for segment in segments[bisect_right(segments, steps.start, key=_first) - 1 :]:
-        if segment.first > end:
-            break
-        first, last = max(0, steps.after(segment.first - 1)), min(steps.count - 1, steps.after(segment.last) - 1)
-        if first <= last:
-            _append(found, Segment(first, last, segment.good))
+    start, step, most = steps.start, steps.step, steps.count - 1
+    here = slice(bisect_right(segments, start, key=_first) - 1, bisect_right(segments, steps.time(most), key=_first))
+    # There may be thousands of segments, in most of which is no step, so that the loop makes no calls.
+    first, done, good = 0, -1, 0
+    for segment in segments[here]:
+        last = (segment.last - start) // step
+        if last > done:
+            if segment.good != good and done >= first:
+                found.append(Segment(first, done, good))
+                first = done + 1
+            done, good = last, segment.good
+    found.append(Segment(first, min(done, most), good))
     return found
 
 

@@ -1,23 +1,13 @@
 """
 The use of the range cache: finds the cached steps of a query, drops the ones that are not valid any longer, and caches new ones.
-
-# Note [Valid steps]
-
-A cached step is valid as long as the server that answered it lacks nothing that the step needs, or nothing that another server
-has, as far as is known by now: knowledge of a gap may come later than the response. Steps are also dropped when their server has
-another version, other flags or other labels now, when retention has removed the data that they read from all servers, and when
-they are older than ``--cache-max-age``. They stay when the server leaves, returns or moves, because it would give the same answer
-again, unless all servers that are there differ from it: where servers get new addresses with each restart, a new version comes
-with a new address.
+See Note [Valid steps] in `mpp.proxy.exchanges.valid_steps`.
 """
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -30,7 +20,6 @@ from mpp.cache.preparation import PreparedPages, prepare
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
-from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Selection
 from mpp.coverage.freshness import freshness
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S
@@ -38,14 +27,12 @@ from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
 from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, is_cacheable_with, lasting_fields, why_new
-from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, answers_id, parse
+from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, parse
+from mpp.proxy.exchanges.valid_steps import KnownNow, common_gaps, is_invalid
 
 _log = tx.make_logger()
 
 T = TypeVar("T")
-
-COMMON_GAP_S = 600.0
-"""The age in seconds from which on a gap that all servers have counts as final: until then a server may still fill it."""
 
 # Bytes of a response up to which it is cut and compressed at once: about a millisecond.
 _AT_ONCE = 16 * 1024
@@ -72,26 +59,26 @@ class CachedQueries:
     def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
         self._age: tuple[Selection, float, float] | None = None
+        self._known = KnownNow()
 
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
         """Return a cached query without the steps that are not valid now, without counting a use; None if it is not cached."""
         cached = _cache(context).peek(request.key)
         if cached is None:
             return None
-        selections, pages = context.selections, cached.pages
-        known = selections.coverage, selections.current, context.planner.rules_version
+        known, pages = self._known.get(context), cached.pages
         dropped = pages.expire(context.clock.seconds())
-        if not _is_same(cached.checked_with, known):
-            dropped += pages.drop(partial(_is_invalid, context, request, _all_servers(context), _final_gaps(context)))
-            dropped += self._drop_removed(context, request, cached)
+        if cached.checked_with is not known:
+            dropped += pages.drop(partial(is_invalid, context, request, known))
+            dropped += self._drop_removed(context, request, cached, known.oldest)
             cached.checked_with = known
         if dropped:
             _cache(context).resized(request.key)
         return cached
 
-    def _drop_removed(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery) -> int:
+    def _drop_removed(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, now: float | None) -> int:
         """Drop the pages that read a time of which no server has data any longer; return how many these are."""
-        before, now = cached.oldest, _oldest(context)
+        before = cached.oldest
         cached.oldest = before if now is None else now
         if before is None or now is None or now <= before:
             return 0
@@ -181,8 +168,12 @@ class CachedQueries:
     ) -> None:
         """Add the steps of a response to an entry, which may be in the cache or not: the settled ones, and the newest ones."""
         final = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
-        for source, first, last in _settled_spans(context, request, new, settled):
+        known = self._known.get(context)
+        for source, first, last in _settled_spans(context, request, new, settled, tuple(known.servers)):
             await self._add(context, cached, final, (first, last), source, replace=replace)
+        if self._known.get(context) is not known:
+            # A request may have had the other pages checked with newer knowledge than these steps were.
+            cached.checked_with = None
         _measure(cached, new)
         if settled < new.last == request.last and context.settings.cache_tail:
             sources = tuple(source for source, *_ in answered_by(context, request, new))
@@ -211,68 +202,16 @@ class CachedQueries:
                 return
 
 
-def _is_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
-    """Return whether two tuples have the same objects; comparing their values would take long."""
-    return len(one) == len(other) and all(map(operator.is_, one, other))
-
-
 def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
     assert context.cache is not None
     return context.cache
 
 
-def _is_invalid(
-    context: ForwardContext, request: CacheableRequest, servers: tuple[Backend, ...], gaps: Intervals, extent: Extent
-) -> bool:
-    """Return whether cached steps must not be used any longer, see Note [Valid steps]."""
-    source: Any = extent.source
-    if _would_answer_otherwise(context, source):
-        return True
-    coverage = context.selections.coverage
-    if coverage.is_whole:
-        return False
-    good = context.planner.good_steps(request.within(extent.first, extent.last), coverage, source.backend, servers, gaps)
-    return good != [(0, extent.last - extent.first)]
-
-
-def _would_answer_otherwise(context: ForwardContext, source: ExtentSource) -> bool:
-    """Return whether the server that has answered steps, or each one that is there if it has left, differs from what it was."""
-    observed = context.selections.current.observed
-    servers = (source.backend,) if source.backend in observed else tuple(observed)
-    now = {answers_id(context, each) for each in servers} - {""}
-    return bool(now and source.answers_id) and source.answers_id not in now
-
-
-def _oldest(context: ForwardContext) -> float | None:
-    """Return the time of the oldest sample of any server; None if one does not say, or there is no server."""
-    found = [each.facts.oldest for each in context.selections.current.observations if not each.is_self]
-    known = [oldest for oldest in found if oldest is not None]
-    return min(known) if known and len(known) == len(found) else None
-
-
-def _all_servers(context: ForwardContext) -> tuple[Backend, ...]:
-    selections = context.selections
-    return tuple(dict.fromkeys((*selections.current.ranked, *selections.coverage.missing)))
-
-
-def _common_gaps(context: ForwardContext) -> Intervals:
-    """Return the times, in milliseconds, at which a gap that all servers have is cached: none while a server is down."""
-    selection = context.selections.current
-    servers = [each.backend for each in selection.observations if not each.is_self]
-    return _final_gaps(context) if all(map(selection.is_in_service, servers)) else NEVER
-
-
-def _final_gaps(context: ForwardContext) -> Intervals:
-    """Return the times, in milliseconds, at which a gap that all servers have is final."""
-    return Intervals.of([(-math.inf, (context.wall() - COMMON_GAP_S) * 1000)])
-
-
 def _settled_spans(
-    context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int
+    context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int, servers: tuple[Backend, ...]
 ) -> Iterator[tuple[ExtentSource, int, int]]:
     """Yield the new steps that may be cached, each with the server that has answered them."""
-    coverage = context.selections.coverage
-    servers, gaps = _all_servers(context), _common_gaps(context)
+    coverage, gaps = context.selections.coverage, common_gaps(context)
     for source, first, last in answered_by(context, request, new):
         last = min(last, settled)
         if first > last:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
-from mpp.proxy.exchanges.cached_queries import COMMON_GAP_S
+from mpp.proxy.exchanges.valid_steps import COMMON_GAP_S
 from tests.integration.long.hour_of_change import Panel, points
 from tests.integration.long.past_site import EVERY_S, Points, Site, differing, panel, prove
 from tests.integration.servers import require_binary

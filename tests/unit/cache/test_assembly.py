@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.cache import assembly as assembly_module
+from mpp.cache import series as series_module
 from mpp.cache.assembly import Assembly, ParsedSteps
 from mpp.cache.grid import Grid
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.recent import RecentSpans
-from mpp.promql.matrix import Matrix, NotJoinable
+from mpp.promql.matrix import Matrix, NotJoinable, joined, sort_key
 from tests.unit.cache.answers import LAST, Answers, Line, answers, assembled, pages_of
 
 ranges = st.tuples(st.integers(-LAST, LAST), st.integers(-LAST, LAST)).map(lambda pair: (min(pair), max(pair)))
@@ -108,6 +109,30 @@ class SliceTests(SynchronousTestCase):
             body = b"".join(pieces)
             self.assertEqual(len(body), assembly.length)
             self.assertEqual(gzip.decompress(body) if coded else body, server.body(15, 360))
+
+    def test_series_that_are_all_new(self) -> None:
+        """The labels of some of them are read in each slice; they have other names after each restart of a container."""
+        server, renamed = (
+            Answers(GRID, tuple(Line({"pod": f"{name}-{n:04}"}, dict.fromkeys(range(200), b'"1"')) for n in range(800)))
+            for name in "xy"
+        )
+        pages = pages_of(GRID)
+        server.fill(pages, 0, 99)
+        read: list[bytes] = []
+
+        def counting(metric: bytes) -> bytes:
+            read.append(metric)
+            return sort_key(metric)
+
+        self.patch(series_module, "sort_key", counting)
+        assembly = Assembly(pages.view(0, 119), [renamed.parsed(100, 119)], gzip=False)
+        most, before = 0, 0
+        while not assembly.work():
+            most, before = max(most, len(read) - before), len(read)
+        self.assertEqual(len(read), 800)
+        self.assertLess(most, 150)
+        parts = server.body(0, 99), renamed.body(100, 119)
+        self.assertEqual(b"".join(assembly.pieces()), b"".join(joined([Matrix(each) for each in parts])))
 
     def test_series_that_are_not_in_the_response(self) -> None:
         """Their pages take time, too."""

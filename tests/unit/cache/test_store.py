@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.cache.recent import AssembledBody
+from mpp.cache.recent import AssembledBody, row_size
 from mpp.cache.series import Series
 from mpp.cache.store import PROBATION_SHARE, RangeCache
 from mpp.core.metrics.registry import Metrics
@@ -110,7 +110,8 @@ class StoreTests(SynchronousTestCase):
         before = len(self.cached(*names))
         series = Series(b'{"a":"b"}', b"ab")
         for number in range(100):
-            self.cache.recent.put((self, number, number, False), {series: ([bytes(3000)], ())})
+            row = ([bytes(3000)], ())
+            self.cache.recent.put((self, number, number, False), {series: row}, row_size(row))
         self.assertGreater(self.cache.recent.size, 0.9 * MIB / 8)
         self.assertLessEqual(self.cache.recent.size, MIB / 8)
         self.cache.get(Key(names[-1]))

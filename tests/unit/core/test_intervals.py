@@ -13,6 +13,7 @@ from mpp.core.intervals import ALWAYS, Intervals
 LOW, HIGH = -5, 30
 
 PAIRS = st.lists(st.tuples(st.integers(LOW, HIGH), st.integers(LOW, HIGH)), max_size=8)
+BOUNDLESS = {LOW: -math.inf, HIGH: math.inf}
 POINT = st.integers(LOW - 3, HIGH + 3)
 
 
@@ -54,6 +55,19 @@ class ModelTests(SynchronousTestCase):
         ):
             self.assert_well_formed(found)
             self.assertEqual(cells_of(found), expected)
+
+    @given(PAIRS, PAIRS)
+    def test_two_sets_without_bounds(self, one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
+        """The same holds for sets that have a beginning or an end at infinity, as seen at each point."""
+        first, second = (Intervals.of((BOUNDLESS.get(a, a), BOUNDLESS.get(b, b)) for a, b in pairs) for pairs in (one, other))
+        for found, holds in (
+            (first | second, lambda here, there: here or there),
+            (first & second, lambda here, there: here and there),
+            (first - second, lambda here, there: here and not there),
+        ):
+            self.assert_well_formed(found)
+            for point in (-math.inf, *range(LOW - 1, HIGH + 1)):
+                self.assertEqual(point in found, holds(point in first, point in second))
 
     @given(PAIRS, PAIRS)
     def test_equal_sets_are_equal_values(self, one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:

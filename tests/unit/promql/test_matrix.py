@@ -7,8 +7,10 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.promql import matrix as matrix_module
 from mpp.promql.matrix import PIECE, Matrix, NotJoinable, joined, sort_key, with_warning
 from mpp.promql.matrix_pieces import MOST_SERIES, parsed
 
@@ -87,6 +89,25 @@ class JoinTests(SynchronousTestCase):
         self.assertGreater(len(pieces), 10)
         self.assertLess(max(map(len, pieces)), 2 * PIECE)
         self.assertEqual(b"".join(pieces), response(series, range(2)))
+
+    def test_labels_are_read_piece_by_piece(self) -> None:
+        """The labels of many series are compared and sorted in many steps, whether the parts have the same ones or not."""
+        read: list[object] = []
+
+        def counting(metric: Raw | bytes) -> bytes:
+            read.append(metric)
+            return sort_key(metric)
+
+        self.patch(matrix_module, "sort_key", counting)
+        one, other = ([({"a": f"{name}{n:05d}"}, {0: "1", 1: "2"}, {}) for n in range(4000)] for name in "xy")
+        for series, most in ((one, 0), (other, 150)):
+            most_read, before, empty = 0, 0, 0
+            parts = [Matrix(response(one, range(1))), Matrix(response(series, range(1, 2)))]
+            for piece in joined(parts):
+                most_read, before, empty = max(most_read, len(read) - before), len(read), empty + (not piece)
+            self.assertLessEqual(most_read, most)
+            self.assertGreater(empty, 1)
+        self.assertEqual(len(read), 8000)
 
     def test_what_is_no_matrix_is_not_joined(self) -> None:
         """An error, another type of result, a member that is not known, or no JSON at all."""

@@ -1,0 +1,118 @@
+"""
+Judges whether cached steps may still be used, by what is known of the servers now.
+
+# Note [Valid steps]
+
+A cached step is valid as long as the server that answered it lacks nothing that the step needs, or nothing that another server
+has, as far as is known by now: knowledge of a gap may come later than the response. Steps are also dropped when their server has
+another version, other flags or other labels now, when retention has removed the data that they read from all servers, and when
+they are older than ``--cache-max-age``. They stay when the server leaves, returns or moves, because it would give the same answer
+again, unless all servers that are there differ from it: where servers get new addresses with each restart, a new version comes
+with a new address.
+
+A check takes long where the servers have many gaps, so it is made only when something has changed that validity depends on:
+`KnownServers`. Time alone makes no valid step invalid: it only makes more of the common gaps final.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from mpp.cache.extents import Extent
+from mpp.core.coverage import Coverage
+from mpp.core.intervals import NEVER, Intervals
+from mpp.core.model import Backend, Selection
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource
+
+COMMON_GAP_S = 600.0
+"""The age in seconds from which on a gap that all servers have counts as final: until then a server may still fill it."""
+
+
+@frozen
+class KnownServers:
+    """
+    The facts about the servers that the validity of cached steps depends on.
+
+    :ivar coverage: what the servers lack; compared as an object, because there is a new one only when it has changed.
+    :ivar rules_version: how often the rules of the servers have changed.
+    :ivar servers: all servers.
+    :ivar answers_ids: the state of each observed server that its answers depend on; empty if it is not known.
+    :ivar oldest: the time of the oldest sample of any server; None if one does not say, or there is no server.
+    """
+
+    coverage: Coverage = field(eq=id)
+    rules_version: int
+    servers: frozenset[Backend]
+    answers_ids: Mapping[Backend, str]
+    oldest: float | None
+
+    @classmethod
+    def of(cls, coverage: Coverage, selection: Selection, rules_version: int) -> KnownServers:
+        """Return what a selection and the rest of the knowledge say."""
+        servers = frozenset((*selection.ranked, *coverage.missing))
+        answers_ids = {backend: each.facts.answers_id for backend, each in selection.observed.items()}
+        return cls(coverage, rules_version, servers, answers_ids, _oldest(selection))
+
+    def would_answer_otherwise(self, source: ExtentSource) -> bool:
+        """Return whether the server that has answered, or each one that is there if it has left, differs from what it was."""
+        servers = (source.backend,) if source.backend in self.answers_ids else tuple(self.answers_ids)
+        now = {self.answers_ids[each] for each in servers} - {""}
+        return bool(now and source.answers_id) and source.answers_id not in now
+
+
+class KnownNow:
+    """The owner of the current `KnownServers`: the same object until one of its values changes."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Coverage, Selection, int] | None = None
+        self._known: KnownServers | None = None
+
+    def get(self, context: ForwardContext) -> KnownServers:
+        """Return what is known now."""
+        coverage, selection = context.selections.coverage, context.selections.current
+        version, last, known = context.planner.rules_version, self._of, self._known
+        if known is not None and last is not None and last[0] is coverage and last[1] is selection and last[2] == version:
+            return known
+        # Each round publishes a new selection, in which mostly nothing has changed but times.
+        self._of = coverage, selection, version
+        found = KnownServers.of(coverage, selection, version)
+        if known is None or found != known:
+            self._known = known = found
+        return known
+
+
+def is_invalid(context: ForwardContext, request: CacheableRequest, known: KnownServers, extent: Extent) -> bool:
+    """Return whether cached steps must not be used any longer, see Note [Valid steps]."""
+    source: Any = extent.source
+    if known.would_answer_otherwise(source):
+        return True
+    coverage = known.coverage
+    if coverage.is_whole:
+        return False
+    steps, servers = request.within(extent.first, extent.last), tuple(known.servers)
+    good = context.planner.good_steps(steps, coverage, source.backend, servers, _final_gaps(context))
+    return good != [(0, extent.last - extent.first)]
+
+
+def common_gaps(context: ForwardContext) -> Intervals:
+    """Return the times, in milliseconds, at which a gap that all servers have is cached: none while a server is down."""
+    selection = context.selections.current
+    servers = [each.backend for each in selection.observations if not each.is_self]
+    return _final_gaps(context) if all(map(selection.is_in_service, servers)) else NEVER
+
+
+def _final_gaps(context: ForwardContext) -> Intervals:
+    """Return the times, in milliseconds, at which a gap that all servers have is final."""
+    return Intervals.of([(-math.inf, (context.wall() - COMMON_GAP_S) * 1000)])
+
+
+def _oldest(selection: Selection) -> float | None:
+    """Return the time of the oldest sample of any server; None if one does not say, or there is no server."""
+    found = [each.facts.oldest for each in selection.observations if not each.is_self]
+    known = [oldest for oldest in found if oldest is not None]
+    return min(known) if known and len(known) == len(found) else None
