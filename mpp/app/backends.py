@@ -15,7 +15,7 @@ from txaio.tx import make_logger
 
 from mpp.app.client_side import Role
 from mpp.app.components import Components
-from mpp.app.upkeep import SeriesExpiry
+from mpp.app.upkeep import FreeMemory, SeriesExpiry
 from mpp.cache.store import RangeCache
 from mpp.core.interfaces import ILocator, ISelections
 from mpp.core.metrics.registry import LOCAL, Metrics
@@ -57,6 +57,8 @@ class Backends:
     :ivar forwarder: the forwarder of clients' requests.
     """
 
+    _cache: RangeCache[Any, Any] | None = None
+
     def __init__(
         self,
         components: Components,
@@ -86,7 +88,7 @@ class Backends:
         self.event_log = EventLog(time.time) if self.rounds is None else self.rounds.event_log
         self._problems = Problems(self.event_log.record, "discovery")
         self._serves = role.client_side is None
-        self._cache: RangeCache[Any, Any] | None = None
+        self._free_memory = FreeMemory(reactor.seconds)
         self._thread = BackgroundThread(reactor, "mpp-cache")
         self.forwarder = self._build_forwarder()
         self._rules = RuleComposer(self.forwarder.context.planner.forget, reactor)
@@ -207,8 +209,13 @@ class Backends:
         self._expect_configured()
 
     def check(self) -> None:
-        """Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`."""
+        """
+        Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`. Return memory that
+        the cache no longer uses to the system.
+        """
         self._upkeep.remove_expired()
+        if self._cache is not None:
+            self._free_memory.give_back()
 
     def _expect_configured(self) -> None:
         names = self._counted_names()

@@ -18,7 +18,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 
 from attrs import define, frozen
@@ -292,17 +292,4 @@ def with_drift(missing: Missing, start: float, end: float, unconfigured: Collect
             drift[job] = max(hole.missing for hole in holes)
         else:
             jobs[job] = holes
-<<<<<<< HEAD
-    return Missing.of(missing.whole, jobs, drift)
-=======
     return Missing(missing.whole, jobs, drift)
-
-
-def joined(found: Sequence[Mapping[Backend, Missing]]) -> dict[Backend, Missing]:
-    """Merge several findings, for instance one per day, of what each server lacks."""
-    total: dict[Backend, Missing] = {}
-    for each in found:
-        for backend, missing in each.items():
-            total[backend] = total.get(backend, NOTHING) | missing
-    return total
->>>>>>> part-B
