@@ -18,7 +18,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from enum import Enum
 
 from attrs import define, frozen
@@ -108,9 +108,10 @@ def read_sums(outcome: ProbeOutcome) -> Sums | Unanswered:
 
 def suspicious(
     answers: Mapping[Backend, Sums | Unanswered], windows: Windows, jobs: Mapping[str, Job]
-) -> dict[Backend, dict[str, Intervals]]:
+) -> Generator[None, None, dict[Backend, dict[str, Intervals]]]:
     """
-    Return the times that are to be looked at again, by server and job: the windows in which it has less than the best one.
+    Return the times that are to be looked at again, by server and job: the windows in which it has less than the best one. Stop
+    after each job: all of them may take some tens of milliseconds.
 
     Where a window is no multiple of the scrape interval, one server has a sample of each target more than another one now and
     then, which does not count.
@@ -131,34 +132,36 @@ def suspicious(
             ]
             if bad:
                 found.setdefault(backend, {})[job] = Intervals.of(bad)
+        yield
     return found
 
 
 def judged(
     answers: Mapping[Backend, Sums | Unanswered], windows: Windows, jobs: Mapping[str, Job], *, all_jobs: bool
-) -> dict[Backend, Missing]:
+) -> Generator[None, None, dict[Backend, Missing]]:
     """
-    Return what each server lacks in some windows.
+    Return what each server lacks in some windows. Stop after each job, as `suspicious` does.
 
     :param answers: the sums over all targets of some jobs, by server.
     :param jobs: what is known of the jobs of the pool.
     :param all_jobs: the sums cover all jobs, so that a server without any of them in a window lacks all of its data there.
     """
-    known = _known(answers)
-    best = {
-        job: {end: max(sums.get(job, {}).get(end, 0.0) for sums in known.values()) for end in windows.ends}
-        for job in _jobs(known.values())
-    }
+    known, best = _known(answers), {}
+    for job in _jobs(known.values()):
+        best[job] = {end: max(sums.get(job, {}).get(end, 0.0) for sums in known.values()) for end in windows.ends}
+        yield
     found = {}
     for backend, answer in answers.items():
         if answer is Unanswered.UNREADABLE:
             found[backend] = Missing(Intervals.of([(windows.start, windows.end)]))
         elif not isinstance(answer, Unanswered):
             gone = _gone(answer, best, windows) if all_jobs else frozenset()
-            holes = {
-                job: _holes(answer.get(job, {}), sums, windows, jobs.get(job, UNKNOWN_JOB), gone) for job, sums in best.items()
-            }
+            holes = {}
+            for job, sums in best.items():
+                holes[job] = _holes(answer.get(job, {}), sums, windows, jobs.get(job, UNKNOWN_JOB), gone)
+                yield
             found[backend] = Missing.of(_whole(answer, best, windows, gone), holes)
+            yield
     return {backend: missing for backend, missing in found.items() if missing}
 
 

@@ -7,7 +7,7 @@ its group; the result is stored under the rule's name, that of an alert under ``
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -121,7 +121,7 @@ class RuleReading:
         self._unfinished: list[str] = []
         self._wanted = ""
 
-    def steps(self) -> Iterator[None]:
+    def steps(self) -> Generator[None, None, None]:
         """Read one rule after the other, after the rules that it reads from; yield after each step."""
         for name, definitions in self._alerting.items():
             self._alerts[name] = yield from self._read(definitions)

@@ -5,7 +5,7 @@ the steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -55,14 +55,20 @@ async def with_breaks(step: Callable[[T], object], those: Iterable[T], clock: IR
         step(each)
 
 
-async def in_slices(steps: Iterable[object], clock: IReactorTime) -> None:
+async def in_slices(steps: Generator[object, None, R], clock: IReactorTime) -> R:
     """
     Run a calculation to its end, with a pause of `PAUSE_S` after each `SLICE_S`.
 
-    :param steps: an iterator that does a part of the calculation at each step; a step is not interrupted.
+    :param steps: does a part of the calculation at each step; a step is not interrupted.
+    :return: what the generator returns.
     """
     until = clock.seconds() + SLICE_S
-    for _ in steps:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result
         if clock.seconds() >= until:
             await deferLater(clock, PAUSE_S)
             until = clock.seconds() + SLICE_S

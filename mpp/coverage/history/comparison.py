@@ -42,7 +42,7 @@ from mpp.coverage.holes import COARSE_S, Sums, Windows, judged, suspicious
 from mpp.coverage.knowledge import Knowledge
 
 MOST_JUDGED = 100
-"""Maximum number of jobs that are judged one by one: this takes some milliseconds, in which mpp does nothing else."""
+"""Maximum number of jobs that are judged one by one."""
 ALL_JOBS = ""
 
 Bad = Mapping[Backend, Mapping[str, Intervals]]
@@ -99,7 +99,7 @@ class Comparison:
             backend: await self.queries.sums(backend, path, windows, series=len(asked), samples_per_s=samples_per_s)
             for backend in self.backends
         }
-        bad = _spread(suspicious(coarse, windows, jobs), asked, jobs)
+        bad = _spread(await self.queries.in_slices(suspicious(coarse, windows, jobs)), asked, jobs)
         self._correct(bad, asked, windows, jobs, known)
         found: dict[Backend, dict[str, Missing]] = {backend: {} for backend in self.backends}
         fine: dict[str, Intervals] = {}
@@ -181,7 +181,7 @@ class Comparison:
         if len(asked.jobs) > MOST_JUDGED:
             # So many are only asked for together if the server lacked all of them.
             answers, jobs = {backend: _total(each) for backend, each in answers.items()}, {}
-        missing = judged(answers, windows, jobs, all_jobs=all_jobs)
+        missing = await self.queries.in_slices(judged(answers, windows, jobs, all_jobs=all_jobs))
         for name in asked.jobs:
             fine[name] = fine.get(name, NEVER) | times
         for backend in self.backends:

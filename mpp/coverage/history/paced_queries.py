@@ -12,8 +12,8 @@ then ever less often.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Collection, Generator
+from typing import NoReturn, Protocol, TypeVar
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -23,8 +23,11 @@ from twisted.internet.task import deferLater
 from mpp.core.errors import UpstreamError
 from mpp.core.model import Backend
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome
+from mpp.core.scheduling.pacing import in_slices
 from mpp.coverage.history.look_back import SAMPLE_S, halves, pieces
 from mpp.coverage.holes import Sums, Unanswered, Windows, read_sums
+
+R = TypeVar("R")
 
 BUDGET_S = 1.0
 BUDGET_PER_S = 0.1 / 3600
@@ -98,6 +101,10 @@ class PacedQueries:
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers except the given ones."""
         self._accounts = {backend: account for backend, account in self._accounts.items() if backend in backends}
+
+    async def in_slices(self, steps: Generator[object, None, R]) -> R:
+        """Return the result of a calculation on responses, which is made in slices, see `mpp.core.scheduling.pacing`."""
+        return await in_slices(steps, self._clock)
 
     async def ask(self, backend: Backend, path: str, cost: float) -> ProbeOutcome:
         """

@@ -7,7 +7,7 @@ tests are of 2.42.0 and 3.5.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import msgspec
 from msgspec import Raw, Struct
@@ -60,7 +60,7 @@ class RulesPage:
         self._groups = _pages.decode(body).data.groups
         self.found: dict[RuleDefinition, None] = {}
 
-    def steps(self) -> Iterator[None]:
+    def steps(self) -> Generator[None, None, None]:
         """Parse one rule after the other; yield after each. Rules that cannot be read are left out."""
         for group_text in self._groups:
             try:

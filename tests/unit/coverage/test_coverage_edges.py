@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import NOTHING, Job
@@ -31,6 +32,7 @@ class Recorded(PacedQueries):
     """Queries that are answered at once, by what the servers have scraped."""
 
     def __init__(self) -> None:
+        self._clock = Clock()
         """Need no connection."""
 
     def can_afford(self, backends: object, seconds: float) -> bool:

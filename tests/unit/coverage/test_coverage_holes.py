@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Mapping
+from typing import Any, TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +16,35 @@ from mpp.core.facts import Gap
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
-from mpp.coverage.holes import Sums, Unanswered, Windows, judged, read_sums, suspicious, with_drift, younger
+from mpp.coverage import holes
+from mpp.coverage.holes import Sums, Unanswered, Windows, read_sums, with_drift, younger
+
+T = TypeVar("T")
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000
 W = Windows(T0, 30, 20)
 JOBS = {"node": Job(80, 30.0), "web": Job(2, 30.0)}
+
+
+def finished(steps: Generator[object, None, T]) -> T:
+    """Return the result of a calculation in steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def judged(answers: Mapping[Backend, Sums | Unanswered], *windows: Any, all_jobs: bool) -> dict[Backend, Missing]:
+    """Return what each server lacks."""
+    return finished(holes.judged(answers, *windows, all_jobs=all_jobs))
+
+
+def suspicious(answers: Mapping[Backend, Sums | Unanswered], *windows: Any) -> dict[Backend, dict[str, Intervals]]:
+    """Return the times that are to be looked at again."""
+    return finished(holes.suspicious(answers, *windows))
 
 
 def sums(node: list[int], web: list[int] | None = None, windows: Windows = W) -> Sums:
@@ -71,9 +96,9 @@ class JudgedTests(SynchronousTestCase):
 
     def test_small_job(self) -> None:
         """A small job must be lost in half for three windows."""
-        for web, holes in (([2, 1, 1, 2], 0), ([2, 1, 1, 1, 2], 1), ([2, 0, 0, 0, 2], 1)):
+        for web, expected in (([2, 1, 1, 2], 0), ([2, 1, 1, 1, 2], 1), ([2, 0, 0, 0, 2], 1)):
             found = judged({A: sums([80], web), B: sums([80])}, W, JOBS, all_jobs=False)
-            self.assertEqual(len(found.get(A, Missing()).jobs.get("web", ())), holes, web)
+            self.assertEqual(len(found.get(A, Missing()).jobs.get("web", ())), expected, web)
 
     def test_whole_server(self) -> None:
         """A window in which a server has nothing at all needs no second one, and counts for jobs that are not known, too."""
