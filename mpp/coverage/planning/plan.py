@@ -21,7 +21,7 @@ from attrs import frozen
 
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
-from mpp.coverage.planning.polyline import Polyline
+from mpp.coverage.planning.levels import levels_of, tolerances
 from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Segment, Steps, Tolerance, at_steps, compared, total
 
@@ -32,17 +32,11 @@ are restarted in turn each day for two weeks make 28 joints; with a limit of 8, 
 """
 
 _MOST_TIMES = 3
-_MOST_LEVELS = 8
-_EVER_MS = 1 << 54
-_EACH_MS = Steps(0)
 _by_id = attrgetter("id")
 _first, _last = itemgetter(0), itemgetter(1)
 
 Run = tuple[int, int]
 """The first and the last of consecutive steps, both included."""
-
-Levels = tuple[tuple[Segment, ...], ...]
-"""Which servers are good enough when: by what is needed and looked back on, and if that differs by what is needed alone."""
 
 
 @frozen
@@ -86,7 +80,7 @@ def plan(
     if len(candidates) == 1 or not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
         return with_warning(lacks, steps, whole, candidates)
     ordered = (own, *(each for each in candidates if each != own))
-    for level in _levels(lacks, ordered):
+    for level in levels_of(lacks, ordered, steps):
         parts = _parts(at_steps(level, steps), ordered, steps.count, most=MOST_PARTS if splice else 1)
         if parts:
             return with_warning(lacks, steps, parts, candidates)
@@ -106,11 +100,11 @@ def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> li
             sums[each, looked_back_on] = total(line, steps, 0, steps.count - 1)
         return sums[each, looked_back_on]
 
-    tolerances = [Tolerance(2 * each.window) for each in _tolerances(lacks, candidates)]
+    allowed = [Tolerance(2 * each.window) for each in tolerances(lacks, candidates)]
     left, found = list(candidates), []
     while left:
         good = left
-        for looked_back_on, tolerance in enumerate(tolerances):
+        for looked_back_on, tolerance in enumerate(allowed):
             if len(good) > 1:
                 best = min(lacked(each, bool(looked_back_on)) for each in good)
                 good = [each for each in good if tolerance.allows(lacked(each, bool(looked_back_on)), best)]
@@ -124,7 +118,7 @@ def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backen
     pair = (backend, than)
     segments = [Segment(first, last, 3)]
     lines = [lacks.of(each).needed for each in pair]
-    return all(each.good & 1 for each in compared(segments, lines, _tolerances(lacks, pair)[0], steps))
+    return all(each.good & 1 for each in compared(segments, lines, tolerances(lacks, pair)[0], steps))
 
 
 def good_steps(
@@ -138,7 +132,7 @@ def good_steps(
     """
     # In one order, so that the comparison is the same for each server, however the others are ranked at the moment.
     ordered = tuple(sorted({backend, *others}, key=_by_id))
-    good = _runs(at_steps(_levels(lacks, ordered)[-1], steps), ordered.index(backend))
+    good = _runs(at_steps(levels_of(lacks, ordered, steps)[-1], steps), ordered.index(backend))
     bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
     found: list[tuple[int, int]] = []
     for run in good:
@@ -151,30 +145,6 @@ def good_steps(
             elif first <= last:
                 found.append((first, last))
     return found
-
-
-def _levels(lacks: QueryLacks, candidates: tuple[Backend, ...]) -> Levels:
-    """Return the candidates that are good enough at each time, in milliseconds; kept, because the result suits any range."""
-    found = lacks.levels.get(candidates)
-    if found is None:
-        if len(lacks.levels) >= _MOST_LEVELS:
-            lacks.levels.clear()
-        by_need, by_both = _tolerances(lacks, candidates)
-        whole = [Segment(-_EVER_MS, _EVER_MS, (1 << len(candidates)) - 1)]
-        needed = compared(whole, [lacks.of(each).needed for each in candidates], by_need, _EACH_MS)
-        both = needed
-        if any(lacks.of(each).looked_back_on != lacks.of(each).needed for each in candidates):
-            both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], by_both, _EACH_MS)
-        found = lacks.levels[candidates] = tuple(tuple(each) for each in ([both, needed] if both != needed else [both]))
-    return found
-
-
-def _tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolerance, Tolerance]:
-    def of(lines: Sequence[Polyline]) -> Tolerance:
-        return Tolerance(lacks.window * max(line.steepest for line in lines))
-
-    found = [lacks.of(each) for each in candidates]
-    return of([each.needed for each in found]), of([each.looked_back_on for each in found])
 
 
 def _parts(segments: Sequence[Segment], candidates: Sequence[Backend], count: int, *, most: int) -> tuple[Part, ...]:

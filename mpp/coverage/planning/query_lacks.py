@@ -26,7 +26,7 @@ from mpp.coverage.planning.job_groups import Grouped, JobGroup, job_groups
 from mpp.coverage.planning.material import material_times
 from mpp.coverage.planning.polyline import ZERO, Polyline
 from mpp.coverage.planning.selectors import Jobs, Selector, ms, span
-from mpp.coverage.planning.steps import Segment
+from mpp.coverage.planning.steps import Segment, Tolerance
 
 DEFAULT_LOOKBACK_S = 300.0
 """Prometheus' default of ``--query.lookback-delta``."""
@@ -46,6 +46,32 @@ class Lacking:
 
 
 _WHOLE = Lacking()
+
+
+Levels = tuple[tuple[Segment, ...], ...]
+"""Which servers are good enough when: by what is needed and looked back on, and if that differs by what is needed alone."""
+
+ALL_DAYS = -(1 << 60)
+"""The number that stands for all days, in `KeptLevels`."""
+
+
+@define
+class KeptLevels:
+    """
+    The comparisons of some servers for a query.
+
+    :ivar first: the first day that is compared by itself, in days since the epoch.
+    :ivar last: the last one.
+    :ivar by_need: how much more than the best one a server may lack of what is needed.
+    :ivar by_both: the same of all that is looked at.
+    :ivar by_day: the results so far; that of all days at once is the one of `ALL_DAYS`.
+    """
+
+    first: int
+    last: int
+    by_need: Tolerance
+    by_both: Tolerance
+    by_day: dict[int, Levels] = field(factory=dict)
 
 
 @define
@@ -71,8 +97,8 @@ class QueryLacks:
     lacked_by_all: Intervals
     """The times of evaluation, in milliseconds, at which the query needs data that no server has."""
 
-    levels: dict[tuple[Backend, ...], tuple[tuple[Segment, ...], ...]] = field(factory=dict, repr=False, eq=False)
-    """Results that `mpp.coverage.planning.plan` keeps of its comparisons, by the servers that it compared."""
+    levels: dict[tuple[Backend, ...], KeptLevels] = field(factory=dict, repr=False, eq=False)
+    """Results that `mpp.coverage.planning.levels` keeps of its comparisons, by the servers that it compared."""
 
     _material: dict[tuple[Backend, bool], Intervals] = field(factory=dict, repr=False, eq=False)
     _incomplete: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,8 @@ from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.knowledge import MOST_HOLES, Knowledge
+from mpp.coverage.planning import levels as levels_module
+from mpp.coverage.planning.levels import levels_of
 from mpp.coverage.planning.planner import Planner
 from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import lacks_of
@@ -70,6 +74,38 @@ class SameTests(SynchronousTestCase):
             expected |= read.within(ms(start), ms(end))
         self.assertEqual(lacks.lacked(A, read), expected)
         self.assertEqual(lacks.lacked(B, read), NEVER)
+
+    @given(
+        PAIRS,
+        PAIRS,
+        SELECTORS,
+        st.integers(0, 500),
+        st.integers(1, 40),
+        st.integers(1, 40),
+        st.integers(1, 200),
+        st.integers(1, 99),
+    )
+    def test_servers_compared_day_by_day(
+        self,
+        own: list[tuple[int, int]],
+        other: list[tuple[int, int]],
+        selectors: list[SelectorReads],
+        start: int,
+        step: int,
+        count: int,
+        day: int,
+        most: int,
+    ) -> None:
+        """The same servers are good enough at each step as if all times were compared at once, however long a day is."""
+        coverage = Coverage(JOBS, {A: Missing(times([(0, 1), *own])), B: Missing(times(other))})
+        steps = Steps((T0 + start) * 1000, step * 1000, count)
+        expected = levels_of(lacks_of(selectors, coverage), (A, B), steps)
+        with patch.multiple(levels_module, MANY_BENDS=1, MOST_DAYS=most, _DAY_MS=day * 1000):
+            lacks = lacks_of(selectors, coverage)
+            levels_of(lacks, (A, B), Steps(steps.time(count // 2)))
+            found = levels_of(lacks, (A, B), steps)
+        for level in (0, -1):
+            self.assertEqual(at_steps(found[level], steps), at_steps(expected[level], steps))
 
     @given(
         st.lists(st.tuples(st.integers(-50, 400), st.integers(-4, 4)), max_size=20),
@@ -200,6 +236,7 @@ class WorkTests(SynchronousTestCase):
             )
             for server, after in ((A, 0), (B, 100))
         }
+        missing[B] |= Missing(Intervals.of([(0.0, 1.0)]))
         self.coverage, self.planner = Coverage(JOBS, missing), Planner(QueryMemory())
 
     def visited(self, seconds: int, step: int) -> int:
@@ -220,6 +257,27 @@ class WorkTests(SynchronousTestCase):
         assert found is not None
         self.assertIn("mpp: no server could answer", found.plan.warning)
         return sum(sizes)
+
+    def test_servers_are_compared_for_the_days_of_a_query(self) -> None:
+        """And once for each day, however many queries ask for it."""
+        compared: list[Segment] = []
+        compare = levels_module.compared
+
+        def counting(segments: Sequence[Segment], *arguments: Any) -> list[Segment]:
+            compared.extend(segments)
+            return compare(segments, *arguments)
+
+        self.patch(levels_module, "compared", counting)
+        for _ in range(2):
+            self.visited(3600, 15)
+            self.assertEqual(len(compared), 1)
+        self.visited(15 * DAY, 1200)
+        self.visited(15 * DAY, 1200)
+        self.assertIn(len(compared), (15, 16, 17))
+        compared.clear()
+        for _ in range(2):
+            self.visited(20_000 * DAY, 200_000)
+            self.assertLessEqual(len(compared), 1, "there are too many days")
 
     def test_short_range_costs_what_lies_in_it(self) -> None:
         """The gaps of one hour are gone through, and not those of 15 days."""
