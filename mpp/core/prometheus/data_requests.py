@@ -193,7 +193,9 @@ def with_range(info: RequestInfo, start: int, end: int) -> RequestInfo:
             in_form = _with_value(in_form, name, _seconds(time))
         else:
             query = _with_value(query, name, _seconds(time))
-    return info._replace(target=path + b"?" + query if query else path, body=in_form or info.body)
+    target, body = path + b"?" + query if query else path, in_form or info.body
+    # Not with `_replace`, which takes several times as long.
+    return RequestInfo(info.method, target, info.headers, body, *info[4:])
 
 
 def _seconds(milliseconds: int) -> bytes:

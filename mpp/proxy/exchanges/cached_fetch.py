@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
 
 from mpp.cache.assembly import ParsedSteps
 from mpp.cache.cached_query import CachedQuery, Tail
@@ -253,9 +252,9 @@ class CachedFetch(Fetch):
         from_cache = request.last - request.first + 1 - asked
         context.metrics.cache_steps(from_cache, asked)
         context.metrics.cache_saved(from_cache * cached.step_seconds)
-        fields = (*cached.fields, (b"Date", datetimeToString()))
+        fields = (*cached.fields, (b"Date", cached_response.date(int(context.wall()))))
         response = cached_response.response(context.turns, self.info, fields, length, pieces, gzip=self._gzip)
-        answer = cached_response.answer(response, view, self._tail, new)._replace(started=self._started, cache=self._note)
+        answer = cached_response.answer(response, view, self._tail, new, self._started, self._note)
         self._release()
         self._answered(answer)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from twisted.web.http import datetimeToString
 
 from mpp.cache.assembly import Assembly, ParsedSteps
 from mpp.cache.cached_query import Tail
@@ -132,9 +135,21 @@ def servers(view: View, tail: Tail | None, new: Sequence[NewSteps]) -> list[Back
     return list(dict.fromkeys([*asked, *(source.backend for source in sources)]))[:MOST_SERVERS]
 
 
-def answer(response: IResponse, view: View, tail: Tail | None, new: Sequence[NewSteps]) -> Answer:
-    """Return a response that is made of cached steps and new ones, and where it comes from."""
+def answer(response: IResponse, view: View, tail: Tail | None, new: Sequence[NewSteps], started: int, note: str) -> Answer:
+    """
+    Return a response that is made of cached steps and new ones, and where it comes from.
+
+    :param started: how many attempts were made.
+    :param note: the value of ``MPP.Cache``.
+    """
     backend, *also = servers(view, tail, new)
     attempt = new[-1].answer.attempt if new else None
     reasons = tuple(why for each in new for why in each.answer.reasons)
-    return Answer(response, backend, attempt, 0, reasons, also=tuple(also), keeps_server=True)
+    return Answer(response, backend, attempt, started, reasons, also=tuple(also), keeps_server=True, cache=note)
+
+
+@functools.lru_cache(1)
+def date(second: int) -> bytes:
+    """Return the value of ``Date`` for a second since the epoch."""
+    found: bytes = datetimeToString(second)
+    return found

@@ -211,7 +211,7 @@ class Fetch(ABC):
             each = copies(response, len(waiters), self._context.turns)
             for number, (waiter, copy) in enumerate(zip(waiters, each, strict=True)):
                 own = shared if number else answer
-                self._call(waiter, partial(waiter.answered, own._replace(response=copy)))
+                self._call(waiter, partial(waiter.answered, Answer(copy, *own[1:])))
 
     def _is_for_all(self, response: IResponse) -> bool:
         counted = self._context.counted

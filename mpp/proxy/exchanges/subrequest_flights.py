@@ -64,7 +64,7 @@ class SubrequestFlights:
 def _info_of(subrequest: Subrequest, info: RequestInfo, request: CacheableRequest) -> RequestInfo:
     """Return what a subrequest sends: the client's request with the range of these steps, for a body without a coding."""
     method = b"GET" if info.method == b"HEAD" else info.method
-    plain = info._replace(method=method, headers=headers.without(info.headers, b"accept-encoding"))
+    plain = RequestInfo(method, info.target, headers.without(info.headers, b"accept-encoding"), *info[3:])
     if (subrequest.first, subrequest.last) == (request.first, request.last):
         return plain
     return data_requests.with_range(plain, request.grid.time(subrequest.first), request.grid.time(subrequest.last))
