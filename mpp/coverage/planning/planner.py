@@ -140,12 +140,15 @@ class Planner:
         self._memory = memory
         self._coverage: Coverage = WHOLE_POOL
         self._kept: OrderedDict[tuple[bytes, float], QueryLacks] = OrderedDict()
+        # Viewers of the same panel get the same warning.
+        self._warnings: OrderedDict[tuple[object, ...], str] = OrderedDict()
         self.rules_version = 0
 
     def forget(self, rules: Rules) -> None:
         """Forget all queries, since the servers have other rules; see `QueryMemory.forget`."""
         self._memory.forget(rules)
         self._kept.clear()
+        self._warnings.clear()
         self.rules_version += 1
 
     def reads(self, request: DataRequest) -> QueryReads:
@@ -182,8 +185,18 @@ class Planner:
         :param parts: the servers that have answered the steps, each with its first and last step by number.
         :param candidates: the servers that might answer the query now.
         """
+        self._consider(coverage)
+        key = (request, tuple(parts), tuple(candidates))
+        found = self._warnings.get(key)
+        if found is None:
+            found = self._warnings[key] = self._warning(*key)
+            if len(self._warnings) > MOST_KEPT:
+                self._warnings.popitem(last=False)
+        return found
+
+    def _warning(self, request: DataRequest, parts: tuple[tuple[Backend, int, int], ...], candidates: tuple[Backend, ...]) -> str:
         steps = Steps.until(request.start, request.end, request.step)
-        lacks = self._lacks(request, self.reads(request), coverage, keep=True)
+        lacks = self._lacks(request, self.reads(request), self._coverage, keep=True)
         if lacks is None:
             return ""
         return planning.with_warning(lacks, steps, tuple(Part(*part) for part in parts), candidates).warning
@@ -223,9 +236,7 @@ class Planner:
         return QueryReads(tuple(SelectorReads(start, end, newest=False, fixed=True, jobs=each) for each in jobs))
 
     def _kept_lacks(self, request: DataRequest, reads: QueryReads, coverage: Coverage, lookback: float) -> QueryLacks:
-        if coverage is not self._coverage:
-            self._coverage = coverage
-            self._kept.clear()
+        self._consider(coverage)
         key = (request.queries[0], lookback)
         found = self._kept.get(key)
         if found is None:
@@ -235,3 +246,10 @@ class Planner:
         else:
             self._kept.move_to_end(key)
         return found
+
+    def _consider(self, coverage: Coverage) -> None:
+        """Forget what was worked out for another coverage."""
+        if coverage is not self._coverage:
+            self._coverage = coverage
+            self._kept.clear()
+            self._warnings.clear()

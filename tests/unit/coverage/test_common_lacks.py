@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from mpp.core.coverage import Coverage, Job, Missing
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
+from mpp.coverage.planning import plan as planning
 from mpp.coverage.planning.plan import QueryPlan, good_steps, plan
 from mpp.coverage.planning.planner import Planner, RequestPlan
 from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
@@ -131,3 +133,22 @@ class CommonPlannerTests(SynchronousTestCase):
         self.assertFalse(found.is_material)
         self.assertFalse(found.differs)
         self.assertEqual(found.sentences(), [f'The response gets a warning: "{found.plan.warning}".'])
+
+    def test_cached_responses_get_it_without_a_comparison(self) -> None:
+        """Viewers of the same panel get the same warning; it is worked out anew when the servers lack something else."""
+        request = DataRequest(DataKind.RANGE, (b"up",), T0 * 1000, (T0 + 600) * 1000, 10_000)
+        compared: list[object] = []
+        with_warning = planning.with_warning
+
+        def counted(*arguments: Any) -> QueryPlan:
+            compared.append(arguments)
+            return with_warning(*arguments)
+
+        self.patch(planning, "with_warning", counted)
+        for _ in range(3):
+            found = self.planner.warning(request, self.coverage, [(A, 0, 60)], [A, B])
+        self.assertTrue(found.startswith("mpp: no server has all data from "), found)
+        self.assertEqual(len(compared), 1)
+        later = Coverage(JOBS, {}, Intervals.of([(T0 + 300.0, T0 + 360.0)]))
+        self.assertNotIn(self.planner.warning(request, later, [(A, 0, 60)], [A, B]), ("", found))
+        self.assertEqual(self.planner.warning(request, Coverage(JOBS), [(A, 0, 60)], [A, B]), "")
