@@ -59,7 +59,7 @@ class RealPairTests(KilledCase):
         super().setUp()
         storage = SilentStorage()
         self.addCleanup(storage.close)
-        # A server that is told to stop goes on for so long as a rule, because it has samples left for its remote storage.
+        # With samples left to write, a server takes two seconds to stop: the time that mpp needs to see that it stops.
         self.servers = pair(require_binary(), remote=storage.url, options=["--storage.remote.flush-deadline=2s"])
         for server in self.servers:
             self.addCleanup(server.close)

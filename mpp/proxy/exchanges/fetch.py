@@ -16,9 +16,9 @@ for all of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
@@ -250,6 +250,40 @@ class Fetch(ABC):
             end()
         except Exception:
             waiter.failed(Failure())
+
+
+K = TypeVar("K", bound=Hashable)
+F = TypeVar("F", bound=Fetch)
+
+
+class FetchesUnderWay(Generic[K, F]):
+    """The fetches under way that further requests can join, by what identical requests have in common."""
+
+    def __init__(self) -> None:
+        self._fetches: dict[K, F] = {}
+
+    def __len__(self) -> int:
+        return len(self._fetches)
+
+    def join(self, context: ForwardContext, key: K, waiter: Waiter) -> F | None:
+        """Let a request wait for a fetch; return None if there is none, or if the cache was flushed after it began."""
+        fetch = self._fetches.get(key)
+        if fetch is None or (context.cache is not None and fetch.began <= context.cache.flushed_at):
+            return None
+        fetch.waiters.append(waiter)
+        return fetch
+
+    def add(self, key: K, fetch: F) -> None:
+        """Add a new fetch, which was made with `landed`."""
+        self._fetches[key] = fetch
+
+    def landed(self, key: K) -> Callable[[Fetch], None]:
+        """Return what removes a fetch that no further request can join: not the one that has taken its place after a flush."""
+        return partial(self._remove, key)
+
+    def _remove(self, key: K, fetch: Fetch) -> None:
+        if self._fetches.get(key) is fetch:
+            del self._fetches[key]
 
 
 def _is_timeout(response: IResponse) -> bool:

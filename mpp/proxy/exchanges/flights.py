@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 
 from mpp.core.model import RequestInfo
 from mpp.proxy.context import ForwardContext
@@ -19,7 +18,7 @@ from mpp.proxy.decisions.caching import CacheableRequest
 from mpp.proxy.decisions.identical import RequestKey
 from mpp.proxy.exchanges.cached_fetch import CachedFetch
 from mpp.proxy.exchanges.cached_queries import CachedQueries
-from mpp.proxy.exchanges.fetch import Fetch, Waiter
+from mpp.proxy.exchanges.fetch import Fetch, FetchesUnderWay, Waiter
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
 
@@ -38,7 +37,7 @@ class Flights:
     def __init__(self, queries: CachedQueries) -> None:
         self._queries = queries
         self._subrequests = SubrequestFlights()
-        self._under_way: dict[RequestKey, Fetch] = {}
+        self._under_way: FetchesUnderWay[RequestKey, Fetch] = FetchesUnderWay()
         self._seen: OrderedDict[RequestKey, CacheableRequest | str] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -54,24 +53,18 @@ class Flights:
         never = context.settings.no_single_flight
         key = None if never and context.cache is None else identical.key_of(info, context.counted)
         shared = None if alone or never else key
-        fetch = None if shared is None else self._under_way.get(shared)
-        if fetch is not None and (context.cache is None or fetch.began > context.cache.flushed_at):
-            fetch.waiters.append(waiter)
+        fetch = None if shared is None else self._under_way.join(context, shared, waiter)
+        if fetch is not None:
             return fetch, False
-        landed = None if shared is None else partial(self._landed, shared)
+        landed = None if shared is None else self._under_way.landed(shared)
         if context.cache is None or key is None:
             fetch = ServerFetch(context, info, waiter.began, landed)
         else:
             fetch = self._of_cache(context, info, waiter.began, key, landed)
         if shared is not None:
-            self._under_way[shared] = fetch
+            self._under_way.add(shared, fetch)
         fetch.waiters.append(waiter)
         return fetch, True
-
-    def _landed(self, key: RequestKey, fetch: Fetch) -> None:
-        """Remove a fetch that no further request can join; one that began after a flush may have taken its place."""
-        if self._under_way.get(key) is fetch:
-            del self._under_way[key]
 
     def _of_cache(
         self,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from mpp.core.http import headers
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import data_requests
 from mpp.core.prometheus import query_timeout as timeouts
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.caching import CacheableRequest
-from mpp.proxy.exchanges.fetch import Fetch
+from mpp.proxy.exchanges.fetch import FetchesUnderWay
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest import Subrequest
 
@@ -19,7 +17,7 @@ class SubrequestFlights:
     """The fetches of subrequests under way that further subrequests can join, as in `mpp.proxy.exchanges.flights.Flights`."""
 
     def __init__(self) -> None:
-        self._under_way: dict[tuple[object, ...], ServerFetch] = {}
+        self._under_way: FetchesUnderWay[tuple[object, ...], ServerFetch] = FetchesUnderWay()
 
     def join(
         self,
@@ -42,23 +40,17 @@ class SubrequestFlights:
         """
         timeout = timeouts.find(info)
         key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds)
-        fetch = None if alone else self._under_way.get(key)
-        if fetch is not None and (context.cache is None or fetch.began > context.cache.flushed_at):
-            fetch.waiters.append(subrequest)
+        fetch = None if alone else self._under_way.join(context, key, subrequest)
+        if fetch is not None:
             return fetch, False
         buffer = max(context.settings.response_buffer, context.settings.cache_memory // 4)
-        landed = None if alone else partial(self._landed, key)
+        landed = None if alone else self._under_way.landed(key)
         own = _info_of(subrequest, info, request)
         fetch = ServerFetch(context, own, subrequest.began, landed, wanted=wanted, buffer=buffer)
         if not alone:
-            self._under_way[key] = fetch
+            self._under_way.add(key, fetch)
         fetch.waiters.append(subrequest)
         return fetch, True
-
-    def _landed(self, key: tuple[object, ...], fetch: Fetch) -> None:
-        """Remove a fetch that no further subrequest can join; one that began after a flush may have taken its place."""
-        if self._under_way.get(key) is fetch:
-            del self._under_way[key]
 
 
 def _info_of(subrequest: Subrequest, info: RequestInfo, request: CacheableRequest) -> RequestInfo:
