@@ -15,7 +15,7 @@ from txaio.tx import make_logger
 
 from mpp.app.client_side import Role
 from mpp.app.components import Components
-from mpp.app.upkeep import FreeMemory, SeriesExpiry
+from mpp.app.upkeep import FreeMemory, SeriesExpiry, system_trim
 from mpp.cache.store import RangeCache
 from mpp.core.interfaces import ILocator, ISelections
 from mpp.core.metrics.registry import LOCAL, Metrics
@@ -88,7 +88,7 @@ class Backends:
         self.event_log = EventLog(time.time) if self.rounds is None else self.rounds.event_log
         self._problems = Problems(self.event_log.record, "discovery")
         self._serves = role.client_side is None
-        self._free_memory = FreeMemory(reactor.seconds)
+        self._free_memory = FreeMemory(reactor.seconds, system_trim())
         self._thread = BackgroundThread(reactor, "mpp-cache")
         self.forwarder = self._build_forwarder()
         self._rules = RuleComposer(self.forwarder.context.planner.forget, reactor)
@@ -210,11 +210,11 @@ class Backends:
 
     def check(self) -> None:
         """
-        Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`. Return memory that
-        the cache no longer uses to the system.
+        Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`. Return free memory
+        to the system if there is a cache.
         """
         self._upkeep.remove_expired()
-        if self._cache is not None:
+        if self.cache is not None:
             self._free_memory.give_back()
 
     def _expect_configured(self) -> None:

@@ -6,7 +6,7 @@ Upkeep of the process: removes the metric series of backends, locators and affin
 
 The allocator of the C library keeps the pages that become free between others in use. The steps of cached queries come and go
 beside large responses: after a load a cache of 64 MiB made a process larger by 92 MiB, measured, and by 69 MiB if free pages are
-returned. That takes about 2 ms of CPU time.
+returned, which takes about 2 ms of CPU time. It is done only while there is a cache.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def system_trim() -> Callable[[], object]:
     if found is None:
         return lambda: None
     found.argtypes = [ctypes.c_size_t]
+    # So much stays for the next allocations.
     return lambda: found(MIB)
 
 
@@ -79,11 +80,12 @@ class FreeMemory:
     The free memory of the process, see Note [Free memory].
 
     :param seconds: returns the monotonic time in seconds.
+    :param trim: returns the memory, see `system_trim`.
     """
 
-    def __init__(self, seconds: Callable[[], float], trim: Callable[[], object] | None = None) -> None:
+    def __init__(self, seconds: Callable[[], float], trim: Callable[[], object]) -> None:
         self._seconds = seconds
-        self._trim = trim or system_trim()
+        self._trim = trim
         self._returned_at = seconds()
 
     def give_back(self) -> None:

@@ -50,7 +50,8 @@ class Assembly:
     :param view: the steps, and the pages that had some of them before the servers were asked for the others.
     :param new: answers that have all steps that are not cached, in any order. They count more than pages where both have a
         step, and may go beyond the view.
-    :param warning: mpp's own warning for the client, which replaces the ones in the new answers; empty for none.
+    :param warning: mpp's own warning for the client, which replaces the ones in the new answers; if it is empty, these
+        stay.
     :param gzip: whether the response gets the content coding gzip.
     :ivar length: bytes of the body; known when the work is finished.
     :raise ValueError: a step is neither cached nor new, or two answers have the same step.

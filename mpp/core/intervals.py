@@ -108,10 +108,6 @@ class Intervals:
         inside = self.edges[first:last]
         return Intervals((*((start,) if first % 2 else ()), *inside, *((end,) if last % 2 else ())))
 
-    def overlap(self, start: float, end: float) -> float:
-        """Return the length of the part of the set within an interval."""
-        return self.within(start, end).measure
-
 
 def _sorted(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[list[float], list[float]]:
     """Return the starts of the intervals of two sets, and their ends, each in ascending order."""

@@ -21,7 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 from attrs import define, evolve, field
 
 from mpp.core.coverage import NOTHING, UNKNOWN_JOB, WHOLE_POOL, Coverage, Hole, Job, Missing
-from mpp.core.intervals import NEVER, Intervals
+from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.absences import Absences
 from mpp.coverage.common_gaps import EmptyTime, common_gaps, replaced
@@ -175,10 +175,9 @@ class Knowledge:
             return
         times &= Intervals.of([(self._first, math.inf)])
         before = server.history
+        others = ALWAYS - times
         kept = {
-            job: Missing.of(NEVER, {job: holes}).only(Intervals.of([(-math.inf, math.inf)]) - times).jobs.get(job, ())
-            if job in jobs
-            else holes
+            job: Missing.of(NEVER, {job: holes}).only(others).jobs.get(job, ()) if job in jobs else holes
             for job, holes in before.jobs.items()
         }
         # Where all jobs were missing, the others still are.

@@ -22,7 +22,7 @@ from mpp.core.model import RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 
 MOST_STEPS = 11_000
-"""Maximum steps of a range query; Prometheus rejects a query with more."""
+"""Maximum steps of a range query that mpp looks at; Prometheus accepts one more."""
 _MOST_SELECTORS = 64
 _MOST_PARAMETERS = 2 * _MOST_SELECTORS
 _LONGEST_TIME = 100
@@ -85,7 +85,10 @@ def kind_of(path: bytes) -> DataKind | None:
 
 def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
     """
-    Return the data that a request asks for; None if it cannot be parsed, so that the server most likely rejects it.
+    Return the data that a request asks for.
+
+    None if that is not certain: the request is invalid, has no start, too many selectors or steps, or a parameter that the server
+    may drop.
 
     :param kind: the kind of its path.
     :param now: seconds since the epoch, for a request without a time.

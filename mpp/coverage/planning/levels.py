@@ -5,7 +5,7 @@ The servers that are good enough at each time, worked out for a query once and k
 
 With thousands of gaps it takes a tenth of a second to compare the servers at all times, and most queries read the last hours. So
 where there are many gaps the servers are compared one day after another, when a query asks for steps of that day. A query over
-very many days, in most of which may be no gap, has them compared at once.
+more than `MOST_DAYS` days, in most of which may be no gap, has all times compared at once.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ MOST_DAYS = 60
 _MOST_KEPT = 8
 _DAY_MS = 86_400_000
 _EVER_MS = 1 << 54
+# Each millisecond counts as a step.
 _EACH_MS = Steps(0)
 
 
 def levels_of(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) -> Levels:
     """
-    Return the candidates that are good enough at each time, in milliseconds, at least from the first to the last of some steps.
+    Return the candidates that are good enough at each time, at least from the first to the last of some steps.
 
-    :return: by what is needed and looked back on, and if that differs by what is needed alone.
+    :return: segments of times in milliseconds, not of steps, which may be cut at midnight: by what is needed and looked back on,
+        and a second sequence, by what is needed alone, if that differs.
     """
     kept = lacks.levels.get(candidates)
     if kept is None:

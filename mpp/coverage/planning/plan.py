@@ -13,7 +13,7 @@ least in all gets all of it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter, itemgetter
 
@@ -80,8 +80,12 @@ def plan(
     if len(candidates) == 1 or not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
         return with_warning(lacks, steps, whole, candidates)
     ordered = (own, *(each for each in candidates if each != own))
-    for level in levels_of(lacks, ordered, steps):
-        parts = _parts(at_steps(level, steps), ordered, steps.count, most=MOST_PARTS if splice else 1)
+    by_id = _in_one_order(candidates)
+    numbers = [by_id.index(each) for each in ordered]
+    for level in levels_of(lacks, by_id, steps):
+        segments = at_steps(level, steps)
+        runs = [_runs(segments, number) for number in numbers]
+        parts = _parts(runs, ordered, steps.count, most=MOST_PARTS if splice else 1)
         if parts:
             return with_warning(lacks, steps, parts, candidates)
     parts = (Part(ranked(lacks, steps, ordered)[0], 0, last),)
@@ -130,8 +134,7 @@ def good_steps(
     :param others: all other servers.
     :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
     """
-    # In one order, so that the comparison is the same for each server, however the others are ranked at the moment.
-    ordered = tuple(sorted({backend, *others}, key=_by_id))
+    ordered = _in_one_order({backend, *others})
     good = _runs(at_steps(levels_of(lacks, ordered, steps)[-1], steps), ordered.index(backend))
     bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
     found: list[tuple[int, int]] = []
@@ -147,14 +150,20 @@ def good_steps(
     return found
 
 
-def _parts(segments: Sequence[Segment], candidates: Sequence[Backend], count: int, *, most: int) -> tuple[Part, ...]:
+def _in_one_order(backends: Collection[Backend]) -> tuple[Backend, ...]:
+    """Return servers in the order in which they are compared: one result is kept, however they are ranked for a request."""
+    return tuple(sorted(backends, key=_by_id))
+
+
+def _parts(runs: Sequence[Sequence[Run]], candidates: Sequence[Backend], count: int, *, most: int) -> tuple[Part, ...]:
     """
     Return the fewest parts in which each step's server is good enough; none if they would be more than ``most``.
 
     From the end backwards: as far as one part reaches, then two, and so on. Then forwards: at each joint the first candidate, in
     the order of preference, that reaches as far as the rest of the parts needs.
+
+    :param runs: the steps at which each candidate is good enough.
     """
-    runs = [_runs(segments, number) for number in range(len(candidates))]
     bounds = [count]
     while bounds[-1] > 0:
         if len(bounds) > most:

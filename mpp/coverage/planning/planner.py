@@ -7,8 +7,8 @@ Decides by what the servers lack which of them should answer a request. Pure, bu
 # Note [What it costs]
 
 Nothing as long as no server lacks anything. Otherwise most requests read no time in which a server lacks something; for a query
-that was seen before this is found out from its encoded text, without decoding it. The lacks of the servers are kept for each
-query until `Coverage` changes.
+that was seen before this is found out from its encoded text, without decoding it. The lacks of the servers are kept for the last
+`MOST_KEPT` queries until the coverage or the rules change, and so are as many warnings of cached panels.
 """
 
 from __future__ import annotations
@@ -192,6 +192,8 @@ class Planner:
             found = self._warnings[key] = self._warning(*key)
             if len(self._warnings) > MOST_KEPT:
                 self._warnings.popitem(last=False)
+        else:
+            self._warnings.move_to_end(key)
         return found
 
     def _warning(self, request: DataRequest, parts: tuple[tuple[Backend, int, int], ...], candidates: tuple[Backend, ...]) -> str:

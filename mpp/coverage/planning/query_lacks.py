@@ -148,9 +148,9 @@ class QueryLacks:
 
     def lacked(self, backend: Backend, read: Intervals) -> Intervals:
         """Return the times at which a server lacks data that is needed, among the ones that `read_by` has returned."""
-        return self._lost(backend).within(*read.hull) & read if read.hull else NEVER
+        return self._times_lost(backend).within(*read.hull) & read if read.hull else NEVER
 
-    def _lost(self, backend: Backend) -> Intervals:
+    def _times_lost(self, backend: Backend) -> Intervals:
         """Return the times, in milliseconds, at which a server lacks data of the jobs that are read; kept as well."""
         found = self._lost_times.get(backend)
         if found is None:

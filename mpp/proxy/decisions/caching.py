@@ -138,7 +138,7 @@ def cacheable(
         return "no query" if kind is None else kind.value
     data = data_requests.find(kind, info, now)
     if data is None:
-        return "the server will reject it"
+        return "its parameters are not understood"
     reads = reads_of(data)
     why = reads.refused or reads.whole or data.whole
     if why:

@@ -74,8 +74,8 @@ class Accepted(NamedTuple):
         return Accepted(self.gzip or more.gzip, self.deflate or more.deflate, self.new or more.new)
 
 
-ANYTHING = Accepted()
-"""The value of clients that do not say what they accept."""
+UNSAID = Accepted()
+"""The value of clients that say nothing of this: they get no content coding, and accept cached responses."""
 
 
 class RequestKey(NamedTuple):
@@ -95,7 +95,7 @@ class RequestKey(NamedTuple):
     parameters: tuple[bytes, ...]
     fields: Headers
     user: bytes = b""
-    accepted: Accepted = ANYTHING
+    accepted: Accepted = UNSAID
 
 
 class CountedFields:
@@ -114,7 +114,7 @@ class CountedFields:
 
     def of(self, headers: Headers) -> tuple[Headers, Accepted]:
         """Return the fields that count, and what the client accepts."""
-        spellings, found, accepted = self._spellings, [], ANYTHING
+        spellings, found, accepted = self._spellings, [], UNSAID
         for name, value in headers:
             try:
                 lower = spellings[name]
@@ -124,7 +124,7 @@ class CountedFields:
                 continue
             if lower in _BY_MEANING:
                 more = _accepted(lower, value[:_LONGEST])
-                accepted = more if accepted is ANYTHING else accepted.together(more)
+                accepted = more if accepted is UNSAID else accepted.together(more)
             elif lower == _ACCEPT:
                 if not _JSON.search(value, 0, _LONGEST):
                     found.append((lower, value))

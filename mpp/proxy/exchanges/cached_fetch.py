@@ -141,7 +141,8 @@ class CachedFetch(Fetch):
             whole.start()
             return
         wanted = None if self._view is None else cached_response.newest_server(self._view)
-        fetch, new = self._flights.join(self._context, self.info, self._request, subrequest, wanted, alone=alone)
+        asked, may_read = (self._context, self.info, self._request, subrequest, wanted), self._may_read
+        fetch, new = self._flights.join(*asked, alone=alone, may_read=may_read)
         subrequest.fetch = fetch
         if new:
             fetch.start()

@@ -117,7 +117,7 @@ class CachedQueries:
         """
         for each in new:
             settled = self._last_settled(context, request, each)
-            if not identical.is_for_all(200, each.answer.response.headers, context.counted, identical.ANYTHING):
+            if not identical.is_for_all(200, each.answer.response.headers, context.counted, identical.UNSAID):
                 continue
             if each.first <= settled or context.settings.cache_tail:
                 Deferred.fromCoroutine(self._cache_one(context, request, each, settled, replace=replace)).addErrback(_not_cached)
@@ -169,10 +169,12 @@ class CachedQueries:
         """Add the steps of a response to an entry, which may be in the cache or not: the settled ones, and the newest ones."""
         final = Matrix.of(matrix.series, [text for text in matrix.warnings if not text.startswith("mpp: ")], matrix.infos)
         known = self._known.get(context)
+        if cached.oldest is None:
+            cached.oldest = known.oldest
         for source, first, last in _settled_spans(context, request, new, settled, tuple(known.servers)):
             await self._add(context, cached, final, (first, last), source, replace=replace)
         if self._known.get(context) is not known:
-            # A request may have had the other pages checked with newer knowledge than these steps were.
+            # These steps were judged by older knowledge than there is now: the next request has all pages checked.
             cached.checked_with = None
         _measure(cached, new)
         if settled < new.last == request.last and context.settings.cache_tail:

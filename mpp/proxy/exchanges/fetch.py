@@ -6,9 +6,10 @@ servers run them once. A fetch belongs to none of its requests: it goes on as lo
 
 # Note [What is shared]
 
-A response is shared if it is complete in memory; what outgrows the response buffer goes to the first request, and the others are
-sent to a server each. So are the others if the response may be meant for one client only: by its status (rejected credentials,
-redirects, conditions, limits), because it sets a cookie, or because it varies by a field that does not count. A timeout ends only
+A response is shared if it is complete in memory and suits all requests. Otherwise it goes to the first one, and the others are
+fetched alone: if it outgrows the response buffer, if its status is about one client (rejected credentials, a redirect, a
+condition, a limit), if it sets a cookie, if it varies by a field that does not count, or if it has a content coding that the
+clients do not accept. A timeout ends only
 the requests whose own time is up; the others are fetched again, together. The other errors, of queries and of servers, are errors
 for all of them.
 """

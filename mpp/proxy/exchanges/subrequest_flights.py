@@ -28,6 +28,7 @@ class SubrequestFlights:
         wanted: Backend | None,
         *,
         alone: bool,
+        may_read: bool,
     ) -> tuple[ServerFetch, bool]:
         """
         Let a subrequest wait for its response.
@@ -36,10 +37,11 @@ class SubrequestFlights:
         :param request: the same, as the cache sees it.
         :param wanted: the server that is asked if possible.
         :param alone: share the response with no other request.
+        :param may_read: the client accepts cached steps; one that does not joins no subrequest of one that does.
         :return: the fetch, and whether it is a new one, which the caller must start.
         """
         timeout = timeouts.find(info)
-        key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds)
+        key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds, may_read)
         fetch = None if alone else self._under_way.join(context, key, subrequest)
         if fetch is not None:
             return fetch, False

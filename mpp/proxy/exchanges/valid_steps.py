@@ -7,11 +7,12 @@ A cached step is valid as long as the server that answered it lacks nothing that
 has, as far as is known by now: knowledge of a gap may come later than the response. Steps are also dropped when their server has
 another version, other flags or other labels now, when retention has removed the data that they read from all servers, and when
 they are older than ``--cache-max-age``. They stay when the server leaves, returns or moves, because it would give the same answer
-again, unless all servers that are there differ from it: where servers get new addresses with each restart, a new version comes
-with a new address.
+again, unless every server that is there now has another version, other flags or other labels than the one that answered: where
+servers get new addresses with each restart, a new version comes with a new address.
 
 A check takes long where the servers have many gaps, so it is made only when something has changed that validity depends on:
-`KnownServers`. Time alone makes no valid step invalid: it only makes more of the common gaps final.
+`KnownServers`. Apart from the age of the steps, which is looked at for each request, time makes no valid step invalid: it only
+makes more of the common gaps final.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class KnownServers:
         return cls(coverage, rules_version, servers, answers_ids, _oldest(selection))
 
     def would_answer_otherwise(self, source: ExtentSource) -> bool:
-        """Return whether the server that has answered, or each one that is there if it has left, differs from what it was."""
+        """Return whether the server that has answered would now answer otherwise, or each one that is there if it has left."""
         servers = (source.backend,) if source.backend in self.answers_ids else tuple(self.answers_ids)
         now = {self.answers_ids[each] for each in servers} - {""}
         return bool(now and source.answers_id) and source.answers_id not in now

@@ -81,7 +81,7 @@ class ModelTests(SynchronousTestCase):
         inside = found.within(start, end)
         self.assert_well_formed(inside)
         self.assertEqual(cells_of(inside), cells(pairs) & asked)
-        self.assertEqual(found.overlap(start, end), len(cells(pairs) & asked))
+        self.assertEqual(found.within(start, end).measure, len(cells(pairs) & asked))
         self.assertEqual(found.overlaps(start, end), bool(cells(pairs) & asked))
         self.assertEqual(found.covers(start, end), asked <= cells(pairs))
 
@@ -125,7 +125,7 @@ class EndlessTests(SynchronousTestCase):
         self.assertTrue(found.covers(1e12, 2e12))
         self.assertFalse(found.overlaps(0, 10))
         self.assertEqual(found.measure, math.inf)
-        self.assertEqual(found.overlap(0, 15), 5)
+        self.assertEqual(found.within(0, 15).measure, 5)
         self.assertEqual(found.shift(5), Intervals.of([(15, math.inf)]))
 
     def test_difference_from_all_numbers_is_the_rest(self) -> None:

@@ -20,6 +20,7 @@ from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.knowledge import MOST_HOLES, Knowledge
 from mpp.coverage.planning import levels as levels_module
+from mpp.coverage.planning import plan as planning
 from mpp.coverage.planning.levels import levels_of
 from mpp.coverage.planning.planner import Planner
 from mpp.coverage.planning.polyline import Polyline
@@ -106,6 +107,15 @@ class SameTests(SynchronousTestCase):
             found = levels_of(lacks, (A, B), steps)
         for level in (0, -1):
             self.assertEqual(at_steps(found[level], steps), at_steps(expected[level], steps))
+
+    def test_one_comparison_for_all_clients(self) -> None:
+        """Clients that stay with different servers, and servers in another rank, cost no further comparison."""
+        coverage = Coverage(JOBS, {A: Missing(times([(0, 100)])), B: Missing(times([(200, 300)]))})
+        lacks, steps = lacks_of([SelectorReads(0.0, 0.0, newest=True, jobs=ALL_JOBS)], coverage), Steps(T0 * 1000, 10_000, 60)
+        for candidates, own in (((A, B), A), ((A, B), B), ((B, A), A), ((B, A), B)):
+            parts = planning.plan(lacks, steps, candidates, own).parts
+            self.assertEqual([part.backend for part in parts], [B, A], (candidates, own))
+        self.assertEqual(len(lacks.levels), 1)
 
     @given(
         st.lists(st.tuples(st.integers(-50, 400), st.integers(-4, 4)), max_size=20),

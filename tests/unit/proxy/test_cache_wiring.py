@@ -219,7 +219,7 @@ class ExplainTests(CacheCase):
         """The reason why the cache is not used is given."""
         for of, why in (
             (b"/api/v1/query?query=up", "instant query"),
-            (b"/api/v1/query_range?query=up&start=0&end=10", "the server will reject it"),
+            (b"/api/v1/query_range?query=up&start=0&end=10", "its parameters are not understood"),
             (b"/graph", "its response is never shared"),
         ):
             self.assertEqual(self.reasons(of), (f"The cache is not used: {why}.",))

@@ -303,6 +303,13 @@ class ControlTests(CachedCase):
             self.assertEqual(self.use(client), "bypass; no-store")
         self.assertEqual(self.cache.state.entries, 0)
 
+    def test_no_cache_joins_no_subrequest_from_before(self) -> None:
+        """Its response replaces cached steps, so it must be as new as the client wants it to be."""
+        self.request()
+        self.world.clock.advance(1)
+        self.request(headers=((b"Cache-Control", b"no-cache"),))
+        self.assertEqual(len(self.sent), 2)
+
     def test_no_cache_does_not_circumvent_the_admission(self) -> None:
         """A query at an odd time is cached when it is asked for again, also for a client that sends no-cache."""
         for count in range(2):
@@ -537,6 +544,7 @@ class ChangeTests(CachedCase):
             self.world.selections.current = Selection(number, Choice((A,), (B,)), observed)
 
         oldest(3, self.START - HOUR, self.START - 2 * HOUR)
+        self.served(self.START, self.END, query=b"down")
         self.served(self.START, self.END)
         self.request(self.START, self.END)
         self.assertEqual(self.sent, [])
@@ -552,6 +560,9 @@ class ChangeTests(CachedCase):
         self.assertEqual(found.start, self.START)
         self.assertLess(self.START + 600, found.end)
         self.assertLess(found.end, self.END)
+        # Nobody has asked for this query since it was cached.
+        self.request(self.START, self.END, query=b"down")
+        self.assertEqual(self.answer().end, found.end)
 
     def test_other_flags_of_servers_that_took_the_place_of_others(self) -> None:
         """Steps of a server that has left are kept as long as a server that is there would give the same answers."""

@@ -7,7 +7,7 @@ import gzip
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Headers, RequestInfo
-from mpp.proxy.decisions.identical import ANYTHING, Accepted, CountedFields, RequestKey, is_for_all, is_timeout, key_of
+from mpp.proxy.decisions.identical import UNSAID, Accepted, CountedFields, RequestKey, is_for_all, is_timeout, key_of
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 QUERY = b"query=up&start=0&end=60&step=15"
@@ -159,19 +159,19 @@ class ResponseTests(SynchronousTestCase):
     def test_results_and_errors_are_for_all(self) -> None:
         """The query is at fault, or the servers are."""
         for status in (200, 400, 422, 503):
-            self.assertTrue(is_for_all(status, (), CountedFields(), ANYTHING), status)
+            self.assertTrue(is_for_all(status, (), CountedFields(), UNSAID), status)
 
     def test_what_one_client_may_get_only(self) -> None:
         """Rejected credentials, redirects, and responses to conditions."""
         for status in (206, 302, 304, 401, 403, 429):
-            self.assertFalse(is_for_all(status, (), CountedFields(), ANYTHING), status)
-        self.assertFalse(is_for_all(200, ((b"Set-Cookie", b"session=1"),), CountedFields(), ANYTHING))
+            self.assertFalse(is_for_all(status, (), CountedFields(), UNSAID), status)
+        self.assertFalse(is_for_all(200, ((b"Set-Cookie", b"session=1"),), CountedFields(), UNSAID))
 
     def test_a_response_that_varies_by_a_neutral_field(self) -> None:
         """The server looks at what mpp takes for neutral."""
         for value, shared in ((b"Origin", True), (b"Accept-Encoding, Origin", True), (b"User-Agent", False), (b"*", False)):
-            self.assertEqual(is_for_all(200, ((b"Vary", value),), CountedFields(), ANYTHING), shared, value)
-        self.assertTrue(is_for_all(200, ((b"Vary", b"User-Agent"),), CountedFields(vary=[b"user-agent"]), ANYTHING))
+            self.assertEqual(is_for_all(200, ((b"Vary", value),), CountedFields(), UNSAID), shared, value)
+        self.assertTrue(is_for_all(200, ((b"Vary", b"User-Agent"),), CountedFields(vary=[b"user-agent"]), UNSAID))
 
     def test_a_timeout_is_recognized(self) -> None:
         """As Prometheus says it."""
@@ -186,11 +186,11 @@ class ResponseTests(SynchronousTestCase):
         """Prometheus chooses gzip or deflate, and a proxy in front of it any coding of the first client."""
         for coding, accepted, shared in (
             (b"gzip", Accepted(gzip=True), True),
-            (b"gzip", ANYTHING, False),
+            (b"gzip", UNSAID, False),
             (b"deflate", Accepted(gzip=True, deflate=True), True),
             (b"deflate", Accepted(gzip=True), False),
             (b"br", Accepted(gzip=True), False),
-            (b"identity", ANYTHING, True),
+            (b"identity", UNSAID, True),
         ):
             fields = ((b"Content-Encoding", coding),)
             self.assertEqual(is_for_all(200, fields, CountedFields(), accepted), shared, (coding, accepted))
