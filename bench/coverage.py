@@ -67,7 +67,7 @@ def main() -> None:
     planner = Planner(QueryMemory())
 
     def plan(known: Coverage, info: RequestInfo, with_planner: Planner = planner) -> object:
-        return request_plan(with_planner, known, SELECTION, info, A, END) if known else None
+        return None if known.is_whole else request_plan(with_planner, known, SELECTION, info, A, END)
 
     day, hour = request(86_400), request(3600)
     print(f"no hole in the pool            {microseconds(lambda: plan(WHOLE_POOL, hour), 2000):8.2f} us")
