@@ -29,7 +29,7 @@ _LONGEST_TIME = 100
 # Digits of a number of seconds that is within the time below.
 _DIGITS = 11
 _WHOLE = frozenset((b"stats", b"limit"))
-_DROPPED = re.compile(rb";|%(?![0-9A-Fa-f]{2})")
+_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _UNIX = re.compile(rb"-?[0-9]{1,12}(?:\.[0-9]{0,9})?(?:e\+?[0-9]{1,2})?")
 # No sample has a later time (the year 2286), or an earlier one than the same time before the epoch.
 _END_MS = 10**13
@@ -95,8 +95,9 @@ def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
     """
     form = info.body if info.body and timeouts.is_form(info) else b""
     texts = (form, info.target.partition(b"?")[2])
-    if any(_DROPPED.search(text) for text in texts):
-        return None
+    for text in texts:
+        if text.find(b";") >= 0 or _NO_ESCAPE.search(text):
+            return None
     if kind in (DataKind.INSTANT, DataKind.RANGE):
         return _query(kind, texts, round(now * 1000))
     values = _values(texts)
@@ -115,7 +116,8 @@ def _query(kind: DataKind, texts: tuple[bytes, bytes], now: int) -> DataRequest 
     if not query or (delta and lookback is None):
         return None
     whole = "" if _WHOLE.isdisjoint(values) else "it has a parameter that holds for the whole range"
-    if any(b"%" in name or b"+" in name for name in values):
+    names = b"&".join(values)
+    if names.find(b"%") >= 0 or names.find(b"+") >= 0:
         # A server decodes it, to another start or limit perhaps.
         whole = "the name of a parameter is encoded"
     if kind is DataKind.INSTANT:
