@@ -121,21 +121,24 @@ def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backen
     """Return whether a server counts as good as another one at each of the given steps, so that it may get a hedged request."""
     pair = (backend, than)
     segments = [Segment(first, last, 3)]
-    lines = [lacks.of(each).needed for each in pair]
-    return all(each.good & 1 for each in compared(segments, lines, tolerances(lacks, pair)[0], steps))
+    lacking = [lacks.of(each) for each in pair]
+    lines = [each.needed for each in lacking], [each.looked_back_on for each in lacking]
+    for line, tolerance in zip(lines, tolerances(lacks, pair), strict=True):
+        segments = compared(segments, line, tolerance, steps)
+    return all(each.good & 1 for each in segments)
 
 
 def good_steps(
     lacks: QueryLacks, steps: Steps, backend: Backend, others: Sequence[Backend], shared: Intervals
 ) -> list[tuple[int, int]]:
     """
-    Return the sequences of steps at which a server lacks nothing that is needed, or nothing that another one has.
+    Return the sequences of steps at which a server lacks nothing that another one has, and nothing that is needed.
 
     :param others: all other servers.
     :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
     """
     ordered = _in_one_order({backend, *others})
-    good = _runs(at_steps(levels_of(lacks, ordered, steps)[-1], steps), ordered.index(backend))
+    good = _runs(at_steps(levels_of(lacks, ordered, steps)[0], steps), ordered.index(backend))
     bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
     found: list[tuple[int, int]] = []
     for run in good:

@@ -207,7 +207,8 @@ class Planner:
         self, request: DataRequest, coverage: Coverage, backend: Backend, others: Sequence[Backend], shared: Intervals
     ) -> list[tuple[int, int]]:
         """
-        Return the steps of a range query, by number, at which a server lacks nothing, or nothing that another one has.
+        Return the steps of a range query, by number, at which a server lacks nothing that another one has, and nothing that is
+        needed.
 
         :param others: all other servers.
         :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.

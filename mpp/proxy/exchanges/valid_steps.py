@@ -3,8 +3,9 @@ Judges whether cached steps may still be used, by what is known of the servers n
 
 # Note [Valid steps]
 
-A cached step is valid as long as the server that answered it lacks nothing that the step needs, or nothing that another server
-has, as far as is known by now: knowledge of a gap may come later than the response. Steps are also dropped when their server has
+A cached step is valid as long as the server that answered it lacks nothing that another server has, and nothing that the step
+needs, as far as is known by now: knowledge of a gap may come later than the response. What the step only looks back on counts, too:
+a series that ended in a gap has its last sample at the other server only. Steps are also dropped when their server has
 another version, other flags or other labels now, when retention has removed the data that they read from all servers, and when
 they are older than ``--cache-max-age``. They stay when the server leaves, returns or moves, because it would give the same answer
 again, unless every server that is there now has another version, other flags or other labels than the one that answered: where

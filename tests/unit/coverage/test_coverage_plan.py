@@ -257,6 +257,13 @@ class DividedTests(SynchronousTestCase):
         self.assertTrue(lacks_no_more(lacks, at, 0, 9, A, B))
         self.assertTrue(lacks_no_more(lacks, at, 0, 30, C, B))
 
+    def test_hedge_lacks_no_more_of_what_is_looked_back_on(self) -> None:
+        """A series that ended in a gap has its last sample in the lookback of the steps after the gap."""
+        lacks = lacks_of([INSTANT], covered({A: whole((100, 200))}))
+        self.assertFalse(lacks_no_more(lacks, steps(300, 400, 10), 0, 10, A, B))
+        self.assertTrue(lacks_no_more(lacks, steps(300, 400, 10), 0, 10, B, A))
+        self.assertTrue(lacks_no_more(lacks, steps(510, 600, 10), 0, 9, A, B))
+
     def test_servers_are_ranked_by_what_they_lack(self) -> None:
         """The servers are ranked by what they lack of all steps, in their own order where that is equal."""
         lacks = lacks_of([INSTANT], covered({A: whole((100, 200)), B: whole((140, 160))}))

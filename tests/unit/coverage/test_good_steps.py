@@ -29,6 +29,7 @@ A, B, C = SERVERS
 T0 = 1_700_000_000
 JOBS = {"node": Job(20, 10.0)}
 RATE = SelectorReads(-30.0, 0.0, newest=False, jobs=ALL_JOBS)
+INSTANT = SelectorReads(0.0, 0.0, newest=True, jobs=ALL_JOBS)
 DAY = 86_400
 
 
@@ -37,9 +38,9 @@ def whole(*gaps: tuple[float, float]) -> Missing:
     return Missing(Intervals.of((T0 + start, T0 + end) for start, end in gaps))
 
 
-def lacks(missing: Mapping[Backend, Missing], common: Intervals = NEVER) -> QueryLacks:
-    """Return the lacks of a rate; the common ones in seconds after `T0`."""
-    return lacks_of((RATE,), Coverage(JOBS, missing, common.shift(T0)))
+def lacks(missing: Mapping[Backend, Missing], common: Intervals = NEVER, selector: SelectorReads = RATE) -> QueryLacks:
+    """Return the lacks of a selector; the common ones in seconds after `T0`."""
+    return lacks_of((selector,), Coverage(JOBS, missing, common.shift(T0)))
 
 
 def steps(start: float, end: float, step: int = 10) -> Steps:
@@ -65,7 +66,13 @@ GAPS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=3).m
 
 
 class GoodStepsTests(SynchronousTestCase):
-    """Three servers, of which some lack data of a rate over 30 s."""
+    """Three servers, of which some lack data of a rate over 30 s, or of an instant selector."""
+
+    def test_lack_of_what_is_looked_back_on(self) -> None:
+        """A series that ended in the gap of a server has its last sample at the other one only."""
+        found = lacks({B: whole((100, 200))}, selector=INSTANT)
+        self.assertEqual(good_steps(found, steps(0, 600), B, [A], NEVER), [(0, 9), (50, 60)])
+        self.assertEqual(good_steps(found, steps(0, 600), A, [B], NEVER), [(0, 60)])
 
     def test_gap_of_another_server_does_not_matter(self) -> None:
         """All steps of the server that has everything are one sequence, also beside the gap of another one."""
@@ -83,6 +90,7 @@ class GoodStepsTests(SynchronousTestCase):
         st.sampled_from(SERVERS),
         st.integers(0, 600),
         st.permutations(SERVERS),
+        st.sampled_from((RATE, INSTANT)),
     )
     def test_they_are_those_of_each_step(
         self,
@@ -92,11 +100,12 @@ class GoodStepsTests(SynchronousTestCase):
         backend: Backend,
         shared_until: int,
         ranked: list[Backend],
+        selector: SelectorReads,
     ) -> None:
         """However the servers are ranked, and whichever of them is asked about first."""
         missing = {server: Missing(each.shift(T0)) for server, each in zip(SERVERS, gaps, strict=True)}
         shared = Intervals.of([(-math.inf, 1000.0 * (T0 + shared_until))])
-        found, at = lacks(missing, common), steps(0, 700, step)
+        found, at = lacks(missing, common, selector), steps(0, 700, step)
         expected = step_by_step(found, at, backend, shared)
         self.assertEqual(good_steps(found, at, backend, ranked, shared), expected)
         self.assertEqual(good_steps(found, at, backend, SERVERS, shared), expected)
