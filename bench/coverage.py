@@ -17,7 +17,7 @@ from mpp.core.model import Backend, Choice, Observation, RequestInfo, Selection,
 from mpp.coverage.planning.planner import Planner
 from mpp.promql.matrix import Matrix, joined
 from mpp.promql.memory import QueryMemory
-from mpp.proxy.decisions.rerouting import request_plan
+from mpp.proxy.decisions.rerouting import preparation, request_plan
 
 A, B = (Backend("http", name, 9090) for name in "ab")
 SELECTION = Selection(1, Choice((A,), (B,)), (Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE)))
@@ -26,10 +26,11 @@ JOBS = {f"job{number}": Job(100, 30.0) for number in range(10)}
 ROUNDS = 15
 
 
-def coverage(holes: int) -> Coverage:
-    """Return what two servers lack: so many holes of ten minutes each, in turn, within the last day."""
-    times = [(END - 86_000 + number * 80_000 // (2 * holes)) for number in range(2 * holes)]
-    lost = {each: Intervals.of((start, start + 600) for start in times[number::2]) for number, each in enumerate((A, B))}
+def coverage(holes: int, days: int = 1) -> Coverage:
+    """Return what two servers lack: so many holes of ten minutes each (a minute if there are many), in turn, in the last days."""
+    length = 600 if holes <= 10 else 60
+    times = [(END - days * 86_000 + number * days * 80_000 // (2 * holes)) for number in range(2 * holes)]
+    lost = {each: Intervals.of((start, start + length) for start in times[number::2]) for number, each in enumerate((A, B))}
     return Coverage(JOBS, {backend: Missing.of(whole, {}) for backend, whole in lost.items()})
 
 
@@ -62,6 +63,23 @@ def response(series: int, points: int) -> bytes:
     return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}, separators=(",", ":")).encode()
 
 
+def longest_step(known: Coverage, info: RequestInfo) -> tuple[float, float]:
+    """Return the longest step, and the sum of all steps, of what is worked out before a first plan; in milliseconds."""
+    best = (float("inf"), 0.0)
+    for _ in range(5):
+        steps = preparation(Planner(QueryMemory()), known, [(A, B)], info, END)
+        assert steps is not None
+        took = []
+        while True:
+            began = time.thread_time()
+            more = next(steps, False) is None
+            took.append((time.thread_time() - began) * 1000)
+            if not more:
+                break
+        best = min(best, (max(took), sum(took)))
+    return best
+
+
 def main() -> None:
     """Print the table."""
     planner = Planner(QueryMemory())
@@ -77,6 +95,9 @@ def main() -> None:
         seen = microseconds(lambda known=known: plan(known, day), 20)
         first = microseconds(lambda known=known: plan(known, day, Planner(QueryMemory())), 3)
         print(f"{holes:2} holes of each in reach     {seen:8.0f} us, first time {first:.0f} us")
+    for holes in (200, 2000):
+        longest, all_steps = longest_step(coverage(holes, days=15), request(15 * 86_400))
+        print(f"{holes:4} holes of each, first time  longest step {longest:.1f} ms, all steps {all_steps:.0f} ms")
     for series, points in ((20, 200), (120, 360), (1000, 40)):
         halves = response(series, points), response(series, points)
         size = sum(map(len, halves))

@@ -9,6 +9,7 @@ from sys import getsizeof
 
 from attrs import Factory, field, frozen
 
+from mpp.core.generators import result_of
 from mpp.promql.matrix import sort_key
 
 
@@ -62,15 +63,7 @@ class SeriesTable:
         :param between: called after each part of the work.
         :raise NotJoinable: a metric is no JSON object of labels.
         """
-        parts = self.adding(metrics)
-        while True:
-            try:
-                next(parts)
-            except StopIteration as end:
-                found: SeriesTable = end.value
-                return found
-            if between is not None:
-                between()
+        return result_of(self.adding(metrics), between)
 
     def adding(self, metrics: Iterable[bytes]) -> Generator[int, None, SeriesTable]:
         """

@@ -229,6 +229,9 @@ class Coverage:
     is_whole: bool = field(init=False, repr=False, eq=False)
     """Whether no server is known to lack data."""
 
+    gaps: int = field(init=False, repr=False, eq=False)
+    """The number of gaps of all servers; what a plan costs grows with it."""
+
     longest_window: float = field(init=False, repr=False, eq=False)
     """The longest window of all jobs, in seconds."""
 
@@ -276,6 +279,11 @@ class Coverage:
     @is_whole.default
     def _is_whole(self) -> bool:
         return not self.times and not self.has_drift
+
+    @gaps.default
+    def _gaps(self) -> int:
+        each = (*self.missing.values(), Missing(self.common))
+        return sum(len(one.whole.edges) // 2 + sum(map(len, one.jobs.values())) for one in each)
 
     def job(self, name: str) -> Job:
         """Return the known properties of a job, or `UNKNOWN_JOB`."""

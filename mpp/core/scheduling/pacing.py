@@ -55,11 +55,12 @@ async def with_breaks(step: Callable[[T], object], those: Iterable[T], clock: IR
         step(each)
 
 
-async def in_slices(steps: Generator[object, None, R], clock: IReactorTime) -> R:
+async def in_slices(steps: Generator[object, None, R], clock: IReactorTime, pause: float = PAUSE_S) -> R:
     """
-    Run a calculation to its end, with a pause of `PAUSE_S` after each `SLICE_S`.
+    Run a calculation to its end, with a pause after each `SLICE_S`.
 
     :param steps: does a part of the calculation at each step; a step is not interrupted.
+    :param pause: seconds; with 0 the reactor does what is due, and the calculation goes on.
     :return: what the generator returns.
     """
     until = clock.seconds() + SLICE_S
@@ -70,5 +71,5 @@ async def in_slices(steps: Generator[object, None, R], clock: IReactorTime) -> R
             result: R = end.value
             return result
         if clock.seconds() >= until:
-            await deferLater(clock, PAUSE_S)
+            await deferLater(clock, pause)
             until = clock.seconds() + SLICE_S

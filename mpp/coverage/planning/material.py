@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from mpp.core.coverage import Coverage, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
@@ -22,8 +22,8 @@ _Known = dict[tuple[str, int], tuple[_Times, ...]]
 """Gaps by job and number of its targets."""
 
 
-def material_times(selectors: Grouped, coverage: Coverage, missing: Missing) -> Intervals:
-    """Return the times of evaluation, in milliseconds, at which a server lacks a material amount."""
+def material_times(selectors: Grouped, coverage: Coverage, missing: Missing) -> Generator[None, None, Intervals]:
+    """Return the times of evaluation, in milliseconds, at which a server lacks a material amount; yields after each job."""
     found: list[tuple[float, float]] = []
     known: _Known = {}
     for selector, groups in selectors:
@@ -36,6 +36,7 @@ def material_times(selectors: Grouped, coverage: Coverage, missing: Missing) -> 
             else:
                 at = _material_range(selector, holes, window, targets)
             found += at
+            yield
     return Intervals.of(found)
 
 

@@ -80,7 +80,7 @@ def plan(
     if len(candidates) == 1 or not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
         return with_warning(lacks, steps, whole, candidates)
     ordered = (own, *(each for each in candidates if each != own))
-    by_id = _in_one_order(candidates)
+    by_id = in_one_order(candidates)
     numbers = [by_id.index(each) for each in ordered]
     for level in levels_of(lacks, by_id, steps):
         segments = at_steps(level, steps)
@@ -137,7 +137,7 @@ def good_steps(
     :param others: all other servers.
     :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
     """
-    ordered = _in_one_order({backend, *others})
+    ordered = in_one_order({backend, *others})
     good = _runs(at_steps(levels_of(lacks, ordered, steps)[0], steps), ordered.index(backend))
     bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
     found: list[tuple[int, int]] = []
@@ -153,7 +153,7 @@ def good_steps(
     return found
 
 
-def _in_one_order(backends: Collection[Backend]) -> tuple[Backend, ...]:
+def in_one_order(backends: Collection[Backend]) -> tuple[Backend, ...]:
     """Return servers in the order in which they are compared: one result is kept, however they are ranked for a request."""
     return tuple(sorted(backends, key=_by_id))
 

@@ -7,32 +7,33 @@ Decides by what the servers lack which of them should answer a request. Pure, bu
 # Note [What it costs]
 
 Nothing as long as no server lacks anything. Otherwise most requests read no time in which a server lacks something; for a query
-that was seen before this is found out from its encoded text, without decoding it. The lacks of the servers are kept for the last
-`MOST_KEPT` queries until the coverage or the rules change, and so are as many warnings of cached panels.
+that was seen before this is found out from its encoded text, without decoding it. The lacks of the servers are kept for the
+last queries until the coverage or the rules change (`mpp.coverage.planning.kept_lacks`), and so are warnings of cached panels.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from mpp.core.coverage import WHOLE_POOL, Coverage
+from mpp.core.coverage import Coverage
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.planning import plan as planning
+from mpp.coverage.planning.kept_lacks import MANY_GAPS, KeptLacks, LacksKey
 from mpp.coverage.planning.plan import Part, QueryPlan
-from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S, QueryLacks, lacks_of
+from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S, QueryLacks
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reads import QueryReads, SelectorReads
 from mpp.promql.recorded import Rules
 
-MOST_KEPT = 256
-"""Queries for which it is remembered what the servers lack; with many gaps that takes some 10 KiB for each."""
+MOST_WARNINGS = 256
+"""Warnings of cached panels that are remembered."""
 
 _EVERYTHING = QueryReads((SelectorReads(0.0, 0.0, newest=False, jobs=ALL_JOBS),))
 """The reads of a request without a selector."""
@@ -118,7 +119,7 @@ class RequestPlan:
         return planning.why(self.lacks, self.steps, self.own, self.plan.parts)
 
     def sentences(self) -> list[str]:
-        """Return sentences about the lack of the request's own server, the server of each part, and the client's warning."""
+        """Return the plan in sentences: the lack of the request's own server, the server of each part, the client's warning."""
         found = [f"{why}."] if (why := self.why()) else []
         for part in self.plan.parts if self.is_divided else ():
             times = planning.from_to(self.steps.time(part.first), self.steps.time(part.last))
@@ -138,8 +139,7 @@ class Planner:
 
     def __init__(self, memory: QueryMemory) -> None:
         self._memory = memory
-        self._coverage: Coverage = WHOLE_POOL
-        self._kept: OrderedDict[tuple[bytes, float], QueryLacks] = OrderedDict()
+        self._kept = KeptLacks()
         # Viewers of the same panel get the same warning.
         self._warnings: OrderedDict[tuple[object, ...], str] = OrderedDict()
         self.rules_version = 0
@@ -147,13 +147,30 @@ class Planner:
     def forget(self, rules: Rules) -> None:
         """Forget all queries, since the servers have other rules; see `QueryMemory.forget`."""
         self._memory.forget(rules)
-        self._kept.clear()
+        self._kept.clear(self._kept.coverage)
         self._warnings.clear()
         self.rules_version += 1
 
     def reads(self, request: DataRequest) -> QueryReads:
         """Return the samples that a query reads; for a request of a query only."""
         return self._memory.read(request.queries[0]).within(request.start / 1000, request.end / 1000)
+
+    def preparation(
+        self, request: DataRequest, coverage: Coverage, compared: Iterable[Collection[Backend]]
+    ) -> Generator[None, None, None] | None:
+        """
+        Return a calculation of what the plan of a request needs, or None if no plan is needed, or it is soon made.
+
+        See Note [Preparing a plan] in `mpp.coverage.planning.kept_lacks`.
+
+        :param compared: each set of servers that will be compared.
+        """
+        reads = self._reads(request)
+        key = self._key(request, reads, coverage)
+        if key is None or coverage.gaps < MANY_GAPS:
+            return None
+        self._consider(coverage)
+        return self._kept.preparing(key, reads.selectors, _steps(request), [planning.in_one_order(each) for each in compared])
 
     def plan(
         self, request: DataRequest, coverage: Coverage, candidates: Sequence[Backend], own: Backend, *, splice: bool
@@ -166,10 +183,8 @@ class Planner:
         :param own: the one of them that would answer it otherwise.
         :param splice: whether different servers may answer different steps.
         """
-        evaluated = request.kind in (DataKind.INSTANT, DataKind.RANGE)
-        reads = self.reads(request) if evaluated else self._fixed(request)
-        lacks = self._lacks(request, reads, coverage, keep=evaluated)
-        steps = Steps.until(request.start, request.end, request.step) if evaluated else Steps(0)
+        reads, steps = self._reads(request), _steps(request)
+        lacks = self._lacks(request, reads, coverage)
         if lacks is None or not lacks.concerns(steps.start, steps.time(steps.count - 1) + 1):
             return None
         splice = splice and request.kind is DataKind.RANGE and not (reads.whole or request.whole)
@@ -190,18 +205,17 @@ class Planner:
         found = self._warnings.get(key)
         if found is None:
             found = self._warnings[key] = self._warning(*key)
-            if len(self._warnings) > MOST_KEPT:
+            if len(self._warnings) > MOST_WARNINGS:
                 self._warnings.popitem(last=False)
         else:
             self._warnings.move_to_end(key)
         return found
 
     def _warning(self, request: DataRequest, parts: tuple[tuple[Backend, int, int], ...], candidates: tuple[Backend, ...]) -> str:
-        steps = Steps.until(request.start, request.end, request.step)
-        lacks = self._lacks(request, self.reads(request), self._coverage, keep=True)
+        lacks = self._lacks(request, self.reads(request), self._kept.coverage)
         if lacks is None:
             return ""
-        return planning.with_warning(lacks, steps, tuple(Part(*part) for part in parts), candidates).warning
+        return planning.with_warning(lacks, _steps(request), tuple(Part(*part) for part in parts), candidates).warning
 
     def good_steps(
         self, request: DataRequest, coverage: Coverage, backend: Backend, others: Sequence[Backend], shared: Intervals
@@ -213,23 +227,34 @@ class Planner:
         :param others: all other servers.
         :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
         """
-        steps = Steps.until(request.start, request.end, request.step)
-        lacks = self._lacks(request, self.reads(request), coverage, keep=True)
+        steps = _steps(request)
+        lacks = self._lacks(request, self.reads(request), coverage)
         if lacks is None:
             return [(0, steps.count - 1)]
         return planning.good_steps(lacks, steps, backend, others, shared)
 
-    def _lacks(self, request: DataRequest, reads: QueryReads, coverage: Coverage, *, keep: bool) -> QueryLacks | None:
+    def _lacks(self, request: DataRequest, reads: QueryReads, coverage: Coverage) -> QueryLacks | None:
         """Return the data that the servers lack of a request; None if that is soon seen to be nothing."""
+        key = self._key(request, reads, coverage)
+        if key is None:
+            return None
+        self._consider(coverage)
+        return self._kept.of(key, reads.selectors)
+
+    def _key(self, request: DataRequest, reads: QueryReads, coverage: Coverage) -> LacksKey | None:
+        """Return what the lacks for a request are kept by; None if it reads no data that a server lacks."""
         lookback = DEFAULT_LOOKBACK_S if request.lookback is None else request.lookback
         if not coverage.has_drift:
             span = reads.reach(request.start / 1000, request.end / 1000, max(lookback, coverage.longest_window))
             if span is None or not coverage.times.overlaps(*span):
                 return None
-        # The time that a query reads by "@ start()" depends on the request, so the lacks cannot be kept.
-        if keep and not any(each.fixed for each in reads.selectors):
-            return self._kept_lacks(request, reads, coverage, lookback)
-        return lacks_of(reads.selectors, coverage, lookback)
+        fixed = any(each.fixed for each in reads.selectors)
+        read = (request.start, request.end) if fixed else None
+        return LacksKey(request.queries, _is_evaluated(request), lookback, read)
+
+    def _reads(self, request: DataRequest) -> QueryReads:
+        """Return the samples that a request of any kind reads."""
+        return self.reads(request) if _is_evaluated(request) else self._fixed(request)
 
     def _fixed(self, request: DataRequest) -> QueryReads:
         """Return the reads of a request that evaluates no query: all series that its selectors name, in its range of time."""
@@ -238,21 +263,17 @@ class Planner:
         jobs = dict.fromkeys(each.jobs for reads in found for each in reads.selectors)
         return QueryReads(tuple(SelectorReads(start, end, newest=False, fixed=True, jobs=each) for each in jobs))
 
-    def _kept_lacks(self, request: DataRequest, reads: QueryReads, coverage: Coverage, lookback: float) -> QueryLacks:
-        self._consider(coverage)
-        key = (request.queries[0], lookback)
-        found = self._kept.get(key)
-        if found is None:
-            found = self._kept[key] = lacks_of(reads.selectors, coverage, lookback)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(key)
-        return found
-
     def _consider(self, coverage: Coverage) -> None:
         """Forget what was worked out for another coverage."""
-        if coverage is not self._coverage:
-            self._coverage = coverage
-            self._kept.clear()
+        if coverage is not self._kept.coverage:
+            self._kept.clear(coverage)
             self._warnings.clear()
+
+
+def _is_evaluated(request: DataRequest) -> bool:
+    return request.kind in (DataKind.INSTANT, DataKind.RANGE)
+
+
+def _steps(request: DataRequest) -> Steps:
+    """Return the steps of a request; of one that evaluates no query, one step that stands for its whole time."""
+    return Steps.until(request.start, request.end, request.step) if _is_evaluated(request) else Steps(0)

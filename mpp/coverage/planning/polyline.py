@@ -8,7 +8,7 @@ time passes an edge of a gap.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -37,6 +37,11 @@ class Polyline:
         changes: dict[int, int] = {}
         for time, change in bends:
             changes[time] = changes.get(time, 0) + change
+        return cls.changing(changes, base)
+
+    @classmethod
+    def changing(cls, changes: Mapping[int, int], base: int = 0) -> Polyline:
+        """Build the function from the change of the slope at each of its bends, by the time of the bend."""
         times, values, slopes = [], [], []
         last, value, slope = 0, base, 0
         for time in sorted(changes):

@@ -15,18 +15,19 @@ whole window of an instant selector has left it a scrape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 
 from attrs import define, field, frozen
 
 from mpp.core.coverage import NOTHING, Coverage, Missing
+from mpp.core.generators import result_of
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning.job_groups import Grouped, JobGroup, job_groups
+from mpp.coverage.planning.kept_levels import KeptLevels
 from mpp.coverage.planning.material import material_times
 from mpp.coverage.planning.polyline import ZERO, Polyline
 from mpp.coverage.planning.selectors import Jobs, Selector, ms, span
-from mpp.coverage.planning.steps import Segment, Tolerance
 
 DEFAULT_LOOKBACK_S = 300.0
 """Prometheus' default of ``--query.lookback-delta``."""
@@ -46,32 +47,6 @@ class Lacking:
 
 
 _WHOLE = Lacking()
-
-
-Levels = tuple[tuple[Segment, ...], ...]
-"""Which servers are good enough when: by what is needed and looked back on, and if that differs by what is needed alone."""
-
-ALL_DAYS = -(1 << 60)
-"""The number that stands for all days, in `KeptLevels`."""
-
-
-@define
-class KeptLevels:
-    """
-    The comparisons of some servers for a query.
-
-    :ivar first: the first day that is compared by itself, in days since the epoch.
-    :ivar last: the last one.
-    :ivar by_need: how much more than the best one a server may lack of what is needed.
-    :ivar by_both: the same of all that is looked at.
-    :ivar by_day: the results so far; that of all days at once is the one of `ALL_DAYS`.
-    """
-
-    first: int
-    last: int
-    by_need: Tolerance
-    by_both: Tolerance
-    by_day: dict[int, Levels] = field(factory=dict)
 
 
 @define
@@ -108,6 +83,11 @@ class QueryLacks:
         """Return the lacks of one server."""
         return self.servers.get(backend, _WHOLE)
 
+    @property
+    def bends(self) -> int:
+        """The number of bends of all lines, a measure of the memory that this takes."""
+        return sum(len(line.times) for each in self.servers.values() for line in (each.needed, each.looked_back_on))
+
     def concerns(self, start: int, end: int) -> bool:
         """Return whether some data is missing for evaluations between two times, in milliseconds, the second one excluded."""
         return self.affected.overlaps(start, end) or self.lacked_by_all.overlaps(start, end)
@@ -118,12 +98,16 @@ class QueryLacks:
 
         :param common: what no server has counts as well.
         """
+        return result_of(self.judging(backend, common=common))
+
+    def judging(self, backend: Backend, *, common: bool = False) -> Generator[None, None, Intervals]:
+        """Return the same as `material`; yields after each job."""
         common = common and bool(self.lacked_by_all)
         found = self._material.get((backend, common))
         if found is None:
             missing = self.coverage.missing.get(backend, NOTHING)
             missing = missing | Missing(self.coverage.common) if common else missing
-            found = self._material[backend, common] = material_times(self.selectors, self.coverage, missing)
+            found = self._material[backend, common] = yield from material_times(self.selectors, self.coverage, missing)
         return found
 
     def incomplete(self, backend: Backend) -> Intervals:
@@ -184,24 +168,33 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
     :param selectors: `mpp.promql.reads.QueryReads.selectors`, after ``within``.
     :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
     """
+    return result_of(working_out_lacks(selectors, coverage, lookback))
+
+
+def working_out_lacks(
+    selectors: Iterable[Selector], coverage: Coverage, lookback: float = DEFAULT_LOOKBACK_S
+) -> Generator[None, None, QueryLacks]:
+    """Return the same as `lacks_of`; yields after each part of the work, which takes some milliseconds with 2,000 gaps."""
     distinct = {(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values()
     groups = {jobs: job_groups(jobs, coverage) for jobs in {each.jobs for each in distinct}}
     grouped = tuple((each, groups[each.jobs]) for each in distinct)
-    servers = {backend: Lacking(*_lines(grouped, missing, lookback)) for backend, missing in coverage.missing.items() if missing}
-    windows = [group.window for each in groups.values() for group in each]
-    # All that is needed is looked at.
-    affected = Intervals.of(times for lacking in servers.values() for times in lacking.looked_back_on.above(0)).widen(1, 1)
-    return QueryLacks(
-        grouped, coverage, lookback, ms(max(windows, default=0.0)), servers, affected, _lacked_by_all(grouped, coverage)
-    )
+    servers: dict[Backend, Lacking] = {}
+    affected: list[tuple[float, float]] = []
+    for backend, missing in coverage.missing.items():
+        if missing:
+            servers[backend] = lacking = Lacking(*(yield from _lines(grouped, missing, lookback)))
+            # All that is needed is looked at.
+            affected += lacking.looked_back_on.above(0)
+            yield
+    by_all = NEVER
+    if coverage.common:
+        by_all = (yield from _lines(grouped, Missing(coverage.common), 0.0))[0].above(0)
+        yield
+    window = ms(max((group.window for each in groups.values() for group in each), default=0.0))
+    return QueryLacks(grouped, coverage, lookback, window, servers, Intervals.of(affected).widen(1, 1), by_all)
 
 
-def _lacked_by_all(grouped: Grouped, coverage: Coverage) -> Intervals:
-    """Return the times of evaluation at which a query needs data that no server has."""
-    return _lines(grouped, Missing(coverage.common), 0.0)[0].above(0) if coverage.common else NEVER
-
-
-def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polyline, Polyline]:
+def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[None, None, tuple[Polyline, Polyline]]:
     """Return the lacks of a server: of the needed data, and of all data that is looked at."""
     needed, looked_back_on = _Sum(), _Sum()
     for selector, groups in grouped:
@@ -212,8 +205,14 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polylin
             window = group.window if selector.newest else 0.0
             needed.add(lost, selector, window)
             looked_back_on.add(lost, selector, max(window, lookback) if selector.newest else 0.0)
+            yield
     line = needed.line()
-    return line, line if looked_back_on == needed else looked_back_on.line()
+    yield
+    if looked_back_on == needed:
+        return line, line
+    longer = looked_back_on.line()
+    yield
+    return line, longer
 
 
 def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Polyline:
@@ -233,7 +232,7 @@ def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Polyline:
 class _Sum:
     """The sum of the target-milliseconds that a server lacks of several reads."""
 
-    bends: list[tuple[int, int]] = field(factory=list)
+    changes: dict[int, int] = field(factory=dict)
     base: int = 0
 
     def add(self, lost: Polyline, selector: Selector, before: float) -> None:
@@ -242,12 +241,14 @@ class _Sum:
         if selector.fixed:
             self.base += lost.at(end) - lost.at(start)
             return
+        changes = self.changes
         for time, change in lost.bends():
-            self.bends += ((time - end, change), (time - start, -change))
+            changes[time - end] = changes.get(time - end, 0) + change
+            changes[time - start] = changes.get(time - start, 0) - change
 
     def line(self) -> Polyline:
         """Return the sum as a function of the time of evaluation."""
-        return Polyline.of(self.bends, self.base)
+        return Polyline.changing(self.changes, self.base)
 
 
 def _in_ms(times: Intervals) -> Intervals:

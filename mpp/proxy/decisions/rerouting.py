@@ -6,11 +6,12 @@ Chooses the server of a request that reads data which another server lacks. Pure
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator, Sequence
 
 from mpp.core.coverage import Coverage
 from mpp.core.model import Backend, RequestInfo, Selection
 from mpp.core.prometheus import data_requests, paths, remote_read
+from mpp.core.prometheus.data_requests import DataRequest
 from mpp.coverage.planning.planner import Planner, RequestPlan
 
 _REMOTE_READ = b"/api/v1/read"
@@ -35,17 +36,33 @@ def request_plan(
     :param excluded: servers that cannot answer the request.
     :param splice: whether different servers may answer different steps of a range query.
     """
-    path = paths.path_of(info.target)
-    kind, remote = data_requests.kind_of(path), path.endswith(_REMOTE_READ)
-    if kind is None and not remote:
-        return None
     candidates = in_service(selection, excluded)
     if own not in candidates:
         return None
-    request = remote_read.find(info.body) if kind is None else data_requests.find(kind, info, now)
+    request = _data_request(info, now)
     plan = None if request is None else planner.plan(request, coverage, candidates, own, splice=splice)
     # The external labels, and so the identity of every series, change with the server.
-    return None if remote and plan is not None and not plan.is_material else plan
+    return None if plan is not None and _is_remote_read(info) and not plan.is_material else plan
+
+
+def preparation(
+    planner: Planner, coverage: Coverage, compared: Sequence[Collection[Backend]], info: RequestInfo, now: float
+) -> Generator[None, None, None] | None:
+    """Return a long calculation that `request_plan` needs for a request; None if there is none. See `Planner.preparation`."""
+    request = _data_request(info, now)
+    return None if request is None else planner.preparation(request, coverage, compared)
+
+
+def _data_request(info: RequestInfo, now: float) -> DataRequest | None:
+    """Return the data that a request asks for; None if it asks for none, or that is not certain."""
+    kind = data_requests.kind_of(paths.path_of(info.target))
+    if kind is None:
+        return remote_read.find(info.body) if _is_remote_read(info) else None
+    return data_requests.find(kind, info, now)
+
+
+def _is_remote_read(info: RequestInfo) -> bool:
+    return paths.path_of(info.target).endswith(_REMOTE_READ)
 
 
 def next_best(plan: RequestPlan, selection: Selection, tried: Collection[Backend]) -> Backend | None:

@@ -13,6 +13,7 @@ local reply, and records how the request ended.
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from txaio import tx
 
@@ -21,6 +22,8 @@ from mpp.core.http import heads
 from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend, Headers
+from mpp.core.scheduling.pacing import in_slices
+from mpp.proxy import placing
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, local_replies
 from mpp.proxy.decisions import retry_policy as policy
@@ -80,6 +83,22 @@ class Exchange:
     def again(self, *, alone: bool) -> None:
         """Start to fetch the response, perhaps together with identical requests."""
         self._fetch = None
+        try:
+            steps = placing.preparation(self._context, self._downstream.info)
+        except Exception:
+            self.failed(Failure())
+            return
+        if steps is None:
+            self._join(alone)
+        else:
+            prepared = Deferred.fromCoroutine(in_slices(steps, self._context.clock, 0.0))
+            prepared.addCallbacks(lambda _: self._join(alone), self.failed)
+
+    def _join(self, alone: bool) -> None:
+        """Join the fetch of an identical request, or start one."""
+        if self.ended:
+            # The client has left in the meantime.
+            return
         try:
             fetch, new = self._flights.join(self._context, self, self._downstream.info, alone=alone)
             self._fetch = fetch

@@ -1,0 +1,28 @@
+"""
+Long calculations as generators: each step does a part of one, and what the generator returns is its result.
+
+`mpp.core.scheduling.pacing.in_slices` runs one in many turns of the reactor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+R = TypeVar("R")
+
+
+def result_of(steps: Generator[object, None, R], between: Callable[[], object] | None = None) -> R:
+    """
+    Run a calculation to its end at once, and return its result.
+
+    :param between: called after each step but the last.
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        if between is not None:
+            between()

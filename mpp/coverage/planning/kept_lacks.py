@@ -1,0 +1,125 @@
+"""
+The lacks of the servers for the queries that were asked last, kept until the coverage or the rules change. Pure.
+
+# Note [Preparing a plan]
+
+With hundreds of gaps it takes tens of milliseconds to work out the lacks for a query, and other clients would wait meanwhile. So
+a request in a pool with `MANY_GAPS` is prepared first: all lacks and comparisons that its plan needs are worked out in steps and
+kept, and the reactor serves other clients between the steps. A plan that was not prepared works them out at once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Generator, Iterable
+
+from attrs import define, field, frozen
+
+from mpp.core.coverage import WHOLE_POOL, Coverage
+from mpp.core.generators import result_of
+from mpp.core.model import Backend
+from mpp.coverage.planning.levels import comparing
+from mpp.coverage.planning.query_lacks import QueryLacks, working_out_lacks
+from mpp.coverage.planning.selectors import Selector
+from mpp.coverage.planning.steps import Steps
+
+MANY_GAPS = 50
+"""Gaps of all servers from which on a plan is prepared: with fewer it takes less than 5 ms."""
+
+MOST_KEPT = 256
+"""Queries that are remembered."""
+
+MOST_BENDS = 200_000
+"""Bends of the lines of all queries that are remembered, see `QueryLacks.bends`; they take some 20 to 40 MB."""
+
+
+@frozen
+class LacksKey:
+    """
+    The key of a query: all that its lacks depend on, apart from the coverage and the rules.
+
+    :ivar queries: the query, or the selectors, percent-encoded as they were sent.
+    :ivar evaluated: whether it is a query that is evaluated; else all samples of its selectors are read.
+    :ivar lookback: how far instant selectors look back, in seconds.
+    :ivar read: the time that the request reads, in milliseconds since the epoch, if the query names it (``@ start()``); None if
+        its reads depend on the time of evaluation only.
+    """
+
+    queries: tuple[bytes, ...]
+    evaluated: bool
+    lookback: float
+    read: tuple[int, int] | None = None
+
+
+@define
+class KeptLacks:
+    """
+    The lacks for the last queries.
+
+    :ivar coverage: the coverage that they were worked out for.
+    """
+
+    coverage: Coverage = WHOLE_POOL
+    _kept: OrderedDict[LacksKey, QueryLacks] = field(init=False, factory=OrderedDict)
+    _bends: int = field(init=False, default=0)
+    # The calculations under way. Each of the requests that wait for one does some of its steps.
+    _begun: dict[LacksKey, Generator[None, None, QueryLacks]] = field(init=False, factory=dict)
+
+    def clear(self, coverage: Coverage) -> None:
+        """Forget all lacks, because the coverage or the rules have changed."""
+        self.coverage = coverage
+        self._kept.clear()
+        self._begun.clear()
+        self._bends = 0
+
+    def of(self, key: LacksKey, selectors: Iterable[Selector]) -> QueryLacks:
+        """Return the lacks for a query, worked out now if they are not kept."""
+        found = self._kept.get(key)
+        if found is None:
+            found = result_of(working_out_lacks(selectors, self.coverage, key.lookback))
+            self._keep(key, found)
+        else:
+            self._kept.move_to_end(key)
+        return found
+
+    def preparing(
+        self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
+    ) -> Generator[None, None, None]:
+        """
+        Prepare the plan of a request, see Note [Preparing a plan]; yields after each step. It ends when the coverage changes.
+
+        :param steps: the steps of the request.
+        :param compared: each set of servers that will be compared, in its order.
+        """
+        coverage = self.coverage
+        while key not in self._kept:
+            self._step(key, selectors)
+            yield
+            if self.coverage is not coverage:
+                return
+        lacks = self._kept[key]
+        if lacks.concerns(steps.start, steps.time(steps.count - 1) + 1):
+            for servers in compared:
+                yield from comparing(lacks, servers, steps)
+                for each in servers:
+                    yield from lacks.judging(each, common=True)
+
+    def _step(self, key: LacksKey, selectors: Iterable[Selector]) -> None:
+        """Do the next step of what is worked out for a query, and keep the result of the last one."""
+        work = self._begun.get(key)
+        if work is None:
+            work = self._begun[key] = working_out_lacks(selectors, self.coverage, key.lookback)
+        try:
+            next(work)
+        except StopIteration as end:
+            del self._begun[key]
+            self._keep(key, end.value)
+        except Exception:
+            del self._begun[key]
+            raise
+
+    def _keep(self, key: LacksKey, lacks: QueryLacks) -> None:
+        self._kept[key] = lacks
+        self._bends += lacks.bends
+        while len(self._kept) > 1 and (len(self._kept) > MOST_KEPT or self._bends > MOST_BENDS):
+            self._bends -= self._kept.popitem(last=False)[1].bends

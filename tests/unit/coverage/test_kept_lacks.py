@@ -1,0 +1,100 @@
+"""What is remembered of the lacks of queries: bounded, worked out once, and the same however it was worked out."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.core.coverage import Coverage, Job, Missing
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend
+from mpp.coverage.planning import kept_lacks
+from mpp.coverage.planning.kept_lacks import MOST_BENDS, MOST_KEPT, KeptLacks, LacksKey
+from mpp.coverage.planning.steps import Steps
+from mpp.promql.jobs import ALL_JOBS
+from mpp.promql.reads import SelectorReads
+
+A, B = (Backend("http", name, 9090) for name in "ab")
+INSTANT = (SelectorReads(0.0, 0.0, newest=True, jobs=ALL_JOBS),)
+COVERAGE = Coverage(
+    {"node": Job(20, 10.0)},
+    {
+        server: Missing(Intervals.of((after + n, after + n + 60) for n in range(0, 100_000, 400)))
+        for server, after in ((A, 0), (B, 100))
+    },
+)
+ALL_STEPS = Steps.until(-1_000_000, 200_000_000, 60_000)
+
+
+def key(number: int) -> LacksKey:
+    """Return the key of one of many queries."""
+    return LacksKey((b"up%d" % number,), True, 300.0)
+
+
+class KeptLacksTests(SynchronousTestCase):
+    """Two servers with 250 gaps each."""
+
+    def setUp(self) -> None:
+        self.kept = KeptLacks()
+        self.kept.clear(COVERAGE)
+
+    def held(self, queries: int) -> list[int]:
+        """Return which queries are still remembered, without a look that would move them to the end."""
+        return [number for number in range(queries) if key(number) in self.kept._kept]
+
+    def test_memory_is_bounded_by_bends(self) -> None:
+        """With many gaps fewer queries are remembered, the last ones."""
+        each = self.kept.of(key(0), INSTANT).bends
+        self.assertGreater(each, 1000)
+        most = MOST_BENDS // each
+        for number in range(most + 5):
+            self.kept.of(key(number), INSTANT)
+        self.assertEqual(self.held(most + 5), list(range(5, most + 5)))
+
+    def test_memory_is_bounded_by_queries(self) -> None:
+        """With few gaps a number of queries is remembered."""
+        self.kept.clear(Coverage(COVERAGE.jobs, {A: Missing(Intervals.of([(0.0, 60.0)]))}))
+        for number in range(MOST_KEPT + 1):
+            self.kept.of(key(number), INSTANT)
+        self.assertEqual(self.held(MOST_KEPT + 1), list(range(1, MOST_KEPT + 1)))
+
+    def test_preparation_is_the_same_as_all_at_once(self) -> None:
+        """The lacks, and what is kept with them, are equal."""
+        steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
+        self.assertGreater(len(list(steps)), 10)
+        prepared, other = self.kept.of(key(1), INSTANT), self.kept.of(key(2), INSTANT)
+        self.assertEqual(prepared, other)
+        self.assertEqual([None in each.by_span for each in prepared.levels.values()], [False])
+
+    def test_two_that_wait_do_the_work_once(self) -> None:
+        """Each of them does some of the steps."""
+        alone = len(list(self.kept.preparing(key(1), INSTANT, Steps(0), [(A, B)])))
+        one, other = (self.kept.preparing(key(2), INSTANT, Steps(0), [(A, B)]) for _ in range(2))
+        together = 0
+        while self.held(3) != [1, 2]:
+            next(one)
+            next(other)
+            together += 2
+        together += len(list(one)) + len(list(other))
+        self.assertLessEqual(together, alone + 2)
+
+    def test_another_coverage_ends_a_preparation(self) -> None:
+        """What was worked out of the old one is not kept."""
+        steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
+        next(steps)
+        self.kept.clear(Coverage(COVERAGE.jobs))
+        self.assertEqual(list(steps), [])
+        self.assertEqual(self.held(2), [])
+
+    def test_bug_is_not_kept(self) -> None:
+        """The next request for the query tries again."""
+
+        def broken(*_: object) -> object:
+            raise RuntimeError("a bug")
+            yield
+
+        work = kept_lacks.working_out_lacks
+        self.patch(kept_lacks, "working_out_lacks", broken)
+        self.assertRaises(RuntimeError, list, self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)]))
+        self.patch(kept_lacks, "working_out_lacks", work)
+        self.assertTrue(list(self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])))
+        self.assertEqual(self.held(2), [1])

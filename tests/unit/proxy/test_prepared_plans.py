@@ -1,0 +1,122 @@
+"""Requests in a pool with hundreds of gaps: their plans are worked out in steps, between which other clients are served."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.core.coverage import WHOLE_POOL, Coverage, Job, Missing
+from mpp.core.intervals import Intervals
+from mpp.core.model import Choice, Observation, Selection, Standing
+from mpp.coverage.planning import kept_lacks
+from mpp.coverage.planning.kept_lacks import KeptLacks
+from mpp.proxy import placing
+from tests.forward_support import A, B, World
+
+JOBS = {"node": Job(80, 30.0)}
+# A and B lack ten minutes of each hour, at different times.
+COVERAGE = Coverage(
+    JOBS,
+    {
+        server: Missing.of(Intervals.of((after + 3600 * n, after + 3600 * n + 600) for n in range(60)), {})
+        for server, after in ((A, 10_000), (B, 12_000))
+    },
+)
+IN_A = b"/api/v1/query?query=up&time=10200"
+RANGE = b"/api/v1/query_range?query=up&start=10000&end=40000&step=60"
+
+
+class PreparedTests(SynchronousTestCase):
+    """Two servers with many gaps; each step takes longer than a slice."""
+
+    def setUp(self) -> None:
+        """Let time pass in each step."""
+        self.world = World()
+        observations = tuple(Observation(each, Standing.VIABLE) for each in (A, B))
+        self.world.selections.current = Selection(1, Choice((A,), (B,)), observations)
+        self.world.selections.coverage = COVERAGE
+        self.steps = 0
+        prepare, test = KeptLacks.preparing, self
+
+        def counting(kept: KeptLacks, *arguments: Any) -> Generator[None, None, None]:
+            for _ in prepare(kept, *arguments):
+                test.steps += 1
+                test.world.clock.rightNow += 0.003
+                yield
+
+        self.patch(KeptLacks, "preparing", counting)
+
+    def pass_time(self) -> None:
+        """Let all timers run that are due within a tenth of a second."""
+        self.world.clock.pump([0.001] * 100)
+
+    def test_request_is_sent_after_its_preparation(self) -> None:
+        """Nothing is sent in the turn in which the request comes; the server is the one that has the data."""
+        self.world.request(target=IN_A)
+        self.assertEqual(self.world.upstreams.sent, [])
+        self.pass_time()
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [B])
+
+    def test_parts_are_those_of_an_unprepared_plan(self) -> None:
+        """The steps of a range go to the same servers as if all were worked out at once."""
+        asked = []
+        for many in (1, 10_000):
+            self.patch(kept_lacks, "MANY_GAPS", many)
+            self.patch(placing, "MANY_GAPS", many)
+            self.setUp()
+            self.world.request(target=RANGE)
+            self.pass_time()
+            asked.append([(sent.backend, sent.head.split()[1].partition(b"&timeout")[0]) for sent in self.world.upstreams.sent])
+        self.assertEqual(asked[0], asked[1])
+        self.assertGreater(len(asked[0]), 5)
+
+    def test_work_is_done_once(self) -> None:
+        """Requests for the same query that come meanwhile share the steps, and later ones need none."""
+        self.world.request(target=b"/api/v1/query?query=down&time=10200")
+        self.pass_time()
+        alone, self.steps = self.steps, 0
+        for at in (10_200, 10_300, 10_400):
+            self.world.request(target=b"/api/v1/query?query=up&time=%d" % at)
+        self.pass_time()
+        self.assertEqual(len(self.world.upstreams.sent), 4)
+        self.assertLess(self.steps, alone + 5)
+        before = self.steps
+        self.world.request(target=b"/api/v1/query?query=up&time=10500")
+        self.assertEqual(len(self.world.upstreams.sent), 5)
+        self.assertEqual(self.steps, before)
+
+    def test_client_leaves_meanwhile(self) -> None:
+        """Then no server is asked, and the request is counted as one whose client is gone."""
+        self.world.request(target=IN_A)
+        self.world.exchange.client_gone()
+        self.pass_time()
+        self.assertEqual(self.world.upstreams.sent, [])
+        self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code="499"), 1)
+
+    def test_coverage_changes_meanwhile(self) -> None:
+        """The request is planned by what is known when it is sent."""
+        self.world.request(target=IN_A)
+        self.world.selections.coverage = WHOLE_POOL
+        self.pass_time()
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [A])
+
+    def test_request_outside_of_all_gaps(self) -> None:
+        """It is sent at once."""
+        self.world.request(target=b"/api/v1/query?query=up&time=5000")
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [A])
+        self.assertEqual(self.steps, 0)
+
+    def test_bug_in_a_preparation(self) -> None:
+        """The client gets an answer, and so does the next one."""
+
+        def broken(*_: object) -> Generator[None, None, None]:
+            raise RuntimeError("a bug")
+            yield
+
+        self.patch(kept_lacks, "working_out_lacks", broken)
+        client = self.world.request(target=IN_A)
+        self.pass_time()
+        assert client.failed is not None
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
