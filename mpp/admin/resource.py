@@ -214,7 +214,9 @@ def _flushing(flush: Callable[[], Deferred[Flushed]]) -> Action:
     def page(flushed: Flushed) -> PageResponse:
         if flushed.problem:
             _log.error(
-                "the cache was flushed: {entries} entries removed; {problem}", entries=flushed.entries, problem=flushed.problem
+                "the cache was flushed in part: {entries} entries removed; {problem}",
+                entries=flushed.entries,
+                problem=flushed.problem,
             )
             return 500, JSON, heads.error_body("internal", flushed.problem)
         _log.info("the cache was flushed: {entries} entries removed", entries=flushed.entries)

@@ -210,8 +210,8 @@ class Backends:
 
     def check(self) -> None:
         """
-        Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`. Return free memory
-        to the system if there is a cache.
+        Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`. Give free memory
+        back to the operating system if there is a cache.
         """
         self._upkeep.remove_expired()
         if self.cache is not None:

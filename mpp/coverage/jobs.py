@@ -44,7 +44,7 @@ class JobLines:
 
 
 def scalar(written: bytes) -> str:
-    """Return the text of a YAML scalar, whose quotes are escaped for JSON; an empty string if it is ambiguous."""
+    """Return the value of a YAML scalar as it is written in a JSON string, with its quotes escaped; "" if it is ambiguous."""
     text = written.decode("utf-8", "replace")
     if text[:2] == '\\"' == text[-2:]:
         text = text[2:-2]

@@ -210,7 +210,7 @@ class Knowledge:
         return found
 
     def looked_at(self, start: float, end: float) -> None:
-        """Record the time for which the look back has compared all servers, to distinguish drift from gaps."""
+        """Record the time that the look back has compared: targets that a server lacks in all of it are its drift, no gap."""
         self._looked_at = (start, end)
 
     def keep(self, backends: Collection[Backend]) -> None:

@@ -116,7 +116,8 @@ class MergedLocator:
         concluded = looked_up.addCallbacks(self._good, self._bad, callbackArgs=(watched,), errbackArgs=(watched,))
         waiter = watched.waiter = Deferred()
         watched.running = concluded.addCallback(self._ended, watched)
-        watched.running.addErrback(lambda failure: _log.failure("bug: result of a look-up could not be processed", failure))
+        text, name = "bug: the backends that {locator} found could not be processed", watched.source.name
+        watched.running.addErrback(lambda failure: _log.failure(text, failure, locator=name))
         if waiter.called:
             watched.running = None
             return waiter

@@ -48,7 +48,7 @@ class LabelCondition:
 
     @property
     def work(self) -> int:
-        """The work to select among thousands of values; one is some hundredths of a millisecond for each 2,000 of them."""
+        """The work to select among label values. One unit takes some hundredths of a millisecond for 2,000 values."""
         beginnings = len(self.prefixes) + len(self.longer)
         return _WORK_OF_PATTERNS + beginnings if beginnings else int(self.negative)
 

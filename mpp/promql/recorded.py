@@ -30,9 +30,10 @@ class RecordedReads:
     """
     The data that a rule reads at each evaluation.
 
-    :ivar selectors: relative to the time of the evaluation; they include what the rules read whose results this rule reads.
-    :ivar back_s: the seconds before a sample of the rule's result in which evaluations have an influence on it: the interval
-        between two evaluations, and for an alert the time for which it is pending as well.
+    :ivar selectors: their times are relative to the evaluation. The selectors of other rules whose results the rule reads are
+        included.
+    :ivar back_s: how long before a sample of its result an evaluation that affects the sample may have been, in seconds: the
+        interval between two evaluations, and for an alert the time for which it is pending as well.
     """
 
     selectors: tuple[SelectorReads, ...]

@@ -84,7 +84,7 @@ class SuspectQueries:
         self._forget()
 
     def left(self) -> list[tuple[str, float]]:
-        """Return the keys, and the seconds until each is forgotten."""
+        """Return the keys of the suspect queries, each with the seconds until it is forgotten."""
         self._forget()
         return [(key, until - self._now()) for key, until in self.until.items()]
 

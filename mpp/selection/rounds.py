@@ -164,7 +164,8 @@ class PeriodicCall:
         # Always create a new LoopingCall: one that is restarted while it waits for a Deferred would run twice.
         self._loop = LoopingCall(self._call)
         self._loop.clock = self._clock
-        self._loop.start(self._interval).addErrback(lambda failure: _log.failure("periodic selection rounds stopped", failure))
+        text = "bug: the periodic rounds have stopped; backends are no longer probed until mpp is restarted"
+        self._loop.start(self._interval).addErrback(lambda failure: _log.failure(text, failure))
 
     def stop(self) -> None:
         """Stop the periodic calls."""

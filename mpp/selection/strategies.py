@@ -240,7 +240,7 @@ class MinimumHistory:
         return f"minimum-history:{written_duration(self.duration)}"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select the backends of the best standing with enough history, or the first of them if no history is known."""
+        """Select the backends of the best standing that have enough history; the first of them if no history is known."""
         ranked = rank(observations, previous, now)
         usable, degraded = _usable(ranked)
         best = max(usable, key=lambda o: o.held(now, self.duration), default=None)

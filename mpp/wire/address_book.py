@@ -129,7 +129,7 @@ class AddressBook:
 
     def answered(self, host: _Host, addresses: tuple[str, ...], problem: str = "no address found") -> None:
         """
-        Store the result of a look-up, which found no address if it failed, and end the waits for it. Called by the receiver.
+        Store the addresses that a look-up found, none if it failed, and resume what waits for them. Called by the receiver.
         """
         host.asked_at = None
         if not addresses:

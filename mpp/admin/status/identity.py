@@ -23,6 +23,6 @@ class Identity:
 
     @property
     def described(self) -> str:
-        """The identity as text; empty if nothing is known."""
+        """The host, the addresses and the process id in one text; empty if none is known."""
         where = f"listens on {listing(self.listening)}" if self.listening else ""
         return ", ".join(filter(None, (self.host, where, f"pid {self.pid}" if self.pid else "")))

@@ -170,7 +170,7 @@ class RemoteSelections(Service):
         self.channel.notify("report", self._reported, backend_out(backend), int(standing), why)
 
     def rescued(self, failed: Backend, by: Backend) -> None:
-        """Report to the parent that a backend out of service responded to a request, see `ISelections`."""
+        """Report to the parent process that ``by``, which is out of service, responded to a request after ``failed`` did not."""
         self.channel.notify("rescued", backend_out(failed), backend_out(by))
 
     def storage_failed(self, backend: Backend, error: str) -> None:

@@ -100,7 +100,7 @@ class WorkerSupervisor(Service):
 
     @property
     def workers(self) -> int:
-        """The number of running workers; while mpp stops, that of all workers, because none of them is missing."""
+        """The number of running workers; while mpp stops, the configured number, because workers end on purpose then."""
         return len(self._delays) if self._draining else len(self._processes)
 
     def drain(self) -> Deferred[None]:

@@ -92,7 +92,7 @@ class ResponseRule:
     One row of the table of rules.
 
     :ivar statuses: the HTTP statuses that fit.
-    :ivar kind: the ``errorType`` of the API error, or the sign of the response; None fits all responses.
+    :ivar kind: the ``errorType`` of the API error, or what else the response was recognized by; None fits all responses.
     :ivar text: a part of the API error's text, or with ``exact`` the whole text.
     """
 

@@ -219,7 +219,7 @@ def _network(text: str) -> str:
 
 
 def parse_expression(text: str) -> str:
-    """Return a regular expression that `mpp.core.text.linear_pattern` accepts."""
+    """Return a regular expression unchanged if `mpp.core.text.linear_pattern` accepts it."""
     try:
         LinearPattern(text)
     except ValueError as error:

@@ -67,7 +67,7 @@ class KubeClient:
     """
     A client of one API server.
 
-    :param connect: returns a `JSONClient` for an access; called again when certificates have changed.
+    :param connect: returns a `JSONClient` for an address and its credentials; called again when certificates have changed.
     """
 
     def __init__(self, credentials: ClusterCredentials, connect: Callable[[ClusterAccess], JSONClient]) -> None:
@@ -146,7 +146,7 @@ class KubeClient:
 
 
 def connecting(reactor: Any, access: ClusterAccess) -> JSONClient:
-    """Return a client that opens real connections."""
+    """Return a client that connects to the address of the API server."""
     return JSONClient.connecting(reactor, access.tls, access.impersonation)
 
 

@@ -75,7 +75,7 @@ class Answer(NamedTuple):
 
     @property
     def cache_use(self) -> str:
-        """The first word of ``cache``, or "shared" for the response to another request; empty for neither. For the log."""
+        """The word for the log: the first one of ``MPP.Cache``, "shared" if an identical request fetched the response, or ""."""
         return self.cache.partition(";")[0] or ("shared" if self.shared else "")
 
 
@@ -230,7 +230,8 @@ class Fetch(ABC):
         """End all waiters on a bug; after the end it is only logged, because no request is left that could log it."""
         if self.ended:
             method, target = self.info.method.decode("latin-1"), self.info.target[:200].decode("latin-1")
-            _log.failure("bug: fetch of {method} {target} failed after its end", failure=failure, method=method, target=target)
+            text = "bug: error after {method} {target} was answered; no client is affected"
+            _log.failure(text, failure=failure, method=method, target=target)
             return
         for waiter in self._end():
             waiter.failed(failure)

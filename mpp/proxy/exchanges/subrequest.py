@@ -27,7 +27,7 @@ class SubrequestOwner(Protocol):
         """Handle an unexpected failure, which is a bug."""
 
     def ask(self, subrequest: Subrequest, /, *, alone: bool) -> None:
-        """Ask a server for the steps of a subrequest."""
+        """Ask a server for the steps of a subrequest; ``alone``: without sharing the fetch with an equal subrequest."""
 
 
 class Subrequest:

@@ -4,12 +4,12 @@ Judges whether cached steps may still be used, by what is known of the servers n
 # Note [Valid steps]
 
 A cached step is valid as long as the server that answered it lacks nothing that another server has, and nothing that the step
-needs, as far as is known by now: knowledge of a gap may come later than the response. What the step only looks back on counts, too:
-a series that ended in a gap has its last sample at the other server only. Steps are also dropped when their server has
-another version, other flags or other labels now, when retention has removed the data that they read from all servers, and when
-they are older than ``--cache-max-age``. They stay when the server leaves, returns or moves, because it would give the same answer
-again, unless every server that is there now has another version, other flags or other labels than the one that answered: where
-servers get new addresses with each restart, a new version comes with a new address.
+needs, as far as is known by now: knowledge of a gap may come later than the response. Data that the step only looks back on
+counts, too: a series that ended in a gap has its last sample at the other server only. Steps are also dropped when their server
+has another version, other flags or other labels now, when retention has removed the data that they read from all servers, and
+when they are older than ``--cache-max-age``. They stay when the server leaves, returns or moves, because it would give the same
+answer again, unless every server that is there now has another version, other flags or other labels than the one that answered:
+where servers get new addresses with each restart, a new version comes with a new address.
 
 A check takes long where the servers have many gaps, so it is made only when something has changed that validity depends on:
 `KnownServers`. Apart from the age of the steps, which is looked at for each request, time makes no valid step invalid: it only

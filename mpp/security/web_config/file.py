@@ -115,9 +115,9 @@ class WebConfigFile:
 
     def read(self) -> LoadedConfig:
         """
-        Read the files for an explicit reload without activating them; they may protect less.
+        Read the files for a reload by an operator, without activating them; they may protect less than the active ones.
 
-        :raise ConfigError: they are invalid, have no key at all, or switch TLS on or off.
+        :raise ConfigError: they are invalid, have no YAML key at all, or switch TLS on or off.
         """
         before = self._seen
         try:

@@ -249,7 +249,7 @@ class Passwords:
 
 
 def _broken(failure: Failure) -> bool:
-    _log.failure("a password could not be verified", failure=failure)
+    _log.failure("bug: the check of a password failed unexpectedly; the password counts as wrong", failure=failure)
     return False
 
 

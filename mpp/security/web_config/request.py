@@ -134,7 +134,9 @@ class CheckedRequest(ProxyRequest):
 
     def _broken(self, failure: Failure) -> None:
         """Abort the connection after a bug, so that the client does not wait forever."""
-        _log.failure("a request failed after its password was verified", failure=failure)
+        _log.failure(
+            "bug: a request failed unexpectedly, although its password was right; its connection is closed", failure=failure
+        )
         self.channel.abort()
 
     def connectionLost(self, reason: Failure) -> None:

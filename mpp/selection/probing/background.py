@@ -155,7 +155,7 @@ class BackgroundReads:
             _log.info(text, backend=backend.name, why=str(failure.value), pause=pause)
 
     def _broken(self, failure: Failure, backend: Backend) -> None:
-        _log.failure("bug: result of reading the state of {backend} could not be recorded", failure, backend=backend.name)
+        _log.failure("bug: what the metrics of {backend} say could not be recorded", failure, backend=backend.name)
 
 
 def pause_after(failures: int) -> float:

@@ -92,8 +92,8 @@ class ConnectionGrowth:
 
         :param urgent: the request is mpp's own, and comes before requests of clients.
         :param fresh: only a new connection will do.
-        :return Deferred(UpstreamConnection): fires with a connection that is new, proved, or kept. Fails with `UpstreamError` in
-            phase CONNECT. May be cancelled.
+        :return Deferred(UpstreamConnection): fires with a new connection, or one that another request has released.
+            Fails with `UpstreamError` in phase CONNECT. May be cancelled.
         """
         if self._proves or self.waiters:
             return self._wait(progress, urgent=urgent, fresh=fresh)

@@ -56,7 +56,7 @@ class Opening:
         return self.began
 
     def start(self, question: bytes) -> None:
-        """Begin to connect; ``question`` is the head of the request that proves the connection."""
+        """Begin to open a connection; ``question`` is the head of a request whose response proves that a server is there."""
         dialing = self._waits_for = self._owner.dial(prove=self.prove)
         dialing.addCallbacks(self._connected, self._failed, callbackArgs=(question,))
         dialing.addErrback(self._broken)
@@ -104,4 +104,4 @@ class Opening:
         self.report(Failure(UpstreamError(Phase.CONNECT, error.cause, error.detail)))
 
     def _broken(self, failure: Failure) -> None:
-        _log.failure("opening of a connection failed (bug)", failure)
+        _log.failure("bug: opening of a connection to a server failed unexpectedly", failure)

@@ -136,7 +136,7 @@ class Pool:
         return self._closed is not None
 
     def connect(self, lane: ILane) -> Deferred[UpstreamConnection]:
-        """Open a connection that belongs to ``lane``. Fails with `mpp.core.errors.UpstreamError`; may be cancelled."""
+        """Open a connection to the server of a lane. Fails with `mpp.core.errors.UpstreamError`; may be cancelled."""
         dialing = self._dialer.dial(lane.backend)
         self._dialing.add(dialing)
 
@@ -166,7 +166,7 @@ class Pool:
             lane.idle.close_older(self.clock.seconds())
 
     def drop(self, lane: ILane) -> None:
-        """Remove a lane that has neither connections nor requests: hundreds of servers may be down."""
+        """Forget a lane that has neither connections nor requests, so that the lanes of servers that are down take no memory."""
         if self._lanes.get(lane.backend) is lane:
             del self._lanes[lane.backend]
 

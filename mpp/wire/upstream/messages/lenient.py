@@ -40,7 +40,7 @@ class TooLong(Exception):
 
 
 class HeadRepair:
-    """The repair of one head, which may arrive in several segments."""
+    """The repair of one response head that is not quite HTTP/1.1. The head may arrive in several segments."""
 
     def __init__(self) -> None:
         self._repaired = bytearray()
