@@ -1,8 +1,8 @@
 """
-The IP addresses of backends' host names, resolved outside the data path. Knows DNS; knows nothing of connections.
+The IP addresses of backends' host names, looked up in each selection round, not for each request. Knows no connections.
 
-The data path calls `AddressBook.addresses`, which returns at once from memory. The selection round calls `AddressBook.refresh`. A
-look-up that fails changes nothing: the addresses of the last successful look-up stay in use.
+A request gets them from `AddressBook.addresses`, which returns at once from memory. The selection round calls
+`AddressBook.refresh`. A look-up that fails changes nothing: the addresses of the last successful look-up stay in use.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class AddressBook:
 
     def addresses(self, backend: Backend) -> tuple[str, ...]:
         """
-        Return the IP addresses to try, in the resolver's order; empty while none is known. An IP literal is its own address.
+        Return the IP addresses of a backend's host, in the resolver's order; empty while none is known.
+
+        A host that is an IP address itself needs no look-up, and is returned unchanged.
         """
         host = self._hosts.get(backend.host)
         if host is not None:
@@ -129,7 +131,9 @@ class AddressBook:
 
     def answered(self, host: _Host, addresses: tuple[str, ...], problem: str = "no address found") -> None:
         """
-        Store the addresses that a look-up found, none if it failed, and resume what waits for them. Called by the receiver.
+        Store the addresses that a look-up found, and end the waits for it. If it found none, the former addresses stay.
+
+        :param problem: why there are no addresses, for the log.
         """
         host.asked_at = None
         if not addresses:
@@ -161,7 +165,10 @@ class AddressBook:
         if not host.failing:
             kept = ", ".join(host.addresses) or "none"
             _log.warn(
-                "host {host} does not resolve ({problem}); known addresses: {kept}", host=host.name, problem=problem, kept=kept
+                "host {host} does not resolve ({problem}); mpp goes on with its last known addresses: {kept}",
+                host=host.name,
+                problem=problem,
+                kept=kept,
             )
         host.failing = True
 
@@ -171,7 +178,8 @@ class ResolutionReceiver:
     """
     The receiver of the addresses of one look-up.
 
-    :param complete: called once, with each address once, in the resolver's order; with no address when the look-up failed.
+    :param complete: called once, at the end of the look-up, with the addresses in the resolver's order and without duplicates;
+        empty if the look-up failed.
     """
 
     def __init__(self, complete: Callable[[tuple[str, ...]], None]) -> None:

@@ -1,18 +1,21 @@
 """
-The limit on the memory that all buffered requests and responses use together, and the choice of requests to drop when it is full.
+The limit on the memory that all buffered requests and responses use together, and the choice of requests to drop when it is
+used up.
 
-Knows neither HTTP nor connections. A request without a body that arrives whole in one segment is not counted here.
+Knows neither HTTP nor connections. Small requests that arrive whole in one segment are not counted, see
+`mpp.wire.downstream.request_parser.RequestParser`.
 
 # Note [Giving way]
 
-A request that is still arriving, or that waits behind another one of its connection, may be dropped: no server has seen it. When
-there is no memory for an arriving request, slower ones are dropped until there is, the slowest first; speed is counted in bytes
-per second, lately. If the arriving request is itself the slowest, it is rejected. So memory cannot be kept occupied by sending
-next to nothing. One client may use half of the memory; beyond that only its own requests are dropped. Half is enough even for a
-Grafana or an ingress, which is a single client for all its users, and it leaves the other half to the other clients.
+A request that is still arriving, or that waits for the end of an earlier one on its connection, may be dropped: no server has
+seen it. When there is no memory for an arriving request, slower ones are dropped until there is, the slowest first. The speed
+is the number of bytes per second that have arrived lately. If the arriving request is itself the slowest, it is rejected. So no
+client can occupy memory by sending next to nothing. One client may use half of the memory; beyond that only its own requests
+are dropped. Half is enough even for a Grafana or an ingress, which is a single client for all its users, and it leaves the
+other half to the other clients.
 
-Responses are buffered so that they can be fetched again from another server, which is a convenience. They get no more than half
-of the memory, so that there is always room for requests, and nothing is dropped for them.
+Responses are buffered so that another server can be asked if one breaks off, which is not essential. They get no more than half
+of the memory, so that there is always room for requests, and no request is dropped for a response.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ _SLACK = 64
 
 class BudgetMember(Shape):
     """
-    The requests of one connection that are not being answered yet and may be dropped.
+    The requests on one client connection whose responses have not begun, so that they may be dropped.
 
     :ivar client: the address of the client that sent them.
     """
@@ -40,18 +43,18 @@ class BudgetMember(Shape):
     client: str
 
     def rate(self, now: float) -> float:
-        """Return how many bytes per second have arrived lately."""
+        """Return how many bytes of the incomplete request have arrived per second lately; 0 if there is none."""
 
     def give_way(self) -> None:
-        """Drop these requests and release their memory; afterwards they use none."""
+        """Drop all these requests, because a faster request needs their memory, and release it."""
 
 
 class BufferedRequest:
     """
-    The memory of one request, from the first segment that did not complete it until its response has ended.
+    The record of the memory that one request uses until its response has ended.
 
-    :ivar client: the client to whose share it counts.
-    :ivar size: how many bytes it uses.
+    :ivar client: the address of the client to whose share of the memory the request counts.
+    :ivar size: how many bytes the request uses.
     """
 
     __slots__ = ("client", "size")
@@ -66,11 +69,11 @@ class BufferedRequest:
 
 class MemoryBudget:
     """
-    A count of buffered bytes, with a limit.
+    The count of the bytes that all buffered requests and responses use, with a limit.
 
     :param limit: how many bytes may be buffered at once.
     :param seconds: the monotonic clock.
-    :ivar share: how many bytes may be buffered for one client, and how many for all responses.
+    :ivar share: how many bytes the requests of one client may use, and also how many bytes all responses together may use.
     :ivar buffered: how many bytes are buffered now.
     """
 
@@ -102,10 +105,10 @@ class MemoryBudget:
         """
         Set the memory of an arriving request to ``size`` bytes, dropping slower requests if need be. See Note [Giving way].
 
-        :param arriving: the requests of its connection.
-        :param buffered: the request's account, which is updated.
-        :param whole: all of it has arrived, so that no incomplete request counts as faster.
-        :return: whether there was room; if not, the account is unchanged.
+        :param arriving: the requests on the connection on which it arrives.
+        :param buffered: the record of the request's memory, which is updated.
+        :param whole: all of the request has arrived, so that all other requests count as slower.
+        :return: whether there was room; if not, the record is unchanged.
         """
         client, more = buffered.client, size - buffered.size
         full = more > 0 and (self.buffered + more > self.limit or self.buffered_by(client) + more > self.share)
@@ -117,14 +120,14 @@ class MemoryBudget:
         return True
 
     def reassign(self, buffered: BufferedRequest, client: str) -> None:
-        """Count the memory of a request to another client, which may thereby exceed its share."""
+        """Count the memory of a request to the share of another client, even if the share is exceeded by that."""
         if client != buffered.client:
             self._add(buffered.client, -buffered.size)
             buffered.client = client
             self._add(client, buffered.size)
 
     def depart(self, arriving: BudgetMember) -> None:
-        """Remove a connection that has no more requests to drop. Calling it again does nothing."""
+        """Remove a connection that has no requests left that could be dropped. Calling it again does nothing."""
         self._arriving.pop(arriving, None)
 
     def release(self, buffered: BufferedRequest) -> None:
@@ -166,7 +169,7 @@ class MemoryBudget:
     # Responses
 
     def take(self, size: int) -> bool:
-        """Add bytes of a response, unless that exceeds a limit; return whether they were added."""
+        """Count ``size`` more bytes of responses, unless that exceeds a limit; return whether they were counted."""
         if self.buffered + size > self.limit or self._responses + size > self.share:
             return False
         self.buffered += size
@@ -175,14 +178,14 @@ class MemoryBudget:
 
     def overdraw(self, size: int) -> None:
         """
-        Add bytes of a response that are in memory already, even beyond the limit.
+        Count ``size`` more bytes of responses even beyond the limit, because they are in memory already.
 
-        This is for the rest of a segment that a connection had read when it was paused: at most one segment for each connection.
+        These are bytes that were read from a server before reading could be paused: at most one segment for each connection.
         """
         self.buffered += size
         self._responses += size
 
     def give(self, size: int) -> None:
-        """Subtract bytes of a response that have been released."""
+        """Subtract ``size`` bytes of responses, because they are no longer buffered."""
         self.buffered -= size
         self._responses -= size

@@ -1,10 +1,11 @@
 """
 The verification of the server in TLS connections that mpp opens. Makes OpenSSL contexts; opens no connection.
 
-One policy serves the data path (`mpp.wire.upstream.dialer`) and the APIs of locators (an `IPolicyForHTTPS` for Twisted's Agent).
+`TLSPolicy` serves both connections to backends (`mpp.wire.upstream.dialer`) and the requests of locators to HTTP APIs (as the
+`IPolicyForHTTPS` of Twisted's Agent).
 
-The server's name is checked here and not by Twisted: since release 26.4, when `service_identity` cannot read a certificate,
-Twisted only logs that and accepts the certificate. The check is a part of the handshake (OpenSSL's verify callback), because
+The server's name is checked here and not by Twisted: if `service_identity` cannot read a certificate, Twisted since its release
+26.4 only logs that and accepts the certificate. The check is a part of the handshake (OpenSSL's verify callback), because
 Twisted's Agent passes its request to OpenSSL before the handshake has ended: OpenSSL sends nothing of it to a server that the
 callback has rejected.
 """
@@ -51,13 +52,13 @@ class WrongName(SSL.Error):
 @frozen
 class TLSPolicy:
     """
-    The requirements on a server's certificate, and mpp's own certificate for it.
+    The requirements on a server's certificate, and the certificate that mpp itself shows to the server.
 
     :ivar insecure: nothing is verified; the connection is only encrypted.
     :ivar ca: PEM of the certificates to trust instead of the system's, or None.
     :ivar client: PEM of mpp's own certificate and its key, in one text, or None.
-    :ivar server_name: the name to verify and to send (SNI) instead of the host's, or empty.
-    :ivar only_13: TLS 1.2 is not accepted either.
+    :ivar server_name: the name that the certificate must have and that mpp sends as SNI; if it is empty, the name of the host.
+    :ivar only_13: only TLS 1.3 is accepted, not TLS 1.2.
     """
 
     insecure: bool = False
@@ -72,7 +73,9 @@ class TLSPolicy:
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
         """
-        Return the TLS connection creator for a host. It may be used repeatedly; making one may read the system's certificates.
+        Return the TLS connection creator for a host, which can be used for many connections.
+
+        This may read the system's certificates from disk.
 
         :raise ValueError: the host is neither a host name nor an IP address.
         :raise OpenSSL.SSL.Error: a PEM text is invalid.
@@ -142,7 +145,7 @@ class _Creator:
         self._context = context
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """Return the OpenSSL state of a new connection."""
+        """Return the OpenSSL object of a new connection, with the name of the server set for SNI."""
         connection = SSL.Connection(self._context, None)
         if self._sni:
             connection.set_tlsext_host_name(self._sni)

@@ -1,7 +1,8 @@
 """
 Responses that are complete in memory: made by mpp itself, or shared by several clients; and their compression.
 
-A turn of the reactor sends a part of a large one: a client that reads fast never pauses it, and others would wait for all of it.
+A large response is sent in parts, one in each iteration (turn) of the reactor: a client that reads fast never pauses it, and
+other clients would have to wait until all of it is sent.
 
 Source: RFC 1952 (gzip).
 """
@@ -23,17 +24,17 @@ from mpp.core.scheduling.turns import Turns
 _log = tx.make_logger()
 
 GZIP_FIELDS: Headers = ((b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))
-"""The fields of a response whose body is compressed."""
+"""The header fields that a response with a compressed body has in addition."""
 
 AT_ONCE = 512 * 1024
-"""Bytes that are sent in one turn of the reactor; to inflate so many takes two milliseconds."""
+"""Bytes of a response that are sent in one iteration of the reactor. To decompress so many takes two milliseconds."""
 
 # Fast rather than small: the body is compressed while other clients wait.
 _LEVEL = 1
 
 
 def compressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the compressed pieces of a body, one for each piece and the rest."""
+    """Yield a body compressed by gzip: one piece, perhaps empty, for each piece of the body, and a last one."""
     encoder = zlib.compressobj(_LEVEL, wbits=31)
     for piece in pieces:
         yield encoder.compress(piece)
@@ -46,9 +47,9 @@ class WholeResponse:
     A response that is complete in memory.
 
     :param pieces: the body.
-    :param length: see `IResponse`; the length of ``pieces`` if it is left out.
+    :param length: how many bytes the body has; None: the length of ``pieces``.
     :param released: called once, when the body is no longer needed.
-    :param turns: divides the delivery among the turns of the reactor; None for a small body.
+    :param turns: spreads the delivery over several iterations of the reactor; None for a small body.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class WholeResponse:
         self._pieces: Iterator[bytes] = iter(self.buffered)
 
     def relay(self, consumer: IBodyConsumer) -> None:
-        """See `IResponse`."""
+        """Start to deliver the body to a consumer, see `IResponse`."""
         self._consumer = consumer
         self._send()
 
@@ -103,14 +104,14 @@ class WholeResponse:
         self._send()
 
     def pause(self) -> None:
-        """See `IResponse`."""
+        """Stop the delivery until `resume`, see `IResponse`."""
         self.paused = True
 
     def resume(self) -> None:
         """
-        See `IResponse`.
+        Continue the delivery of the body, see `IResponse`.
 
-        A large response goes on in a later turn of the reactor: many clients may become ready in the same turn.
+        A large response goes on in a later iteration of the reactor, because many clients may become ready in the same one.
         """
         if not self.paused:
             return
@@ -121,7 +122,7 @@ class WholeResponse:
             self._wait(self._turns)
 
     def cancel(self) -> None:
-        """See `IResponse`."""
+        """Stop the delivery for good, and release the body, see `IResponse`."""
         self._consumer = None
         turn, self._turn = self._turn, None
         if turn is not None:
@@ -129,7 +130,7 @@ class WholeResponse:
         self.release()
 
     def release(self) -> None:
-        """See `IResponse`."""
+        """Drop the body, which is no longer needed, see `IResponse`."""
         self.buffered = []
         self._pieces = iter(())
         released, self._released = self._released, None
@@ -141,9 +142,9 @@ class GeneratedResponse(WholeResponse):
     """
     A response whose pieces are made while the client reads it, because all of them together would take much memory.
 
-    :param pieces: makes the body.
-    :param length: its bytes.
-    :param turns: divides the delivery among the turns of the reactor.
+    :param pieces: yields the body piece by piece.
+    :param length: how many bytes the body has.
+    :param turns: spreads the delivery over several iterations of the reactor.
     """
 
     def __init__(self, reason: bytes, fields: Headers, pieces: Iterator[bytes], length: int, turns: Turns) -> None:
@@ -154,10 +155,10 @@ class GeneratedResponse(WholeResponse):
 
 def copies(response: IResponse, count: int, turns: Turns) -> list[WholeResponse]:
     """
-    Return responses that share the memory of a complete one, which is released with the last of them.
+    Return copies of a complete response that share the memory of its body, which is released when the last copy is released.
 
-    :param count: how many responses; they replace the given one.
-    :param turns: divides their delivery among the turns of the reactor.
+    :param count: how many copies; they are used instead of the given response.
+    :param turns: spreads their delivery over several iterations of the reactor.
     """
     left = count
 
@@ -173,4 +174,6 @@ def copies(response: IResponse, count: int, turns: Turns) -> list[WholeResponse]
 
 def _not_sent(failure: Failure) -> None:
     if not failure.check(CancelledError):
-        _log.failure("bug: the rest of a response was not sent", failure=failure)
+        _log.failure(
+            "bug: mpp failed while sending a response from memory; the client does not receive the rest of it", failure=failure
+        )

@@ -17,14 +17,17 @@ from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 
 class PendingRequests:
     """
-    The complete requests of one connection that wait to be answered, and the incomplete one. See
-    `mpp.wire.memory_budget.BudgetMember`.
+    The memory of the requests on one client connection whose responses have not begun: complete ones, and the incomplete one.
 
-    :param client_of: returns the client's address from a request's fields, or from no fields as long as they have not arrived.
-    :ivar give_way: drops all of them; called by the memory budget. It has to call `drop_waiting` and `drop_partial`.
-    :ivar client: the client's address of the last request.
+    It is the `mpp.wire.memory_budget.BudgetMember` of the connection.
+
+    :param client_of: returns the client's address from a request's header fields; called without fields before they have arrived.
+    :ivar give_way: called by the memory budget when it needs the memory of these requests. It must drop all of them, and call
+        `drop_waiting` and `drop_partial`.
+    :ivar client: the address of the client that sent the last of these requests.
     :ivar partial: the memory of the incomplete request; None as long as it uses none.
-    :ivar waiting: the memory of each complete request; empty as long as none uses any, else one entry per request.
+    :ivar waiting: the memory of the complete requests, one entry for each (None for one that is not counted); empty as long as
+        none of them is counted.
     """
 
     __slots__ = ("_budget", "_client_of", "_in_head", "_pace", "_received", "client", "give_way", "partial", "waiting")
@@ -44,7 +47,7 @@ class PendingRequests:
         """
         Set the memory of the incomplete request to ``size`` bytes; return whether there is room for it.
 
-        :param headers: its fields, or None if its head is not complete.
+        :param headers: the header fields of the request, or None if its head is not complete.
         :param received: how many bytes of it have arrived.
         """
         if self._pace is None:
@@ -54,10 +57,9 @@ class PendingRequests:
 
     def complete(self, headers: Headers, size: int, before: int) -> bool:
         """
-        Set the memory of the request that is complete now to ``size`` bytes until it is taken; return whether there is room for
-        it.
+        Set the memory of a request that has just become complete to ``size`` bytes; return whether there is room for it.
 
-        :param size: 0 if it arrived complete and has no body.
+        :param size: 0 if the request needs so little memory that it is not counted.
         :param before: how many complete requests wait already.
         """
         if size and not self._budget.buffer(self, self._buffered(headers), size, whole=True):
@@ -69,14 +71,14 @@ class PendingRequests:
         return True
 
     def take(self) -> BufferedRequest | None:
-        """Return the memory of the first entry of ``waiting``; the caller releases it."""
+        """Remove and return the first entry of ``waiting``, whose memory the caller releases."""
         buffered = self.waiting.popleft()
         if buffered is not None and self.partial is None and not self.waiting:
             self._budget.depart(self)
         return buffered
 
     def drop_waiting(self) -> None:
-        """Release the memory of all complete requests."""
+        """Release the memory of all complete requests, which are dropped."""
         while self.waiting:
             buffered = self.waiting.popleft()
             if buffered is not None:
@@ -85,7 +87,7 @@ class PendingRequests:
             self._budget.depart(self)
 
     def drop_partial(self) -> None:
-        """Release the memory of the incomplete request."""
+        """Release the memory of the incomplete request, which is dropped."""
         if self.partial is not None:
             self._budget.release(self.partial)
             self._forget_partial()
@@ -93,7 +95,7 @@ class PendingRequests:
                 self._budget.depart(self)
 
     def mark(self, now: float) -> None:
-        """Record how much has arrived so far. Call it about once a second."""
+        """Record how much of the incomplete request has arrived so far. Call it about once a second."""
         if self._pace is not None:
             self._pace.mark(now, self._received)
 

@@ -20,10 +20,10 @@ class BackPressureAdapter:
     """
     The permanent producer of a transport, which passes pause and resume on to the producer of each response in turn.
 
-    So it is known at any time whether the client reads what it is sent, also between two responses.
+    By this mpp knows at any time, also between two responses, whether the client reads what mpp has sent.
 
     :param flowing: called when the client reads again and no response has a producer.
-    :ivar stuck: the client does not read what it is sent.
+    :ivar stuck: the client does not read, so the transport has asked for a pause.
     """
 
     __slots__ = ("_flowing", "_open", "_producer", "_pulling", "_since", "_transport", "_unsent", "stuck")
@@ -84,7 +84,7 @@ class BackPressureAdapter:
         return now - self._since >= patience
 
     def shut(self) -> None:
-        """Unregister from the transport, which would not close while it has a producer."""
+        """Unregister from the transport, which is to be closed: it would stay open as long as it has a producer."""
         if self._open:
             self._open = False
             self._transport.unregisterProducer()
@@ -115,4 +115,4 @@ class BackPressureAdapter:
             self._flowing()
 
     def stopProducing(self) -> None:
-        """Do nothing, because `gone` is called next."""
+        """Do nothing, because the connection has ended and its owner calls `gone` next."""

@@ -43,7 +43,7 @@ class IncomingRequest(Shape):
         """Start the response to the request. It ends with `ProxyChannel.request_done`, perhaps before this returns."""
 
     def draining(self) -> None:
-        """End a response that has no end of its own, because the program is about to stop. May be called more than once."""
+        """End a response that has no end of its own, such as an event stream, because mpp stops. May be called repeatedly."""
 
     def connectionLost(self, reason: Failure, /) -> None:
         """Stop, because the client has disconnected. Called at most once, never after `ProxyChannel.request_done`."""
@@ -61,12 +61,13 @@ class ProxyChannel(ClientConnection):
     :param request_factory: makes the request object from the channel.
     :param error_page: returns a complete response with ``Connection: close`` to input that is no valid request.
     :param channels: the registry of open connections.
-    :param client_of: returns the client's address, to whose share a request's memory counts, from the request's fields.
-    :ivar persistent: the connection stays open after the current response; what its ``Connection`` field should say.
+    :param client_of: returns from a request's fields the address of the client to whose share of memory the request counts.
+    :ivar persistent: the connection stays open after the current response, whose ``Connection`` field has to agree.
     :ivar idle_since: when the connection was opened, the arriving request started or the last response ended, whichever was last;
         later bytes of a request do not count. While closing: when closing started.
     :ivar site: the `twisted.web.server.Site` that made the channel.
-    :ivar checking: no more is read until `announce` has checked a request's head; see `mpp.wire.downstream.early_rejection`.
+    :ivar checking: nothing more is read until the head of the incomplete request is checked, see
+        `mpp.wire.downstream.early_rejection`.
     """
 
     site: Any = None
@@ -127,7 +128,7 @@ class ProxyChannel(ClientConnection):
             request.connectionLost(reason)
 
     def readConnectionLost(self) -> None:
-        """Finish the responses to requests that have arrived (for `GONE_S`): the client sends no more."""
+        """Finish the responses to complete requests, within `GONE_S` seconds: the client has closed its sending side."""
         self._heard_all = True
         self._reading = False
         if self._closing:
@@ -195,7 +196,7 @@ class ProxyChannel(ClientConnection):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def announce(self) -> None:
-        """Start to check the incomplete request by its head. Called when it is the next to be answered, and ``checking``."""
+        """Check the incomplete request by its head, if ``checking``. Called when all earlier requests are answered."""
 
     def request_done(self) -> None:
         """End the current response, after its last byte was written."""

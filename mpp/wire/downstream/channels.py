@@ -26,19 +26,19 @@ class Channel(Shape):
 
     @property
     def idle(self) -> bool:
-        """See `mpp.wire.downstream.channel.ProxyChannel.idle`."""
+        """Whether the connection waits for a request, see `mpp.wire.downstream.channel.ProxyChannel.idle`."""
 
     def check_timeouts(self, now: float, idle_timeout: float) -> None:
-        """See `mpp.wire.downstream.channel.ProxyChannel.check_timeouts`."""
+        """Close the connection if it has exceeded a time limit, see `mpp.wire.downstream.channel.ProxyChannel.check_timeouts`."""
 
     def drain(self, now: float) -> None:
-        """See `mpp.wire.downstream.channel.ProxyChannel.drain`."""
+        """Close the connection as soon as no request is lost by that, see `mpp.wire.downstream.channel.ProxyChannel.drain`."""
 
     def close_idle(self) -> None:
-        """See `mpp.wire.downstream.channel.ProxyChannel.close_idle`."""
+        """Close the connection, which is idle, see `mpp.wire.downstream.channel.ProxyChannel.close_idle`."""
 
     def abort(self) -> None:
-        """See `mpp.wire.downstream.channel.ProxyChannel.abort`."""
+        """Reset the connection, see `mpp.wire.downstream.channel.ProxyChannel.abort`."""
 
 
 class Channels:
@@ -46,8 +46,8 @@ class Channels:
     The set of open client connections.
 
     :param clock: measures how long connections have been idle.
-    :ivar keeping: connections stay open for the next request; if not, each response is the last of its connection.
-    :ivar left: callbacks, each called after each connection's end.
+    :ivar keeping: connections stay open for the next request; if false, each response is the last of its connection.
+    :ivar left: callbacks, all of which are called whenever a connection has ended.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -88,8 +88,9 @@ class Channels:
 
     def make_room(self, count: int) -> None:
         """
-        Close up to ``count`` connections that wait for a request, the longest idle first, but none whose last response ended just
-        now.
+        Close up to ``count`` connections that wait for a request, the longest idle first.
+
+        Connections that became idle less than `ACTIVE_S` ago stay open, because a request may be on its way.
         """
         before = self.clock.seconds() - ACTIVE_S
         waiting = (channel for channel in self._open if channel.idle and channel.idle_since <= before)

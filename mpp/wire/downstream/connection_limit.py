@@ -41,10 +41,10 @@ class ConnectionLimit:
     Accepts client connections while fewer than a limit are open.
 
     At the limit, the longest idle connections are closed, each response becomes the last of its connection, and accepting pauses
-    until a connection has ended. The same happens when the process runs out of file descriptors, but then Twisted has closed the
-    waiting connections: without a descriptor it can neither accept them nor leave them waiting without trying again and again.
+    until a connection has ended. The same happens when the process runs out of file descriptors, but then Twisted has already
+    closed the connections that waited: it cannot accept them, and would try again and again if it left them waiting.
 
-    :param at_once: how many are accepted before the open ones get their turn.
+    :param at_once: how many connections are accepted in one iteration of the reactor, before the open ones are served.
     :ivar limit: how many connections may be open.
     """
 
@@ -63,7 +63,7 @@ class ConnectionLimit:
         return f"<Gate {'shut' if self._is_shut else 'open'}, {len(self._channels)} of {self.limit}>"
 
     def guard(self, port: object) -> bool:
-        """Apply the limit to a listening port from now on; return whether that is possible."""
+        """Apply the limit to a listening port from now on; return False if it is not a port of TCP."""
         if not isinstance(port, tcp.Port):
             return False
         self._ports.append(port)
@@ -78,7 +78,7 @@ class ConnectionLimit:
             self._ports.remove(port)
 
     def check(self) -> None:
-        """Accept again if accepting is paused and a connection has ended. Call it periodically."""
+        """Accept connections again if fewer than the limit are open now; if not, close idle ones. Call it periodically."""
         if self._is_shut and not self._open_if_room():
             self._make_room()
 
@@ -94,9 +94,13 @@ class ConnectionLimit:
             accept()
             if self._exhausted:
                 self._exhausted = False
-                self._shut("new client connections closed: out of file descriptors, {open} connections are open")
+                self._shut(
+                    "new client connections were closed: mpp is out of file descriptors, {open} are open; mpp closes idle ones"
+                )
         else:
-            self._shut("new client connections wait: the limit is reached, {open} connections are open")
+            self._shut(
+                "new client connections wait: the limit is reached (--max-connections), {open} are open; mpp closes idle ones"
+            )
 
     def _shut(self, why: str) -> None:
         self._is_shut = True

@@ -1,8 +1,8 @@
 """
 A client's connection whose requests may be rejected by their heads, before their bodies are read.
 
-It is apart from `mpp.wire.downstream.channel`, so that requests pay nothing for it where no such check is configured. Which check
-rejects a request, and by what, is not known here.
+It is apart from `mpp.wire.downstream.channel`, so that requests pay nothing for it where no such check is configured. The check
+itself is made by the request object.
 
 # Note [Judged early]
 
@@ -64,7 +64,7 @@ class EarlyRejectionChannel(ProxyChannel):
 
     @property
     def checking(self) -> bool:  # type: ignore[override]
-        """Whether the head of a request has arrived whose body has not, and which is not admitted."""
+        """Whether a request still has to be checked by its head: the head has arrived, and the body has not."""
         return self._admitted is None and self._reader.head is not None
 
     def announce(self) -> None:

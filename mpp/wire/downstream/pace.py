@@ -1,4 +1,4 @@
-"""The rate at which a request arrives. Pure."""
+"""The rate at which a client's request arrives. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INSTANT_S = 0.001
 
 class ArrivalRate:
     """
-    How much of a request has arrived in the last `BODY_S` seconds, or since it started, whichever is shorter.
+    The amount of a request that has arrived in the last `BODY_S` seconds (20), or since it started if that is less long ago.
 
     :param began: the time of its first byte.
     """
@@ -24,7 +24,7 @@ class ArrivalRate:
 
     def mark(self, now: float, received: int) -> None:
         """
-        Record how much has arrived. Call it about once a second: the window is at most that much longer than `BODY_S`.
+        Record how much has arrived. Call it about once a second: the measured time may be longer than `BODY_S` by that much.
 
         :param received: bytes since the request started.
         """
@@ -34,11 +34,11 @@ class ArrivalRate:
             marks.popleft()
 
     def rate(self, now: float, received: int) -> float:
-        """Return the bytes per second in the window."""
+        """Return how many bytes per second have arrived in that time; ``received`` is the number since the request started."""
         since, before = self._marks[0]
         return (received - before) / max(now - since, _INSTANT_S)
 
     def stalled(self, now: float, received: int) -> bool:
-        """Return whether fewer than `BODY_BYTES` bytes have arrived in `BODY_S` seconds."""
+        """Return whether fewer than `BODY_BYTES` bytes have arrived in the last `BODY_S` seconds."""
         since, before = self._marks[0]
         return now - since >= BODY_S and received - before < BODY_BYTES

@@ -36,7 +36,7 @@ class ProxyHeader(NamedTuple):
     A header that has been read.
 
     :ivar source: the client, or None where the header names none (a load balancer's own health check, a Unix socket).
-    :ivar destination: the address that the client connected to, likewise.
+    :ivar destination: the address that the client connected to, or None in the same cases.
     :ivar size: the header's length in bytes.
     """
 
@@ -158,11 +158,11 @@ class _HeaderFirst(ProtocolWrapper):
             self.wrappedProtocol.connectionLost(reason)
 
     def readConnectionLost(self) -> None:
-        """Pass on that the client sends nothing more."""
+        """Report to the wrapped protocol that the client sends nothing more."""
         self.wrappedProtocol.readConnectionLost()
 
     def writeConnectionLost(self) -> None:
-        """Pass on that nothing more can be sent."""
+        """Report to the wrapped protocol that nothing more can be sent to the client."""
         self.wrappedProtocol.writeConnectionLost()
 
     def getPeer(self) -> IAddress:

@@ -19,19 +19,19 @@ class Sink(Shape):
     """The interface of the client's connection: a `mpp.wire.downstream.channel.ProxyChannel`."""
 
     def write(self, data: bytes) -> None:
-        """See `mpp.wire.downstream.connection.ClientConnection.write`."""
+        """Send bytes of the response, see `mpp.wire.downstream.connection.ClientConnection.write`."""
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """See `mpp.wire.downstream.connection.ClientConnection.writeSequence`."""
+        """Send pieces of the response, see `mpp.wire.downstream.connection.ClientConnection.writeSequence`."""
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """See `mpp.wire.downstream.connection.ClientConnection.registerProducer`."""
+        """Register a producer, see `mpp.wire.downstream.connection.ClientConnection.registerProducer`."""
 
     def unregisterProducer(self) -> None:
-        """See `mpp.wire.downstream.connection.ClientConnection.unregisterProducer`."""
+        """Remove the producer, see `mpp.wire.downstream.connection.ClientConnection.unregisterProducer`."""
 
     def unsent(self) -> int:
-        """See `mpp.wire.downstream.connection.ClientConnection.unsent`."""
+        """Return how many written bytes the client lacks, see `mpp.wire.downstream.connection.ClientConnection.unsent`."""
 
 
 @implementer(IPushProducer, IBodyConsumer)
@@ -79,7 +79,7 @@ class Relay:
         self._end(None)
 
     def body_failed(self, error: Exception) -> None:
-        """End the relay, without an end of the body for the client."""
+        """End the relay because of an error. The client gets no end of the body, so it can see that the body is incomplete."""
         self._end(error)
 
     def taken(self) -> int:

@@ -26,12 +26,12 @@ class Limits:
     The limits of the size of a request.
 
     :ivar max_body: how many bytes a body may have, unless ``body_rule`` says otherwise.
-    :ivar max_head: how many bytes a head may have, trailers included, and the framing of a chunked body beyond `FRAMING` times
-        its size. Long PromQL in a GET makes heads of many KiB, and mpp accepts what Prometheus itself accepts (Go's limit is
-        1 MiB).
-    :ivar small_body: up to how many bytes a body is not counted if it arrives in one segment with its head, which is not counted
-        then either: the form of a usual query. A client has one such request per connection, and counting it takes a tenth of
-        the time that a request takes.
+    :ivar max_head: how many bytes a head may have, trailers included. The framing of a chunked body counts as well, as far as it
+        exceeds `FRAMING` bytes per byte of the body. Long PromQL in a GET makes heads of many KiB, and mpp accepts what
+        Prometheus itself accepts (Go's limit is 1 MiB).
+    :ivar small_body: a request with at most so many bytes of body does not count to the memory budget if it arrives in one
+        segment, as usual queries do. A client has one such request per connection, and counting it would take a tenth of the
+        time that a request takes.
     :ivar body_rule: returns how many bytes the body of a request may have, from its target and ``max_body``.
     """
 

@@ -31,18 +31,18 @@ class RequestParser:
     """
     The parser of one connection's input.
 
-    An incomplete request counts to the memory budget from the first segment that leaves it incomplete. A request that is complete
-    at once counts if it has more than a small body, if its head is large (`FEW_FIELDS`, `rules.LONG_HEAD`), or if it follows
-    another request that was not taken: one segment may contain thousands of requests. The counted memory is released by `close`,
-    by `give_way`, or by the caller of `take`.
+    The memory of a request counts to the memory budget if it arrives in several segments. If it arrives in one, it counts only
+    with a body larger than `Limits.small_body`, with a large head (`FEW_FIELDS`, `rules.LONG_HEAD`), or if it waits for another
+    request: one segment may contain thousands. The memory is released when `close` or `give_way` drops the request; for a
+    request that `take` has returned, the caller releases it.
 
-    :param client_of: returns the client's address from a request's fields, or from no fields as long as they have not arrived.
-    :param rejected: called when the rest of the input is rejected at another time than during `feed` or `time_out`.
-    :ivar arrivals: the memory of the requests that were not taken, and how fast they arrive.
-    :ivar ready: the complete requests that were not taken.
-    :ivar rejection: why the input after the complete requests is not parsed, or None.
+    :param client_of: returns the client's address from a request's header fields; called without fields before they have arrived.
+    :param rejected: called when `give_way` has dropped the requests, so that the client gets the rejection.
+    :ivar arrivals: the memory of the requests that `take` has not returned yet, and how fast they arrive.
+    :ivar ready: the complete requests that `take` has not returned yet.
+    :ivar rejection: the error for the client when the input after the complete requests is rejected, or None.
     :ivar over: later input is not parsed: after a rejection, and after a request that was announced as the last.
-    :ivar surplus: there was later input.
+    :ivar surplus: such later input has arrived.
     :ivar owes_continue: the client waits for ``100 Continue`` before it sends the rest of the incomplete request.
     """
 
@@ -125,12 +125,12 @@ class RequestParser:
         return self._parser.get_method(), self._target, self._version, self._head
 
     def take(self) -> tuple[Incoming, BufferedRequest | None]:
-        """Remove and return the first complete request, and its memory in the budget, which the caller releases."""
+        """Remove and return the first complete request, and its memory if that is counted, which the caller releases."""
         arrivals = self.arrivals
         return self.ready.popleft(), arrivals.take() if arrivals.waiting else None
 
     def give_way(self) -> None:
-        """Drop all requests that were not taken, because another request would have no memory otherwise."""
+        """Drop all requests that `take` has not returned, and reject them: a faster request needs their memory."""
         dropped = self.ready[0] if self.ready else None
         self._drop_ready()
         rejection = rules.no_memory()
@@ -140,7 +140,7 @@ class RequestParser:
         self._rejected()
 
     def time_out(self) -> None:
-        """Reject the incomplete request, because it takes too long."""
+        """Reject the incomplete request, because it takes too long to arrive."""
         self._reject(BadRequest(408, f"The {'head' if self.in_head else 'body'} of the request took too long to arrive."))
 
     def feed(self, data: bytes) -> None:

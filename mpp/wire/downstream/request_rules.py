@@ -1,5 +1,5 @@
 """
-The rules for requests that are served: the checks that llhttp leaves to its user. Pure.
+The rules that a client's request must satisfy to be served, as far as the parser (llhttp) does not check them. Pure.
 
 Requests are smuggled where two programs parse one request differently, so whatever is ambiguous is rejected (RFC 9112 sections
 3.2, 6.1 and 11.2).

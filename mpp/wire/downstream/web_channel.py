@@ -19,7 +19,7 @@ class WebChannel:
     """
     The channel of one request that is served in twisted.web's way.
 
-    :ivar site: the site that the request belongs to; the request uses it, ``factory`` and ``transport``.
+    :ivar site: the site that the request belongs to. The request reads it, ``factory`` (the same object) and ``transport``.
     """
 
     def __init__(self, channel: ProxyChannel) -> None:

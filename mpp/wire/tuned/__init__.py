@@ -1,1 +1,1 @@
-"""Faster forms of Twisted's reactor and transports, each with a plain fallback. Knows no HTTP. Start reading with ``switch``."""
+"""Faster forms of Twisted's reactor and transports, which mpp can do without. Knows no HTTP. Start reading with ``switch``."""

@@ -1,7 +1,7 @@
 """
 The ECDH groups of a TLS context. pyOpenSSL can set a single one, so a list is set through its private parts.
 
-If these are not as expected, only the most preferred group is set.
+If these are not as expected, only one group is set: the first in the list that is P-256, P-384 or P-521.
 """
 
 from __future__ import annotations

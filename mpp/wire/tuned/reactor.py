@@ -26,7 +26,7 @@ def lean_reactor() -> type[EPollReactor] | None:
 
 
 def is_foreign(reactor: object) -> bool:
-    """Return whether a reactor is not of the class that `lean_reactor` returns, though it could be."""
+    """Return whether a reactor is not mpp's own (`lean_reactor`), although that could be used on this system."""
     lean = lean_reactor()
     return lean is not None and type(reactor) is not lean
 

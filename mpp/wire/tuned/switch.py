@@ -24,7 +24,7 @@ _log = make_logger()
 
 
 def is_asked_for(environ: Mapping[str, str]) -> bool:
-    """Return whether the environment asks for a plain process: by any value that does not mean no."""
+    """Return whether ``MPP_PLAIN`` in the environment asks for Twisted's own reactor: any value but one that means no."""
     text = environ.get(VARIABLE, "")
     return bool(text) and (not is_boolean(text) or parse_boolean(text))
 
@@ -36,13 +36,13 @@ def changed_privates() -> tuple[str, ...]:
 
 @functools.cache
 def is_tuned() -> bool:
-    """Return whether this process is tuned."""
+    """Return whether this process uses mpp's own transports, and its own reactor where possible."""
     return not is_asked_for(os.environ) and not changed_privates()
 
 
 def log_state(reactor: object | None) -> None:
     """
-    Log whether the process is tuned, and the cost of a reactor that mpp did not choose.
+    Log whether the process uses mpp's own reactor and transports, and why not; or what another reactor costs under twistd.
 
     :param reactor: the reactor of this process; None if no client is served on it.
     """
@@ -50,9 +50,12 @@ def log_state(reactor: object | None) -> None:
         cost = "a request takes 20 to 50 % more processor time than under the mpp command, which brings a reactor of its own"
         _log.info("twistd runs mpp on {reactor}: " + cost, reactor=type(reactor).__name__)
     elif is_tuned():
-        _log.debug("mpp uses its tuned transports, and its tuned reactor where there is epoll")
+        _log.debug("mpp uses its own fast transports, and its own fast reactor on systems with epoll")
     elif is_asked_for(os.environ):
         _log.info("mpp uses Twisted's own reactor and transports, because {variable} is set", variable=VARIABLE)
     else:
         changed = ", ".join(changed_privates())
-        _log.warn("mpp uses Twisted's own reactor and transports, because this release differs in {changed}", changed=changed)
+        _log.warn(
+            "mpp uses Twisted's own reactor and transports, which are slower: this release of Twisted has changed {changed}",
+            changed=changed,
+        )

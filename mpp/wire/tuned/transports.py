@@ -40,7 +40,7 @@ else:
     _Base = object
 
 VANISHED_S = 15
-"""Seconds until the connection of a vanished peer ends. A request that must not be sent twice, nor hedged, waits that long."""
+"""Seconds until a connection ends whose peer has vanished. A request that may be sent to one server only waits that long."""
 
 # Below this number of bytes a copy costs less than a gathering write.
 _WORTH_COPYING = 16 * 1024
@@ -100,7 +100,7 @@ class _EagerWrites(_Base):
             self.send_late()
 
     def send_late(self) -> None:
-        """Send the bytes written in this iteration."""
+        """Send the bytes that `write` has kept until the end of the reactor's iteration."""
         data, self._late = self._late, b""
         if self._must_buffer():
             super().write(data)  # type: ignore[no-untyped-call]
@@ -172,8 +172,8 @@ def find_dead_peers(transport: Any) -> None:
     """
     Make the kernel end a connection whose peer has vanished, when nothing has come from the peer's kernel for `VANISHED_S`.
 
-    A program that is stopped, or computes for an hour, still has a kernel that acknowledges. On systems without such options (all
-    but Linux) it takes the system's own time, which is long.
+    A peer that is only stopped, or computes for an hour, has not vanished: its kernel still acknowledges. On systems other than
+    Linux, which have no such options, the connection ends after the system's own time, which is long.
     """
     transport.setTcpKeepAlive(True)
     # With TLS, the socket belongs to the transport below it.

@@ -1,1 +1,1 @@
-"""Connections to backends. Knows no client. Start reading with ``pool``, then ``lane`` and ``connection``."""
+"""Connections to backends. Knows no client. Start with ``pool``, then ``lane`` (one server's connections) and ``connection``."""

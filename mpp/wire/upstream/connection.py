@@ -64,17 +64,17 @@ class UpstreamConnection(OwnerRecords, Protocol):
         return f"<UpstreamConnection {self._state.value}>"
 
     def adopt(self, owner: ConnectionOwner[UpstreamConnection], budget: MemoryBudget) -> None:
-        """Set the owner, and the budget that buffered bytes count to. To be called before the first `send`."""
+        """Set the owner, and the budget that counts buffered bytes. To be called before the first `send`."""
         self._owner = owner
         self._budget = budget
 
     @property
     def alive(self) -> bool:
-        """Whether a request can be sent, as far as is known."""
+        """Whether a request can be sent: none is under way, and the connection is open as far as mpp knows."""
         return self._state is _IDLE
 
     def restart_idle(self) -> None:
-        """Treat the connection as new: the only request on it so far was sent just now, to see that the server reads it."""
+        """Treat the connection as new, although mpp has just sent a request on it to see whether the server accepts it."""
         self._used = False
 
     def send(
@@ -264,7 +264,7 @@ class UpstreamConnection(OwnerRecords, Protocol):
             response.finish()
 
     def cancel_slow(self, error: Exception) -> None:
-        """Reset the connection, and fail the response at once, also if its consumer has paused it."""
+        """Reset the connection, and fail its response at once even if it is paused, because the client reads too slowly."""
         response = self._break_off()
         if response is not None:
             response.cancel_slow(error)
@@ -278,7 +278,7 @@ class UpstreamConnection(OwnerRecords, Protocol):
             self._die()
 
     def close(self) -> None:
-        """Close the connection, which awaits no response."""
+        """Close the connection, on which no request is under way."""
         if self._state is _DEAD:
             return
         self._state = _DEAD

@@ -1,5 +1,5 @@
 """
-The numbers of connections to one server, and the limit of the server that is learned from them.
+The numbers of connections to one server, and the number that the server accepts, as learned from them.
 
 See Note [Connection limits] and Note [Spare connection] in `mpp.wire.upstream.proving`. Opens nothing.
 """
@@ -14,9 +14,9 @@ class ServerConnectionCounts:
     """
     The numbers of connections to one server.
 
-    :param proves: connections are proved; then one idle connection is spared.
+    :param proves: mpp makes sure that the server has accepted a connection before using it; then ``spare`` is 1 at first.
     :ivar limit: how many connections the server accepts, None when no limit is known.
-    :ivar spare: how many idle connections the requests of clients leave alone.
+    :ivar spare: how many idle connections requests of clients leave to mpp's own requests, 0 or 1.
     :ivar open: how many connections are open.
     :ivar dialing: how many connections are being opened.
     :ivar answering: how many of the open connections have carried a response.
@@ -41,11 +41,11 @@ class ServerConnectionCounts:
 
     @property
     def needs_proof(self) -> bool:
-        """Whether the next connection is proved, see `mpp.wire.upstream.proving.needs_proof`."""
+        """Whether mpp must make sure that the server has accepted the next connection, see `mpp.wire.upstream.proving`."""
         return needs_proof(self.total, self._most, limited=self.limit is not None)
 
     def may_open(self, now: float, *, trying: bool) -> bool:
-        """Return whether another connection is opened; ``trying``: one is being opened already."""
+        """Return whether to open another connection for a request that waits; ``trying``: one is being opened already."""
         return may_open(self.total, self.limit, retry=not trying and now >= self._retry_at)
 
     def carry(self, connection: OwnerRecords) -> None:
@@ -65,7 +65,7 @@ class ServerConnectionCounts:
             self.spare = 1
 
     def closed(self, connection: OwnerRecords) -> None:
-        """Record a connection's end. When all have ended the limit is unknown: the server may have been restarted."""
+        """Record a connection's end. The end of the last one makes the limit unknown: the server may have been restarted."""
         self.open -= 1
         self.answering -= connection.proved
         self._carrying -= connection.carries
@@ -73,7 +73,7 @@ class ServerConnectionCounts:
             self._most, self.limit, self.spare = 1, None, self._spare
 
     def learn_limit(self, now: float) -> int:
-        """Set the limit to the number of connections that carry requests, or have carried some; return it."""
+        """Set the limit to the number of connections that may carry requests, because the server accepts no more; return it."""
         self.limit = self._most = self._carrying
         self._retry_at = now + RETRY_S
         self.spare = int(self.limit >= LENDS_BELOW)

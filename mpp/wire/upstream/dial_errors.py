@@ -1,4 +1,4 @@
-"""The causes of connections to backends that fail or end, from the errors of Twisted and OpenSSL. Pure."""
+"""The reasons why connections to backends fail or end, derived from the errors of Twisted and OpenSSL. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 
 
 def cause_of(reason: Failure) -> Cause:
-    """Return the cause of a failure; an error that is none of Twisted's network errors comes from the TLS layer."""
+    """Return the cause of a failure. Errors other than Twisted's network errors count as errors of TLS."""
     number = getattr(reason.value, "osError", None) or getattr(reason.value, "errno", None)
     if number in _SHORTAGES:
         return Cause.LOCAL

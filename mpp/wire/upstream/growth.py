@@ -1,5 +1,5 @@
 """
-The growth of the number of connections to one server: opens and proves connections, and gives them to the requests that wait.
+The growth of the number of connections to one server: opens connections, and gives them to the requests that wait.
 
 The decisions are in `mpp.wire.upstream.proving`, see Note [Connection limits] there. It does not know what a request is.
 """
@@ -67,7 +67,7 @@ class ConnectionGrowth:
 
     @property
     def in_use(self) -> bool:
-        """Whether there are connections, or requests that wait for one."""
+        """Whether there are connections to the server, or requests that wait for one."""
         return bool(self.counts.total or self.waiters or self._openings)
 
     @property
@@ -91,7 +91,7 @@ class ConnectionGrowth:
         Return a connection for a request for which no idle connection is left.
 
         :param urgent: the request is mpp's own, and comes before requests of clients.
-        :param fresh: only a new connection will do.
+        :param fresh: the request must be sent on a new connection.
         :return Deferred(UpstreamConnection): fires with a new connection, or one that another request has released.
             Fails with `UpstreamError` in phase CONNECT. May be cancelled.
         """
@@ -109,7 +109,7 @@ class ConnectionGrowth:
         return self.dial(prove=False).addErrback(hung)
 
     def dial(self, *, prove: bool) -> Deferred[UpstreamConnection]:
-        """Open a connection, and count it; ``prove``: it must be proved before it carries a request."""
+        """Open a connection, and count it; ``prove``: it does not count as one that may carry requests until it has responded."""
         counts = self.counts
         counts.dialing += 1
         began = self._pool.clock.seconds()
@@ -134,7 +134,7 @@ class ConnectionGrowth:
         self.grow()
 
     def retire(self, connection: UpstreamConnection) -> None:
-        """Stop to count a connection whose address the server has left; if it is being proved, open another one."""
+        """Stop to count a connection whose address the server has left; open another one if it was not ready for use."""
         for opening in tuple(self._openings):
             if opening.connection is connection:
                 opening.stop()
@@ -191,7 +191,7 @@ class ConnectionGrowth:
     # New connections, see `mpp.wire.upstream.opening`
 
     def opened(self, opening: Opening, connection: UpstreamConnection) -> None:
-        """Use a new connection, which needs no proof or has been proved: for a request that waits, or as an idle one."""
+        """Assign a new connection that is ready for use to a request that waits, or keep it as an idle one."""
         self._removed(opening)
         now = self._pool.clock.seconds()
         if opening.prove:
@@ -211,7 +211,7 @@ class ConnectionGrowth:
         self.grow()
 
     def not_opened(self, opening: Opening, failure: Failure) -> None:
-        """Fail a request that waits, unless the reason is the server's limit of connections."""
+        """Fail a request that waits, unless the server has refused only because it accepts no more connections."""
         if opening not in self._openings:
             return
         self._removed(opening)

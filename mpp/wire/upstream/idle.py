@@ -14,8 +14,8 @@ class IdleConnections(list[UpstreamConnection]):
     """
     The connections to one server that carry no request, the longest idle first.
 
-    :ivar kept: connections that become idle are kept; if not, they are closed.
-    :ivar heard_at: when the last response on a kept connection was complete, by the monotonic clock.
+    :ivar kept: connections that become idle stay open; if false, they are closed.
+    :ivar heard_at: when the last response was complete after which its connection could be used again, by the monotonic clock.
     """
 
     __slots__ = ("_pool", "heard_at", "kept")
@@ -27,7 +27,7 @@ class IdleConnections(list[UpstreamConnection]):
         self.heard_at = float("-inf")
 
     def keep(self, connection: UpstreamConnection) -> None:
-        """Add a connection; close it if it is retired, or if there are `IPool.max_idle` already."""
+        """Add a connection that has become idle. Close it instead if it may not be kept, or if there are too many."""
         pool = self._pool
         if connection.retired or not self.kept or len(self) >= pool.max_idle:
             connection.close()
@@ -37,12 +37,12 @@ class IdleConnections(list[UpstreamConnection]):
         pool.schedule_idle_check()
 
     def discard(self, connection: UpstreamConnection) -> None:
-        """Remove a connection, if it is here."""
+        """Remove a connection from the idle ones, if it is one of them."""
         if connection in self:
             self.remove(connection)
 
     def ask(self, question: bytes) -> Deferred[IResponse] | None:
-        """Send a request without a body on one of the connections; return None when there is none."""
+        """Send a request without a body on an idle connection; return None if no connection is idle."""
         while self:
             connection = self.pop()
             if connection.alive:

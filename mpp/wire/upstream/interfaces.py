@@ -1,4 +1,4 @@
-"""The interfaces of a `mpp.wire.upstream.pool.Pool` and of a `mpp.wire.upstream.lane.Lane` for the parts of a lane."""
+"""The interfaces of the connection pool, and of the connections and requests of one server in it, for modules beside them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mpp.wire.upstream.slow import SlowReaders
 
 
 class ILane(ConnectionOwner[UpstreamConnection], Shape):
-    """The interface of a lane, for the pool and for `mpp.wire.upstream.parking`. See `mpp.wire.upstream.lane.Lane`."""
+    """The interface of a `mpp.wire.upstream.lane.Lane`: all connections to one server, and the requests on them and for them."""
 
     backend: Backend
     active: int
@@ -26,17 +26,17 @@ class ILane(ConnectionOwner[UpstreamConnection], Shape):
 
     @property
     def without_connection(self) -> int:
-        """See `mpp.wire.upstream.lane.Lane.without_connection`."""
+        """How many requests wait for one of the few connections that the server accepts, see `Lane.without_connection`."""
 
     def free(self, connection: UpstreamConnection) -> None:
-        """See `mpp.wire.upstream.lane.Lane.free`."""
+        """Free the slot of a connection's request, see `mpp.wire.upstream.lane.Lane.free`."""
 
     def retire(self, connection: UpstreamConnection) -> None:
-        """See `mpp.wire.upstream.lane.Lane.retire`."""
+        """Send no further request on a connection, see `mpp.wire.upstream.lane.Lane.retire`."""
 
 
 class IPool(Shape):
-    """The interface of the pool for its lanes. See `mpp.wire.upstream.pool.Pool`."""
+    """The interface of a `mpp.wire.upstream.pool.Pool` for the objects in it that each have the connections to one server."""
 
     clock: IReactorTime
     max_idle: int
@@ -47,19 +47,19 @@ class IPool(Shape):
 
     @property
     def closing(self) -> bool:
-        """See `mpp.wire.upstream.pool.Pool.closing`."""
+        """Whether the pool is being closed, see `mpp.wire.upstream.pool.Pool.closing`."""
 
     def connect(self, lane: ILane, /) -> Deferred[UpstreamConnection]:
-        """See `mpp.wire.upstream.pool.Pool.connect`."""
+        """Open a connection to a server, see `mpp.wire.upstream.pool.Pool.connect`."""
 
     def drop(self, lane: ILane, /) -> None:
-        """See `mpp.wire.upstream.pool.Pool.drop`."""
+        """Forget a server with neither connections nor requests, see `mpp.wire.upstream.pool.Pool.drop`."""
 
     def connection_closed(self, connection: UpstreamConnection, /) -> None:
-        """See `mpp.wire.upstream.pool.Pool.connection_closed`."""
+        """Record that a connection has ended, see `mpp.wire.upstream.pool.Pool.connection_closed`."""
 
     def schedule_idle_check(self) -> None:
-        """See `mpp.wire.upstream.pool.Pool.schedule_idle_check`."""
+        """Start the timer that closes idle connections, see `mpp.wire.upstream.pool.Pool.schedule_idle_check`."""
 
     def sample_later(self) -> None:
-        """See `mpp.wire.upstream.pool.Pool.sample_later`."""
+        """Start the timer that watches slow clients, see `mpp.wire.upstream.pool.Pool.sample_later`."""

@@ -1,4 +1,4 @@
-"""The two sides of a connection and its owner: the owner's records on it, and the events that it reports."""
+"""The link between a connection to a server and its owner: the owner's records on it, and the events that it reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ConnectionT = TypeVar("ConnectionT", contravariant=True)
 
 
 class ConnectionOwner(Shape[ConnectionT]):
-    """The interface of the owner of a connection: a `mpp.wire.upstream.lane.Lane`."""
+    """The interface of the owner of a connection: a `mpp.wire.upstream.lane.Lane`, which owns all connections to one server."""
 
     def exchange_ended(self, connection: ConnectionT, reusable: bool, /) -> None:
         """Record that the connection is idle again, or (not ``reusable``) is being closed. Called once for each request."""
@@ -24,10 +24,10 @@ class ConnectionOwner(Shape[ConnectionT]):
         """Record that the response is an event stream, which has no end of its own. Called before its head is passed on."""
 
     def response_paused(self, connection: ConnectionT, /) -> None:
-        """Record that the client does not read on. May be called several times in a row."""
+        """Record that the client has stopped reading its response. May be called several times in a row."""
 
     def response_resumed(self, connection: ConnectionT, /) -> None:
-        """Record that the client reads on."""
+        """Record that the client reads its response again."""
 
 
 class OwnerRecords:
@@ -38,9 +38,9 @@ class OwnerRecords:
     :ivar retired: the server has left this address, so the connection carries no further request.
     :ivar idle_since: when the connection became idle, by the monotonic clock.
     :ivar proved: the server has sent a response on the connection.
-    :ivar carries: the connection may carry requests.
-    :ivar slots: the slots that its request has: 0 none, 1 a slot, 2 a query slot beside it.
-    :ivar begun: its response has begun, and has not ended.
+    :ivar carries: the connection may carry requests of clients, because the server has accepted it or mpp does not check that.
+    :ivar slots: how its request counts to the server's limits: 0 to none, 1 to that of requests, 2 also to that of queries.
+    :ivar begun: a response on it is being passed on before all of it has arrived, and has not ended.
     """
 
     address = ""

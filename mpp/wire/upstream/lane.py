@@ -1,7 +1,9 @@
 """
 The connections and slots of one server: decides which request is sent next, and on which connection.
 
-It knows neither HTTP nor why a request is sent. The limits and the timers belong to the `mpp.wire.upstream.pool.Pool`.
+A request that is under way takes a *slot*, of which the server has a limited number (``--max-concurrency``). A query also takes a
+*query slot* until its response begins. It knows neither HTTP nor why a request is sent. The limits and the timers belong to the
+`mpp.wire.upstream.pool.Pool`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ Request = tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None, IProgr
 
 class Lane:
     """
-    The connections to one server, and the requests on them and for them.
+    The connections to one server, the requests on them, and the requests that wait: for a slot (see above) or a connection.
 
     :ivar backend: the server.
     :ivar held_up: some request may wait, for a slot or a connection.
@@ -96,7 +98,7 @@ class Lane:
     # Requests
 
     def has_slot(self, query_slots: int) -> bool:
-        """Return whether there is a slot for a new request, see `mpp.core.interfaces.IUpstreams.has_room`."""
+        """Return whether a new request would be sent without waiting, see `mpp.core.interfaces.IUpstreams.has_room`."""
         free = self.active < self._pool.max_active and (not query_slots or self.queries < query_slots)
         return free and self.growth.has_room
 
@@ -183,7 +185,7 @@ class Lane:
     # Events of connections, see `mpp.wire.upstream.keeping.ConnectionOwner`
 
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        """Keep the connection if it is idle again, and pass its slot to the next request."""
+        """Keep the connection if it is idle again, and pass the slot of its request to the next one."""
         if reusable:
             if not connection.proved:
                 self.counts.answered(connection)
@@ -204,7 +206,7 @@ class Lane:
             self._go_on()
 
     def free(self, connection: UpstreamConnection) -> None:
-        """Remove the slot of a connection, and pass it to the next request."""
+        """Free the slot of the request on a connection, and send the next request that waits for a slot."""
         if connection.slots:
             connection.slots = 0
             self.active -= 1
@@ -237,14 +239,14 @@ class Lane:
         self.free(connection)
 
     def response_paused(self, connection: UpstreamConnection) -> None:
-        """Free the slot of a response that its client does not read, see Note [Paused responses]."""
+        """Free the slot of a response that its client does not read, see `mpp.wire.upstream.slow`."""
         self.parking.paused(connection)
 
     def response_resumed(self, connection: UpstreamConnection) -> None:
         """
         Assign a slot to a response again, because its client reads on.
 
-        It does not wait for a free slot, so more slots than the limit may be in use then. See Note [Paused responses].
+        It does not wait for a free slot, so more slots than the limit may be in use then. See `mpp.wire.upstream.slow`.
         """
         self.parking.resumed(connection)
 

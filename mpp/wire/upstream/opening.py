@@ -1,4 +1,8 @@
-"""The opening of one connection to a server, and its proof if it needs one. It does not know what the connection is for."""
+"""
+The opening of one connection to a server, if need be with a first request that proves that the server has accepted it.
+
+It does not know what the connection is for. Note [Connection limits] in `mpp.wire.upstream.proving` says when a proof is needed.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,13 @@ PROOF_BYTES = 64 * 1024
 
 
 class OpeningCallbacks(Shape):
-    """The interface of the owner of an opening: a `mpp.wire.upstream.growth.ConnectionGrowth`."""
+    """The interface of the object that has a connection opened: a `mpp.wire.upstream.growth.ConnectionGrowth`."""
 
     def dial(self, *, prove: bool) -> Deferred[UpstreamConnection]:
-        """Open a connection, and count it; ``prove``: it is proved before it carries a request."""
+        """Open a connection, and count it; ``prove``: it carries no request of a client until it has responded."""
 
     def opened(self, opening: Opening, connection: UpstreamConnection) -> None:
-        """Use the new connection, which is idle if it is ``alive``."""
+        """Use the new connection: it is idle, or (not ``alive``) was closed after the request that proved it."""
 
     def not_opened(self, opening: Opening, failure: Failure) -> None:
         """Record the failure of an opening: `UpstreamError` in phase CONNECT, or `CancelledError` if the pool is being closed."""
@@ -38,9 +42,9 @@ class Opening:
     """
     A connection that is being opened.
 
-    :ivar prove: the connection is proved by a request for ``/-/ready``.
+    :ivar prove: mpp first sends a request for ``/-/ready`` on it, to see that the server has accepted it.
     :ivar began: when opening it began, by the monotonic clock.
-    :ivar connection: the connection that is being proved; None before it is open.
+    :ivar connection: the connection on which this request was sent; None before that.
     """
 
     def __init__(self, owner: OpeningCallbacks, *, prove: bool, began: float) -> None:
@@ -56,20 +60,20 @@ class Opening:
         return self.began
 
     def start(self, question: bytes) -> None:
-        """Begin to open a connection; ``question`` is the head of a request whose response proves that a server is there."""
+        """Begin to open a connection; ``question`` is the head of the request that ``prove`` sends on it."""
         dialing = self._waits_for = self._owner.dial(prove=self.prove)
         dialing.addCallbacks(self._connected, self._failed, callbackArgs=(question,))
         dialing.addErrback(self._broken)
 
     def stop(self) -> None:
-        """Close the connection, or stop to connect, without a call to the owner."""
+        """Close the connection, or stop connecting. The owner is not called."""
         self._stopped = True
         waits_for, self._waits_for = self._waits_for, None
         if waits_for is not None:
             waits_for.cancel()
 
     def report(self, failure: Failure) -> None:
-        """Report a failure to the owner."""
+        """Report to the owner that the connection was not opened."""
         self._owner.not_opened(self, failure)
 
     def _connected(self, connection: UpstreamConnection, question: bytes) -> None:
@@ -104,4 +108,6 @@ class Opening:
         self.report(Failure(UpstreamError(Phase.CONNECT, error.cause, error.detail)))
 
     def _broken(self, failure: Failure) -> None:
-        _log.failure("bug: opening of a connection to a server failed unexpectedly", failure)
+        _log.failure(
+            "bug: mpp failed while it opened a connection to a server; a request may wait for it until its time limit", failure
+        )

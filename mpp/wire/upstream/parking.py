@@ -1,5 +1,5 @@
 """
-The slots of the paused responses of one server: frees them for other requests, and resets a response if too many wait.
+The slots of responses that slow clients have paused: frees them for other requests, and resets a response if requests wait.
 
 See Note [Paused responses] in `mpp.wire.upstream.slow`, which decides. A `mpp.wire.upstream.lane.Lane` counts the slots.
 """
@@ -22,7 +22,7 @@ QUIET_S = 60.0
 
 class Parking:
     """
-    The slots of the paused responses of one server.
+    The slots (under ``--max-concurrency``) of the responses of one server that clients have paused.
 
     :ivar given_up: connections that were reset to make room, and whose end has not been noticed yet.
     """
@@ -56,7 +56,7 @@ class Parking:
             self.park_more()
 
     def park_more(self) -> None:
-        """Free the slots of paused responses for which there was no room to do so before."""
+        """Free the slots of further paused responses, now that there are fewer paused responses without a slot."""
         for parked in self._lane.slow.park_more(self._places):
             assert isinstance(parked, UpstreamConnection)
             self._lane.free(parked)
@@ -89,8 +89,8 @@ class Parking:
         now = self._pool.clock.seconds()
         if now - self._logged_at >= QUIET_S:
             _log.warn(
-                "{count} responses of {backend} were reset because other requests wait and their clients read too slowly"
-                " (the last client: {client})",
+                "{count} responses of {backend} were reset (incomplete): their clients read too slowly, and other requests wait"
+                " (the last of these clients: {client})",
                 backend=backend.name,
                 count=self._reset,
                 client=client,

@@ -42,7 +42,7 @@ class IDialer(Shape):
     """The interface of a `mpp.wire.upstream.dialer.Dialer`."""
 
     def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
-        """See `mpp.wire.upstream.dialer.Dialer.dial`."""
+        """Open a connection to a backend, see `mpp.wire.upstream.dialer.Dialer.dial`."""
 
 
 @implementer(IUpstreams)
@@ -52,13 +52,13 @@ class Pool:
 
     :param dialer: opens connections.
     :param budget: the memory that all buffered bodies together may take.
-    :param idle_timeout: seconds until an idle connection is closed; it may last half as long again.
+    :param idle_timeout: seconds after which an idle connection is closed; it may last up to half as long again.
     :param max_idle: how many idle connections are kept per backend.
     :param max_active: how many requests may be under way per backend; further ones wait in a queue.
     :param max_queued: how many requests may wait per backend.
     :param reset_slow: called for each response that is reset because its client reads too slowly, see `mpp.wire.upstream.slow`.
-    :param question: returns the head of a request that a server answers at once, see `mpp.wire.upstream.proving`; None:
-        connections are not proved.
+    :param question: returns the head of a request that a server answers at once, by which mpp sees that the server has accepted
+        a new connection (see `mpp.wire.upstream.proving`); None: mpp does not check that.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class Pool:
         return f"<Pool {lanes or 'empty'}>"
 
     def active(self, backend: Backend) -> int:
-        """Return how many requests to a backend are under way, including the ones that wait for a new connection."""
+        """Return how many requests to a backend are under way, including the ones for which a connection is being opened."""
         lane = self._lanes.get(backend)
         return 0 if lane is None else lane.under_way
 
     def queued(self, backend: Backend) -> int:
-        """Return how many requests to a backend are queued."""
+        """Return how many requests to a backend wait, because too many are under way or it accepts no more connections."""
         lane = self._lanes.get(backend)
         return 0 if lane is None else lane.waiting
 
     def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
-        """Return whether a request would be sent at once, see `mpp.core.interfaces.IUpstreams`."""
+        """Return whether a request to a backend would be sent without waiting, see `mpp.core.interfaces.IUpstreams`."""
         lane = self._lanes.get(backend)
         return lane is None or lane.has_slot(query_slots)
 
@@ -136,7 +136,11 @@ class Pool:
         return self._closed is not None
 
     def connect(self, lane: ILane) -> Deferred[UpstreamConnection]:
-        """Open a connection to the server of a lane. Fails with `mpp.core.errors.UpstreamError`; may be cancelled."""
+        """
+        Open a connection to a server. Fails with `mpp.core.errors.UpstreamError`; may be cancelled.
+
+        :param lane: the connections and requests of this server, to which the connection is added.
+        """
         dialing = self._dialer.dial(lane.backend)
         self._dialing.add(dialing)
 
@@ -166,7 +170,7 @@ class Pool:
             lane.idle.close_older(self.clock.seconds())
 
     def drop(self, lane: ILane) -> None:
-        """Forget a lane that has neither connections nor requests, so that the lanes of servers that are down take no memory."""
+        """Forget the `Lane` of a server with neither connections nor requests, so that servers that are down take no memory."""
         if self._lanes.get(lane.backend) is lane:
             del self._lanes[lane.backend]
 
@@ -214,13 +218,13 @@ class Pool:
         return self._closed
 
     def connection_closed(self, connection: UpstreamConnection) -> None:
-        """Record the end of a connection."""
+        """Record that a connection has ended. If the pool is being closed, the last one fires the Deferred of `close`."""
         self._open.pop(connection, None)
         if self._closed is not None and not self._open and not self._closed.called:
             self._closed.callback(None)
 
     def schedule_idle_check(self) -> None:
-        """Start the timer that closes idle connections: one for all backends, which stops when there are none."""
+        """Start the timer that closes idle connections: one for all backends, which stops when no connection is idle."""
         if self._idle_check is None and self._closed is None:
             self._idle_check = self.clock.callLater(self.idle_timeout / 2, self._close_idle)
 
@@ -233,7 +237,7 @@ class Pool:
             self.schedule_idle_check()
 
     def sample_later(self) -> None:
-        """Start the timer that samples what slow clients read: one for all backends, which stops when there are none."""
+        """Start the timer that records each second what slow clients have read; it stops when there are no slow clients."""
         if self._sample is None and self._closed is None:
             self._sample = self.clock.callLater(_SAMPLE_S, self._sample_now)
 

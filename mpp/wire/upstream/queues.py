@@ -1,8 +1,9 @@
 """
 The requests to one server that wait: for a slot, or for one of the few connections that the server accepts.
 
-It does not know what is sent. Queries wait apart from other requests for a slot: when a server runs as many queries as it can,
-requests of other kinds pass them.
+A *slot* is the place of one request under way, of which a server has ``--max-concurrency``. This module does not know what is
+sent. Queries wait apart from other requests for a slot: when a server runs as many queries as it can, requests of other kinds
+pass them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class QueuePosition(Deferred[None]):
     """
     The position of a request in the queue; fires when the request may be sent. Cancelling it removes it from the queue.
 
-    :ivar query_slots: how many queries the server runs at once, 0 for other requests.
+    :ivar query_slots: if the request is a query, how many queries the server runs at once; otherwise 0.
     :ivar number: its number in the order of arrival.
     """
 
@@ -63,7 +64,7 @@ class RequestQueue:
         """
         Return the position of the request that is sent next; None if no request may be sent.
 
-        :param queries: how many queries the server runs.
+        :param queries: how many queries the server is running now.
         """
         query = self._queries[0] if self._queries and queries < self._queries[0].query_slots else None
         other = self._others[0] if self._others else None
@@ -85,7 +86,7 @@ class ConnectionWaiter(Deferred[UpstreamConnection]):
     A request that waits for a connection; fires with it, fails with `UpstreamError`. Cancelling it removes it.
 
     :ivar urgent: it is mpp's own request, and comes before requests of clients.
-    :ivar fresh: only a new connection will do.
+    :ivar fresh: it must be sent on a new connection.
     """
 
     def __init__(self, queue: ConnectionQueue, progress: IProgress | None, *, urgent: bool, fresh: bool) -> None:
@@ -99,7 +100,7 @@ class ConnectionQueue(deque[ConnectionWaiter]):
     """The requests that wait for a connection to one server, urgent ones first."""
 
     def join(self, progress: IProgress | None, *, urgent: bool, fresh: bool, queued: bool) -> ConnectionWaiter:
-        """Add a request; ``queued``: its progress says that it waits."""
+        """Add a request; ``queued``: the value of ``queued`` that its `IProgress` gets."""
         waiter = ConnectionWaiter(self, progress, urgent=urgent, fresh=fresh)
         if urgent:
             self.insert(sum(each.urgent for each in self), waiter)

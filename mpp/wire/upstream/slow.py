@@ -42,12 +42,12 @@ class Paused(Shape):
 @frozen
 class PausedReader:
     """
-    A client that has paused its response.
+    A client that has paused its response, because it reads slowly.
 
     :ivar of: the paused response.
     :ivar client: the client's address.
     :ivar taken: bytes that the client read in the last `SPAN_S` seconds.
-    :ivar parked: the response has given its slot back.
+    :ivar parked: the response has given its slot to other requests.
     """
 
     of: Paused
@@ -57,17 +57,17 @@ class PausedReader:
 
 
 def share(limit: int) -> int:
-    """Return how many of ``limit`` parked responses may belong to one client address."""
+    """Return how many of the ``limit`` paused responses without a slot may belong to one client address."""
     return max(1, limit // 2)
 
 
 def may_park(parked: int, of_client: int, limit: int) -> bool:
     """
-    Decide whether one more paused response gives its slot back.
+    Decide whether one more paused response is parked: gives its slot to other requests.
 
-    :param parked: how many responses of the server are parked.
+    :param parked: how many responses of the server are parked already.
     :param of_client: how many of these belong to the same client.
-    :param limit: how many may be parked.
+    :param limit: how many may be parked at once.
     """
     return parked < limit and of_client < share(limit)
 
@@ -77,7 +77,7 @@ def to_reset(readers: Iterable[PausedReader], limit: int) -> PausedReader | None
     Choose the response that is reset because a request waits for a slot, see Note [Paused responses].
 
     :param readers: all paused responses of the server.
-    :param limit: how many may be parked.
+    :param limit: how many may be parked (paused without a slot).
     :return: None if no paused response has a slot. If no more responses may be parked, the one whose client read least of all;
         if only some clients have used up their share, the one that read least among these clients.
     """
@@ -108,7 +108,7 @@ class SlowReaders:
     The paused responses of one server.
 
     :ivar accounts: the records of the responses that were paused at least once.
-    :ivar parked: how many responses have given their slot back.
+    :ivar parked: how many responses have given their slot to other requests.
     """
 
     __slots__ = ("_of_client", "accounts", "parked")
@@ -119,7 +119,7 @@ class SlowReaders:
         self._of_client: dict[str, int] = {}
 
     def pause(self, response: Paused, limit: int) -> bool:
-        """Record that a response is paused by its client; return whether it gives its slot back."""
+        """Record that a client has paused its response; return whether the response now gives its slot to other requests."""
         account = self.accounts.get(response)
         if account is None:
             account = self.accounts[response] = _Account(response.client())
@@ -127,7 +127,7 @@ class SlowReaders:
         return not account.parked and self._park(account, limit)
 
     def resume(self, response: Paused) -> bool:
-        """Record that the client reads on; return whether its response was parked, and needs a slot again."""
+        """Record that the client reads on; return whether its response had given its slot away, and needs one again."""
         account = self.accounts.get(response)
         if account is None:
             return False
@@ -135,12 +135,12 @@ class SlowReaders:
         return self._unpark(account)
 
     def end(self, response: Paused) -> bool:
-        """Remove a response that has ended; return whether it was parked."""
+        """Remove a response that has ended; return whether it was paused without a slot."""
         account = self.accounts.pop(response, None)
         return account is not None and self._unpark(account)
 
     def park_more(self, limit: int) -> list[Paused]:
-        """Park and return the paused responses that may be parked now that other ones have ended or have continued."""
+        """Return the paused responses that now give their slots to other requests, because others have ended or continue."""
         waiting = ((response, account) for response, account in self.accounts.items() if account.paused and not account.parked)
         return [response for response, account in waiting if self._park(account, limit)]
 

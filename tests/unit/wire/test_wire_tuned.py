@@ -75,7 +75,8 @@ class DecisionTests(SynchronousTestCase):
                 [
                     (
                         "warn",
-                        "mpp uses Twisted's own reactor and transports, because this release differs in Port.transport",
+                        "mpp uses Twisted's own reactor and transports, which are slower:"
+                        " this release of Twisted has changed Port.transport",
                     )
                 ],
             ),

@@ -23,7 +23,7 @@ _CODING = b"transfer-encoding"
 
 def is_repairable(head: bytes) -> bool:
     """
-    Return whether a head that the strict parser does not accept may have become acceptable once all of it is here.
+    Return whether a head that the strict parser rejects has one of the three faults that can be repaired, as far as is known.
 
     :param head: the part of it that has arrived, perhaps with a part of the body.
     """

@@ -13,7 +13,11 @@ TRANSPORT_BUFFER = 64 * 1024
 
 
 class UnsentBody:
-    """Record of whether a large request body has left: a streaming IPushProducer that produces nothing."""
+    """
+    The record of whether all of a large request body has been sent.
+
+    It is registered with the transport as a streaming IPushProducer that produces nothing, to see when the buffer is empty.
+    """
 
     __slots__ = ("_transport", "pending")
 
@@ -22,11 +26,11 @@ class UnsentBody:
         self._transport = transport
 
     def pauseProducing(self) -> None:
-        """Record that not all of the body has left."""
+        """Record that a part of the body is still in the transport's buffer."""
         self.pending = True
 
     def resumeProducing(self) -> None:
-        """Record that the body has left, and unregister from the transport."""
+        """Record that all of the body has been sent, and unregister from the transport."""
         self.pending = False
         self._transport.unregisterProducer()
 
@@ -35,7 +39,7 @@ class UnsentBody:
 
 
 def send_large(transport: Any, head: bytes, body: bytes) -> UnsentBody | None:
-    """Send a request; if its body is large, do not copy it, and return the record of the part that is not sent yet, else None."""
+    """Send a request without copying its body; return the record of whether it has been sent, or None if it is small."""
     if len(body) < TRANSPORT_BUFFER:
         transport.writeSequence((head, body))
         return None

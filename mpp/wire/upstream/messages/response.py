@@ -45,7 +45,7 @@ class Response:
     """
     The response of a backend, complete or not. See `mpp.core.interfaces.IResponse`.
 
-    Its connection calls `buffer` or `arrived`, then `finish` or `fail`. After these two it does not use the connection.
+    Its connection calls `buffer` or `arrived`, then `finish` or `fail`. From then on it does not use the connection.
 
     :ivar buffered_size: how many bytes are buffered.
     """
@@ -122,7 +122,7 @@ class Response:
             self._deliver()
 
     def fail(self, error: UpstreamError) -> None:
-        """Record that the backend broke off; the consumer receives the error after the buffered bytes."""
+        """Record that the response broke off; the consumer receives the buffered bytes, then the error."""
         self._error = error
         self._source = None
         if self._consumer is not None:
@@ -161,7 +161,7 @@ class Response:
         return 0 if self._consumer is None else self._consumer.taken()
 
     def cancel_slow(self, error: Exception) -> None:
-        """Fail the consumer at once, and discard the buffered bytes."""
+        """Report an error to the consumer at once, and discard the buffered bytes, because the client reads too slowly."""
         consumer, self._consumer = self._consumer, None
         self._source = None
         self._error = error

@@ -26,10 +26,10 @@ class ResponseParser:
 
     :ivar began: the head has arrived (other than that of a 1xx response).
     :ivar ended: the last byte has arrived.
-    :ivar excess: further bytes followed the last byte.
-    :ivar persistent: once ended: the backend keeps the connection open, and the end of the body was not that of the connection.
+    :ivar excess: bytes that belong to no response came after the last byte.
+    :ivar persistent: once ended: the connection can carry another request, as far as the response says.
     :ivar length: the announced length of the body in bytes, or None.
-    :ivar pieces: the pieces of the body that have arrived and were not taken.
+    :ivar pieces: the pieces of the body that have arrived and that `take` has not returned yet.
     """
 
     __slots__ = (
@@ -162,7 +162,7 @@ class ResponseParser:
     # Callbacks of httptools
 
     def on_message_begin(self) -> None:
-        """Start a head; a response without a request is excess."""
+        """Begin to read a head; if the response has already ended, record the ``excess`` instead."""
         if self.ended:
             self.excess = True
         else:
