@@ -52,7 +52,8 @@ class AccessLog:
         :param backend: the name of the backend that responded, or ``mpp`` for a local reply.
         :param attempts: the number of attempts on backends.
         :param reasons: why attempts failed, and why the request ended without a complete response.
-        :param cache: how the response was come by without a query of its own, in one word; empty if it was not.
+        :param cache: how the cache was used (``hit``, ``partial``, ``miss`` or ``bypass``), or ``shared`` if an identical request
+            has fetched the response; else empty.
         """
         _publish(
             **access.describe(info, self._client_of(info)),
@@ -66,12 +67,12 @@ class AccessLog:
         )
 
     def log_rejected(self, client: str, status: int, why: str) -> None:
-        """Log bytes that were rejected before they became a request."""
+        """Log that bytes of a client were rejected, because they are no valid HTTP request or too large."""
         _publish(client=client, status=status, backend="mpp", reason=access.reason_of((why,)))
 
 
 def _publish(**fields: object) -> None:
-    """Publish one log event; `Logger.info` does the same, but first searches all levels for its own."""
+    """Publish one log event, as `Logger.info` does, which takes longer because it compares its level with all levels."""
     _log.observer(
         {
             "log_logger": _log,

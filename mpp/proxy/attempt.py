@@ -39,7 +39,7 @@ class AttemptListener(Protocol):
         """Handle the error of an attempt without a response."""
 
     def stopped(self, failure: Failure, /) -> None:
-        """Handle an exception of one of these methods, which is a bug."""
+        """Handle an unexpected exception at the end of the attempt, which is a bug."""
 
 
 @implementer(IProgress)
@@ -50,14 +50,16 @@ class Attempt:
 
     Times are points in time by the monotonic clock, in seconds.
 
-    :ivar dequeued_at: when the request got a slot on the backend; 0 if it did not wait for one; set by the wire layer, too.
+    :ivar dequeued_at: when the request got a slot on the backend, or moved to another one; 0 if it did not wait for a slot.
     :ivar took: how many seconds the response took; 0 before there is one.
     :ivar received: the number of response bytes so far, counted by the wire layer (`mpp.core.interfaces.IProgress`).
-    :ivar queued: whether the request waits for a slot on the backend; set by the wire layer.
+    :ivar queued: whether the request waits in mpp for a slot on the backend: a connection, and for a query also one of the
+        server's query slots. Set by the wire layer.
     :ivar sent_at: when the request was passed to the wire layer.
-    :ivar was_stale: whether its first, kept connection was dead.
+    :ivar was_stale: whether its first connection, kept open since an earlier request, turned out to be dead.
     :ivar idle: for how many seconds no byte has arrived.
-    :ivar alive_at: when the server last showed that it is alive; 0 if nothing has waited for that.
+    :ivar alive_at: when the server last showed that it is alive: by a byte of the response, or by its response to a liveness
+        check; 0 if it has not yet.
     """
 
     _listener: AttemptListener
@@ -92,14 +94,17 @@ class Attempt:
 
     @property
     def ran_long(self) -> bool:
-        """Return whether the server has run a read for so long that the read is suspect if the connection breaks now."""
+        """
+        Return whether the request is a read that the server has run for longer than ``--crash-suspect``: if the connection breaks
+        now, the server may have died of it.
+        """
         return self.deadline.read and 0 < self.context.settings.crash_suspect < self.ran_for
 
     def send(self, *, fresh: bool) -> None:
         """
-        Send the request, and send it again on a fresh connection if the kept one is dead.
+        Send the request; if that was on a kept connection that turns out to be dead, send it again on a new one.
 
-        :param fresh: whether a new connection must be used, and no kept one.
+        :param fresh: whether a new connection must be used, and none that is kept open since an earlier request.
         :raise LoopDetected: this mpp has sent the request itself; it is not sent again.
         """
         context, deadline = self.context, self.deadline
@@ -155,7 +160,7 @@ class Attempt:
             return
         if self._cancelled:
             if not failure.check(CancelledError):
-                _log.failure("bug: a cancelled attempt failed", failure)
+                _log.failure("bug: an attempt failed unexpectedly after it was cancelled; no client is affected", failure)
             return
         failure.trap(UpstreamError)
         error = failure.value
@@ -168,7 +173,11 @@ class Attempt:
             self._listener.failed(self, error)
 
     def tick(self) -> float:
-        """Count one tick; return for how many seconds there was no progress, 0 while fewer than ``--suspect-after``."""
+        """
+        Count one tick of `mpp.proxy.ticker`.
+
+        :return: for how many seconds there was no progress; 0 if that is less than ``--suspect-after``.
+        """
         context = self.context
         if self.received != self._seen:
             self._seen = self.received
@@ -182,7 +191,7 @@ class Attempt:
         return self._stalled if self._stalled > context.settings.suspect_after - ROUNDING else 0.0
 
     def trust(self) -> None:
-        """Count the seconds without progress from now on."""
+        """Restart the count of the seconds without progress at zero."""
         self._marked = self.received
         self._stalled = 0.0
 

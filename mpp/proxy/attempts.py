@@ -48,15 +48,15 @@ SELECTION_WAIT_S = 10.0
 @define(eq=False, repr=False, weakref_slot=False)
 class Attempts:
     """
-    All attempts of one client request. They end with one call of ``deliver``, ``fail`` or ``failed``, unless cancelled before.
+    All attempts of one client request. They end with one call of their `FetchCallbacks`, unless they are cancelled before.
 
     :ivar running: the attempts under way, in the order in which they began.
     :ivar started: the number of attempts that were made.
-    :ivar retry_state: the failures of the request so far; None while there is none.
+    :ivar retry_state: the failed attempts of the request, and what follows from them; None as long as it is not needed.
     :ivar by_affinity: the name of the affinity that chose the backend of the first attempt, or empty.
-    :ivar plan: which server should answer the request by what the servers lack; None if that does not matter.
+    :ivar plan: which servers answer the request, if some servers lack data that it reads; None if no lack matters to it.
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
-    :ivar wanted: the backend that gets the first attempt instead of the client's own one, if it is in service.
+    :ivar wanted: the backend that gets the first attempt if it is in service; None: affinity or strategy choose it.
     """
 
     _context: ForwardContext
@@ -73,7 +73,7 @@ class Attempts:
 
     def start(self) -> None:
         """
-        Make the first attempt; while no backend is known, after the first selection round.
+        Make the first attempt; if no backend is known yet, wait for the first selection round, at most `SELECTION_WAIT_S`.
 
         :raise LoopDetected: this mpp has sent the request itself.
         """
@@ -88,7 +88,7 @@ class Attempts:
             self._wait(selections.ready(), self._first)
 
     def start_planned(self, plan: RequestPlan) -> None:
-        """Make the first attempt on the server of a plan; raises as `start` does."""
+        """Make the first attempt on the server that a plan chooses. It raises `LoopDetected`, as `start` does."""
         if self._context.selections.suspects.until:
             self._so_far()
         self.plan = plan
@@ -137,7 +137,7 @@ class Attempts:
     # Attempting
 
     def go_on(self, backend: Backend) -> None:
-        """Make a further attempt; if the client must be warned of what the backend lacks, leave it to the fetch instead."""
+        """Make a further attempt; if the backend lacks so much that the client must be warned, the fetch has to `splice`."""
         plan = placing.with_warning(self._context, self.plan, backend) if self._callbacks.splices else None
         if plan is None:
             self.attempt(backend)
@@ -147,7 +147,7 @@ class Attempts:
             self._callbacks.splice(plan)
 
     def attempt(self, backend: Backend) -> None:
-        """Make an attempt on a backend, unless that would risk the last healthy server."""
+        """Make an attempt on a backend, unless it is the last healthy one and another may have died of the request."""
         context, retry_state = self._context, self.retry_state
         if retry_state is not None:
             if not retry_state.may_send_to(backend):
@@ -218,7 +218,7 @@ class Attempts:
         crashes.may_go_on(attempt, error, self._so_far())
 
     def _fail_suspect(self, retry_state: RetryState) -> None:
-        """Send the local reply that the last healthy server is not risked, and cancel the attempts that still run."""
+        """Send the local error reply that the last healthy server is not risked, and cancel the attempts that still run."""
         self._context.metrics.query_of_death_refused()
         self.cancel()
         self._callbacks.fail(local_replies.suspected(retry_state.last_reason))
@@ -229,7 +229,7 @@ class Attempts:
         return self.retry_state
 
     def report(self, attempt: Attempt, outcome: Outcome, why: str) -> None:
-        """Report to the selection what the outcome of an attempt says about its backend."""
+        """Record why an attempt failed, and report its backend to the selection if the backend may be at fault."""
         self.reasons += (evidence.report(self._so_far(), attempt, outcome, why, self.started),)
 
     def _next(self, retry_state: RetryState) -> None:
@@ -246,7 +246,7 @@ class Attempts:
     # Waiting
 
     def tick(self) -> None:
-        """Check the deadline and the progress of each attempt."""
+        """End the request if its deadline has passed; else move, hedge or cancel the attempts that make no progress."""
         if self._context.clock.seconds() >= self._deadline.ends_at:
             self._deadline_passed()
             return

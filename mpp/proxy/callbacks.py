@@ -1,4 +1,4 @@
-"""The interface of a fetch to its attempts."""
+"""The interface through which the attempts of a request report to the fetch of its response."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ class FetchCallbacks(Protocol):
 
     @property
     def splices(self) -> bool:
-        """Whether `splice` may be called."""
+        """Whether `splice` may be called; False for the attempts of one part of a request that is divided already."""
 
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
-        """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
+        """Deliver a response to all requests that wait for it, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
     def splice(self, plan: RequestPlan, /) -> None:
-        """Let the servers of a plan answer the request, each some of its steps, or one all of them after other attempts."""
+        """
+        Replace the attempts by the ones of a plan: several servers answer some of the steps each, or one server answers all, with
+        a warning about the data that it lacks.
+        """
 
     def fail(self, why: LocalReply, /) -> None:
-        """End all waiters with a local reply, because there is no usable response."""
+        """End all requests that wait for the response with an error of mpp's own, because no response is usable."""
 
     def failed(self, failure: Failure, /) -> None:
         """End the fetch on an unexpected failure, which is a bug."""

@@ -60,16 +60,17 @@ class ForwardContext:
     :ivar ticker: calls exchanges periodically while they wait.
     :ivar turns: divides the joining of large responses among the turns of the reactor.
     :ivar liveness: finds out whether a silent server still responds.
-    :ivar unreadable: the queries that servers could not read from their storage.
+    :ivar unreadable: the queries whose data servers could not read from their storage.
     :ivar planner: finds the server that lacks least of what a request reads.
-    :ivar cache: the entries of the range cache; None while ``--cache-memory`` is 0.
+    :ivar cache: the range cache; None while ``--cache-memory`` is 0.
     :ivar wall: returns the time of day, in seconds since the epoch.
-    :ivar client_address: returns the address of the client that sent a request.
-    :ivar sticky_address: returns the client's address that decides its server for federation and remote read.
+    :ivar client_address: returns the address of the client that sent a request, as reliable as the access log needs it.
+    :ivar sticky_address: returns the address by which a client of federation and remote read stays on one server. Without
+        ``--trusted-proxies`` it trusts proxies in private networks, as ``client_address`` does not.
     :ivar proxies: the proxies of ``--trusted-proxies``; None without that option.
     :ivar allowed_origins: the origins whose pages may read local replies.
     :ivar access: the access log; None without ``--access-log``.
-    :ivar counted: the header fields by which requests differ.
+    :ivar counted: decides which header fields must be equal for requests to share a response.
     """
 
     upstreams: IUpstreams

@@ -22,7 +22,7 @@ BAD_GATEWAY = 502
 
 def is_suspect(attempt: Attempt, outcome: UpstreamError | int) -> bool:
     """
-    Return whether a server may have died of a read.
+    Return whether the server of an attempt may have died of the read that it ran.
 
     :param outcome: the error of the attempt, or the status of the response.
     """
@@ -42,7 +42,8 @@ def may_go_on(attempt: Attempt, outcome: UpstreamError | int, retry_state: Retry
     """
     Return whether a request may be sent to another server after an attempt that has failed.
 
-    If the server may have died of it, that is reported, and two healthy servers are needed: one to try, and one that is left.
+    If the server may have died of the request, that is reported, and two other healthy servers are needed: one to try, and one
+    that is left for other requests if the first one dies, too.
     """
     if not is_suspect(attempt, outcome):
         return True
@@ -56,7 +57,8 @@ def report(attempt: Attempt) -> None:
     context, info, name = attempt.context, attempt.deadline.info, attempt.backend.name
     context.metrics.query_of_death_suspected(name)
     _log.warn(
-        "{backend} broke the connection after running a query for {ran:.1f} s, and may have died of it: {method} {query}",
+        "{backend} broke the connection after running a query for {ran:.1f} s, and may have died of it; for some minutes the"
+        " query is not sent to a server that is the last healthy one: {method} {query}",
         backend=name,
         ran=attempt.ran_for,
         method=info.method.decode("latin-1"),

@@ -58,7 +58,7 @@ def is_worth_resending(attempt: Attempt, outcome: Outcome) -> bool:
 
 def report(retry_state: RetryState, attempt: Attempt, outcome: Outcome, why: str, number: int) -> str:
     """
-    Report to the selection what the outcome of an attempt says about its backend, and log it.
+    Log why an attempt failed, and report its backend to the selection if the backend may be at fault.
 
     :param number: the number of attempts that were made.
     :return: the failure in one line.

@@ -56,7 +56,7 @@ class HedgedRequest(Protocol):
 
 
 def check_progress(request: HedgedRequest, attempt: Attempt) -> None:
-    """Count one tick of an attempt; move, hedge or cancel the attempt if it takes too long."""
+    """Count one tick of `mpp.proxy.ticker` for an attempt; move, hedge or cancel the attempt if it takes too long."""
     idle, now, settings = attempt.tick(), attempt.context.clock.seconds(), attempt.context.settings
     if attempt.received and not attempt.idle:
         attempt.alive_at = now
@@ -113,7 +113,7 @@ def _hedge(request: HedgedRequest, attempt: Attempt, reason: str) -> None:
     context.metrics.hedged(attempt.backend.name, reason)
     request.reasons += (f"{attempt.backend.name}: {reason}",)
     _log.debug(
-        "{target} hedged on {backend}: {slow} is {reason}",
+        "{target} is sent to {backend}, too, because {slow} is {reason}",
         target=deadline.info.target[:200].decode("latin-1"),
         slow=attempt.backend.name,
         reason=reason,

@@ -127,7 +127,7 @@ class LivenessChecks:
         Return whether a server is alive, and check it if that is not known.
 
         :param idle: for how many seconds the request has made no progress.
-        :param suspect_after: ``--suspect-after`` of the request.
+        :param suspect_after: the value of ``--suspect-after`` when the request began.
         """
         now = self._ticker.now
         server = self._servers.get(backend)
@@ -228,11 +228,11 @@ class LivenessChecks:
             return
         server.reported = True
         self._metrics.suspected(backend.name, Liveness.STUCK.value)
-        _log.warn("{backend} is stuck: {why}", backend=backend.name, why=why)
+        _log.warn("{backend} is stuck, and is taken out of service: {why}", backend=backend.name, why=why)
         self._selections.report(backend, Standing.DOWN, f"stuck: {why}")
 
     def _broken(self, failure: Failure) -> None:
-        _log.failure("bug: liveness check of a server failed unexpectedly", failure)
+        _log.failure("bug: a liveness check failed unexpectedly; the server is checked again if requests wait for it", failure)
 
 
 def _dismiss(response: IResponse) -> None:

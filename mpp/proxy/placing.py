@@ -1,8 +1,8 @@
 """
 Chooses the server of a request's first attempt, and the server that a request moves to when it waits for a slot.
 
-`mpp.proxy.decisions.retry_policy` and `mpp.proxy.decisions.placement` decide where it goes. No byte of a waiting request has been
-sent, so moving it is no retry and takes no token out of the retry budget.
+It does so by the rules in `mpp.proxy.decisions.retry_policy` and `mpp.proxy.decisions.placement`. No byte of a waiting request
+has been sent, so moving it is no retry and takes no token out of the retry budget.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mpp.proxy.retry_state import RetryState
 FirstChoice = tuple[Backend | None, str, RequestPlan | None]
 """
 The server for the first attempt, None if there is none; the name of the affinity that chose it, or empty; and the plan of which
-server should answer the request by what the servers lack, None if that does not matter.
+servers answer the request, if some servers lack data that it reads: None if no lack matters to it.
 """
 
 
@@ -33,7 +33,7 @@ def first_choice(
     """
     Return the server for the first attempt.
 
-    :param wanted: the server that is chosen instead of the client's own one if it is in service; None for no such wish.
+    :param wanted: a server that is chosen if it is in service and lacks no newest data; None: affinity or strategy choose one.
     """
     if selection.past is not None:
         selection = placement.for_time(selection, deadline.info)
@@ -71,9 +71,9 @@ def _by_coverage(
 
 def planned(context: ForwardContext, info: RequestInfo, selection: Selection, own: Backend) -> RequestPlan | None:
     """
-    Return which servers should answer a request by what they lack; None if that does not matter.
+    Return which servers answer a request, if some servers lack data that it reads; None if no lack matters to the request.
 
-    :param own: the server that would answer the request otherwise.
+    :param own: the server that would answer the request if no server lacked anything.
     """
     coverage, unreadable = context.selections.coverage, context.unreadable
     if coverage.is_whole:
@@ -86,7 +86,7 @@ def planned(context: ForwardContext, info: RequestInfo, selection: Selection, ow
 
 
 def preparation(context: ForwardContext, info: RequestInfo) -> Generator[None, None, None] | None:
-    """Return a calculation that takes long and that the plan of a request needs; None if there is none, as for most requests."""
+    """Return the part of planning a request that takes long, to be run in slices; None if no part does, as for most requests."""
     coverage = context.selections.coverage
     if coverage.gaps < MANY_GAPS:
         return None
@@ -104,15 +104,18 @@ def next_choice(
     """
     Return the server for a further attempt, None when all have been tried.
 
-    :param plan: see `FirstChoice`; where all servers lack the same it has no say.
-    :param renewed: see `mpp.proxy.decisions.retry_policy.choose`.
+    :param plan: see `FirstChoice`; ignored if all servers lack the same of the request's data.
+    :param renewed: whether the selection was made after all servers had failed, see `mpp.proxy.decisions.retry_policy.choose`.
     """
     best = rerouting.next_best(plan, selection, tried) if plan is not None and plan.differs else None
     return policy.choose(selection, best, tried, rng, renewed=renewed)
 
 
 def with_warning(context: ForwardContext, plan: RequestPlan | None, backend: Backend) -> RequestPlan | None:
-    """Return the plan of a request that moves to another server; None if the client needs no warning of what that one lacks."""
+    """
+    Return the plan by which another server answers a request, with a warning about the data that this server lacks; None if the
+    client needs no warning.
+    """
     moved = None if plan is None else plan.moved(backend, rerouting.in_service(context.selections.current))
     if moved is None or not moved.plan.warning:
         return None
@@ -124,9 +127,9 @@ def new_backend(
     attempt: Attempt, running: list[Attempt], retry_state: RetryState | None, plan: RequestPlan | None
 ) -> Backend | None:
     """
-    Return the backend that an attempt which is ``queued`` moves to; None if it stays.
+    Return the backend to which an attempt moves that waits for a slot; None if it stays.
 
-    A ``sticky`` request stays while its server is in service.
+    A ``sticky`` request (federation or remote read) stays as long as its server is in service.
     """
     context, deadline = attempt.context, attempt.deadline
     selection = context.selections.current

@@ -1,7 +1,8 @@
 """
 The failed attempts of one request, and what they mean for the next attempt and for the client.
 
-A `RetryState` is made after the first failure, which most requests never have. It makes no attempt itself.
+A `RetryState` is made when an attempt has failed, or while a server may have died of a query: most requests never need one. It
+makes no attempt itself.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class RetryState:
     :ivar abandoned: the backend and reason of the last failed attempt, until another attempt follows it.
     :ivar fallback: a response to deliver if no backend gives a better one, and its attempt.
     :ivar suspect: whether a server may have died of the request, see Note [Query of death] in `mpp.selection.query_of_death`.
-    :ivar again: the number of attempts on backends that had failed the request and returned to service since.
+    :ivar again: the number of attempts on backends that had failed the request and returned to service since; ``--retries`` does
+        not limit these.
     """
 
     _context: ForwardContext
@@ -70,7 +72,7 @@ class RetryState:
 
     @property
     def is_query_of_death(self) -> bool:
-        """Whether two attempts broke and servers may have died of the request: it is not sent to any server again."""
+        """Whether the connections of two attempts broke, so that servers may have died of the request: it is not sent again."""
         return self._crashes >= 2
 
     def report_failure(self, backend: Backend, standing: Standing, why: str) -> None:
@@ -82,7 +84,10 @@ class RetryState:
         self._context.selections.report(backend, standing, why)
 
     def may_send_to(self, backend: Backend) -> bool:
-        """Return whether a healthy backend is left for other requests if this backend dies of the request."""
+        """
+        Return whether the request may be sent to a backend: if servers may have died of the request, another healthy backend must
+        be left for other requests.
+        """
         if not self._is_suspect():
             return True
         return query_of_death.healthy(self._context.selections.current, [*self.tried, backend]) > 0
@@ -168,7 +173,7 @@ class RetryState:
         return [*self.tried, *(attempt.backend for attempt in running)]
 
     def rescued(self, response: IResponse, backend: Backend) -> None:
-        """Report a successful response of a backend that is considered down or not ready."""
+        """Report a response which proves that a backend works that is considered down or not ready; ignore any other one."""
         selections = self._context.selections
         observation = selections.current.observed.get(backend)
         if observation is None or observation.standing < Standing.NOT_READY:
@@ -178,7 +183,7 @@ class RetryState:
                 selections.rescued(failed, backend)
 
     def keep(self, response: IResponse, attempt: Attempt) -> None:
-        """Keep a response as the fallback: it says more than a local reply if no other server gives a better one."""
+        """Keep a response as the fallback: it says more than an error of mpp's own if no other server gives a better one."""
         self.drop_fallback()
         self.fallback = (response, attempt)
 
@@ -189,7 +194,7 @@ class RetryState:
             self.fallback = None
 
     def local_reply(self, attempts: int) -> LocalReply:
-        """Return the local reply for when there is no backend left to try."""
+        """Return the error that mpp sends itself when there is no backend left to try."""
         if self._unauthorized and self._unauthorized == attempts:
             return local_replies.unauthorized(self.last_reason)
         if self._maybe_done:

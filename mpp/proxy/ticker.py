@@ -15,14 +15,17 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 TICKS = 5
-"""The number of ticks in ``--suspect-after``: because requests share the ticks, a silent server is noticed up to a fifth late."""
+"""
+The number of ticks in the time of ``--suspect-after``. A request begins between two ticks, so that a silent server is noticed up
+to a fifth of this time late.
+"""
 
 ROUNDING = 1e-6
 """The tolerance in seconds for comparisons of counted times, which are sums of many periods."""
 
 
 class Ticking(Protocol):
-    """The interface that the ticker calls: `mpp.proxy.exchanges.exchange.Exchange`."""
+    """The interface of a waiting request that the ticker calls: `mpp.proxy.exchanges.exchange.Exchange`."""
 
     def tick(self) -> None:
         """Handle one tick; this may remove requests from the ticker, this one or others."""
@@ -30,7 +33,7 @@ class Ticking(Protocol):
 
 class Ticker:
     """
-    The ticks, which happen as long as at least one request waits.
+    The timer that calls all waiting requests periodically, as long as at least one waits.
 
     :ivar period: the seconds between two ticks.
     :ivar now: the counted time in seconds, see Note [Counted time].
@@ -48,7 +51,7 @@ class Ticker:
         return f"<Ticker of {len(self._waiting)}>"
 
     def reconfigure(self, period: float) -> None:
-        """Use another period; a longer one once no request waits, because a waiting one may need the shorter one."""
+        """Use another period; a longer one only when no request waits, because a waiting one may need the shorter one."""
         self._configured = period
         self.period = min(self.period, period)
 

@@ -40,7 +40,7 @@ class CookieAffinity:
     name = "cookies"
 
     def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
-        """Return the selected backend that the cookie names; None if there is none."""
+        """Return the backend that the cookie names; None without the cookie, or if that backend is not selected."""
         route = _route(facts)
         return selection.selected_by_id.get(route.decode("latin-1")) if route is not None else None
 

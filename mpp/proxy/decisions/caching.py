@@ -28,7 +28,7 @@ from mpp.promql.reads import QueryReads
 from mpp.proxy.decisions.identical import RequestKey
 
 MOST_RANGES = 4
-"""How many ranges of steps the servers are asked for at most: each costs a query."""
+"""For how many ranges of steps one request asks servers at most: each range costs a query."""
 
 # The notes of requests that are no range queries.
 _NOTES_OF_OTHERS = frozenset(("bypass; no query", *(f"bypass; {kind.value}" for kind in DataKind if kind is not DataKind.RANGE)))
@@ -43,11 +43,11 @@ _KEY_SIZE = 600
 
 class Question(NamedTuple):
     """
-    The question of a range query, without the range and the client.
+    The part of a range query that does not depend on the range of time and the client.
 
-    :ivar query: decoded, because clients encode differently.
-    :ivar grid: the times of the steps.
-    :ivar parameters: all further ones but the timeout, as they were sent, sorted by name.
+    :ivar query: the PromQL text, decoded, because clients encode differently.
+    :ivar grid: the step and its phase, which give each step a number and a time.
+    :ivar parameters: all further parameters but the timeout, as they were sent, sorted by name.
     """
 
     path: bytes
@@ -60,7 +60,7 @@ class QueryKey(NamedTuple):
     """
     The key of a cached query.
 
-    :ivar fields: the header fields that count.
+    :ivar fields: the header fields that may change the response, see `mpp.proxy.decisions.identical`.
     :ivar user: the user that mpp has verified, or empty.
     """
 
@@ -77,7 +77,7 @@ class QueryKey(NamedTuple):
 
 class ExtentSource(NamedTuple):
     """
-    The server that has answered the steps of an extent, and in which state it was.
+    The server that has answered some consecutive cached steps (an extent), and the state in which it was then.
 
     :ivar answers_id: see `mpp.core.facts.ServerState.answers_id`.
     """
@@ -110,7 +110,7 @@ class CacheableRequest:
         """
         Return the last step that may be cached; the one before the first step if none may.
 
-        :param reads: see `mpp.coverage.planning.planner.Planner.reads`.
+        :param reads: the samples that the query reads, see `mpp.coverage.planning.planner.Planner.reads`.
         :param settled_until: the time until which samples are settled, in seconds since the epoch, see Note [Settled].
         """
         until = reads.final_until(settled_until)
@@ -127,7 +127,7 @@ def cacheable(
     info: RequestInfo, key: RequestKey, now: float, reads_of: Callable[[DataRequest], QueryReads]
 ) -> CacheableRequest | str:
     """
-    Return a request as the cache sees it, or why the cache does not answer it.
+    Return the parsed range query, or the reason why the cache does not answer the request, in the words of ``MPP.Cache``.
 
     :param key: see `mpp.proxy.decisions.identical.key_of`.
     :param now: seconds since the epoch.
@@ -152,7 +152,7 @@ def cacheable(
 
 
 def unless_forbidden(found: CacheableRequest | str, fields: Headers) -> CacheableRequest | str:
-    """Return a request that the cache may answer as it is, unless the client forbids to store the response."""
+    """Return the result of `cacheable` unchanged, or ``no-store`` as a reason if the client forbids to store the response."""
     return found if isinstance(found, str) or not _forbids_to_store(fields) else "no-store"
 
 
@@ -185,7 +185,7 @@ def why_new(key: QueryKey, alike: QueryKey | None) -> str:
     """
     Return why a query is not cached, in the words of ``MPP.Cache``.
 
-    :param alike: the key of a cached query that differs in the client only; None if there is none.
+    :param alike: the key of a cached query that differs only in header fields or the user; None if there is none.
     """
     if alike is None:
         return "new query"
@@ -198,8 +198,8 @@ def is_cacheable_with(warnings: Sequence[str]) -> bool:
     """
     Return whether the steps of a response with these warnings may be cached.
 
-    Prometheus' warnings about the query itself are given again. mpp's own warning is about gaps, which are considered anyway. Any
-    other warning may say that the response is incomplete.
+    Prometheus' warnings about the query itself are cached with the steps. mpp's own warning is about gaps, and steps in gaps are
+    left out anyway. Any other warning may say that the response is incomplete.
     """
     return all(text.startswith(("PromQL warning: ", "mpp: ")) for text in warnings)
 

@@ -43,7 +43,9 @@ _LONGEST_ADDRESS = 100
 
 def routing_proxies(trusted: Sequence[str] | None) -> TrustedProxies:
     """
-    Return the proxies that are trusted for routing, which grants a client no permission.
+    Return the proxies whose forwarding fields are trusted where a client's address only decides to which server it is routed.
+
+    A client that forges its address gains nothing by that but another server, so proxies need not be configured.
 
     :param trusted: networks of the configured proxies; if None, proxies in private networks are trusted.
     """

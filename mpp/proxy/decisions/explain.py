@@ -29,8 +29,8 @@ from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, Verdi
 
 PlanFor = Callable[[Selection, Backend], RequestPlan | None]
 """
-Returns which servers answer the request by what they lack, None if that does not matter; for the selection and the server that
-would answer otherwise.
+Returns which servers answer the request, if some servers lack data that it reads, and None if no lack matters to it. The
+arguments are the selection, and the server that would answer if no server lacked anything.
 """
 
 
@@ -43,7 +43,7 @@ class Explanation:
     :ivar client: the client's address; empty for a Unix socket.
     :ivar outcome: ``forwarded``, ``own`` (mpp answers itself), ``refused`` or ``unavailable`` (no server is known or
         reachable).
-    :ivar reasons: sentences that explain the rest, in the order of the decision.
+    :ivar reasons: sentences that explain the other values, in the order of the decision.
     :ivar backends: the backend that would be tried first; if `decided_by` is ``chance``, several of which one is chosen at
         random; if it is ``coverage``, all that would answer a part, in the order of the parts.
     :ivar next_backends: the backends of retries, in order, up to the first random choice; empty for a request that is sent once,
@@ -54,7 +54,7 @@ class Explanation:
     :ivar read: whether the request may be sent to another backend when one fails.
     :ivar deadline_seconds: the seconds until the response must begin.
     :ivar level: how good the outcome is for the client: ``good``, ``warn`` or ``bad``.
-    :ivar servers: the verdict on the servers; empty while it does not matter to the request.
+    :ivar servers: a sentence on the state of the servers; empty if that is not bad or does not matter to the request.
     """
 
     method: str

@@ -60,9 +60,9 @@ class Accepted(NamedTuple):
     """
     The responses that a client accepts.
 
-    :ivar gzip: it accepts gzip.
-    :ivar deflate: it names deflate before gzip: Prometheus chooses the first of the two that it reads.
-    :ivar new: it accepts no cached response, and none that was requested before (``no-cache``).
+    :ivar gzip: the client accepts gzip.
+    :ivar deflate: the client names deflate before gzip: Prometheus chooses the first of the two that it reads.
+    :ivar new: the client accepts no cached response (``no-cache``), and so shares none with a client that does.
     """
 
     gzip: bool = False
@@ -75,7 +75,7 @@ class Accepted(NamedTuple):
 
 
 UNSAID = Accepted()
-"""The value of clients that say nothing of this: they get no content coding, and accept cached responses."""
+"""The value for a client that sends none of these header fields: it gets no content coding, and accepts cached responses."""
 
 
 class RequestKey(NamedTuple):
@@ -84,8 +84,8 @@ class RequestKey(NamedTuple):
 
     :ivar method: ``GET`` or ``HEAD``; a query in a POST counts as ``GET``.
     :ivar path: as it was sent.
-    :ivar parameters: first of the form, then of the query string, sorted by name; equal names keep their order.
-    :ivar fields: the header fields that count, with the cookies that are not mpp's, sorted by name.
+    :ivar parameters: the parameters of the form and the query string, sorted by name; of equal names the form's come first.
+    :ivar fields: the header fields that may change the response, with the cookies that are not mpp's, sorted by name.
     :ivar user: the user that mpp has verified, or empty.
     :ivar accepted: the coding and the age of the response that the client accepts.
     """
@@ -100,7 +100,7 @@ class RequestKey(NamedTuple):
 
 class CountedFields:
     """
-    The header fields that count.
+    The rules by which header fields count: requests that differ in such a field share no response.
 
     :param vary: names of further fields that count, lower case.
     :param neutral: names of further fields that do not, lower case.
@@ -172,10 +172,10 @@ def key_of(info: RequestInfo, counted: CountedFields) -> RequestKey | None:
 
 def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: Accepted) -> bool:
     """
-    Return whether a response to one request is a response to all identical ones.
+    Return whether the response to one request may be given to all identical ones.
 
-    :param fields: its header fields.
-    :param counted: the fields of requests that count.
+    :param fields: the header fields of the response.
+    :param counted: decides which header fields of requests count.
     :param accepted: what all clients accept.
     """
     if status not in _FOR_ALL:
@@ -191,7 +191,7 @@ def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: A
 
 
 def is_timeout(status: int, fields: Headers, body: Sequence[bytes]) -> bool:
-    """Return whether a response says that the time of the query was up."""
+    """Return whether a response says that the query ran into its timeout."""
     if status not in (503, 504):
         return False
     text = api_errors.decoded(fields, b"".join(body))

@@ -15,7 +15,10 @@ from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.selection.sticky_servers import sticky_servers
 
 STICKY = "sticky"
-"""The label ``type`` in ``mpp_affinity_hits_total`` for sticky requests, which are counted as if this rule were an affinity."""
+"""
+The value of the label ``type`` in ``mpp_affinity_hits_total`` for sticky requests (federation and remote read): they are counted
+as if an affinity kept each client on its server.
+"""
 
 
 def elsewhere(
@@ -27,7 +30,7 @@ def elsewhere(
     query: bool = False,
 ) -> Backend | None:
     """
-    Choose the server that a waiting request moves to.
+    Choose the server to which a request moves that waits for a slot.
 
     :param selection: the current Selection.
     :param waits_on: the server on which the request waits.
@@ -60,7 +63,7 @@ def server_of(client: str, selection: Selection) -> Backend | None:
 def sticky_choice(
     deadline: RequestDeadline, selection: Selection, address: Callable[[RequestInfo], str]
 ) -> tuple[Backend | None, str]:
-    """Return the server that the client of a ``sticky`` request keeps, and the name of this rule; (None, "") without one."""
+    """Return the server on which the client of a ``sticky`` request stays, and `STICKY`; (None, "") if there is none."""
     backend = server_of(address(deadline.info), selection)
     return backend, "" if backend is None else STICKY
 

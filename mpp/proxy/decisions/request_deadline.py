@@ -1,4 +1,4 @@
-"""The deadline of one client request, and the request that is sent to a backend because of it."""
+"""The deadline of one client request, and the request that is sent to a backend, with a timeout that ends before the deadline."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ def request_plan(
     splice: bool = True,
 ) -> RequestPlan | None:
     """
-    Return the plan of which server should answer a request by what the servers lack; None if that does not matter.
+    Return which servers answer a request, if some servers lack data that it reads; None if no lack matters to the request.
 
-    :param own: the server that would answer the request otherwise. If that server is a last resort, it keeps the request.
+    :param own: the server that would answer the request if no server lacked anything. If it is not in service, there is no plan.
     :param now: seconds since the epoch.
     :param excluded: servers that cannot answer the request.
     :param splice: whether different servers may answer different steps of a range query.
@@ -48,7 +48,7 @@ def request_plan(
 def preparation(
     planner: Planner, coverage: Coverage, compared: Sequence[Collection[Backend]], info: RequestInfo, now: float
 ) -> Generator[None, None, None] | None:
-    """Return a long calculation that `request_plan` needs for a request; None if there is none. See `Planner.preparation`."""
+    """Return the part of `request_plan` that takes long, to be run in slices; None if no part does. See `Planner.preparation`."""
     request = _data_request(info, now)
     return None if request is None else planner.preparation(request, coverage, compared)
 

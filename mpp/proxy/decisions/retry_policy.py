@@ -44,7 +44,7 @@ _CONNECT_STANDING: dict[Cause, Standing | None] = {
 
 
 def judge_failure(error: UpstreamError) -> Outcome:
-    """Return the outcome of an attempt that failed without a response. Stale kept connections are no failed attempts."""
+    """Return the outcome of an attempt that failed without a response. A dead kept connection alone is no failed attempt."""
     reason = error.cause.value if error.phase is not Phase.BODY else f"truncated_{error.cause.value}"
     if error.phase is Phase.CONNECT:
         return Outcome(reason, Retry.YES, _CONNECT_STANDING[error.cause], resend=True)
@@ -58,7 +58,7 @@ def may_retry(outcome: Outcome, *, read: bool, attempts: int, retries: int, cras
     :param read: whether the request is a read, which may be sent again.
     :param attempts: the number of attempts so far.
     :param retries: the number of attempts allowed beyond the first.
-    :param crashes: the number of attempts that broke; after two, the request is not sent to a third server.
+    :param crashes: the number of attempts whose connection broke; after two, the request is not sent again.
     """
     if attempts > retries or crashes >= 2 or not (read or outcome.resend):
         return False
@@ -87,14 +87,14 @@ def choose(
 
 
 def is_better_elsewhere(outcome: Outcome, selection: Selection, tried: Collection[Backend], rng: random.Random) -> bool:
-    """Return whether there is another backend to try; a request that a backend was too busy for needs one that is not busy."""
+    """Return whether there is another backend to try; if the request failed because a backend was busy, one that is not busy."""
     backend = choose(selection, None, tried, rng)
     return backend is not None and not (outcome.busy and selection.is_busy(backend))
 
 
 def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backend], rng: random.Random) -> Backend | None:
     """
-    Return the backend for the first attempt of a query that some backends cannot read: another usable one, if there is one.
+    Return the backend for the first attempt of a query whose data some backends cannot read: a usable one that can, if possible.
 
     :param chosen: the backend that would be tried otherwise.
     :param unfit: the backends that cannot read the data of the query.

@@ -2,8 +2,8 @@
 The fetch of a range query of which the cache may have steps: asks servers for the other steps only, and joins all of them.
 
 Each range of missing steps is a subrequest, with a `mpp.proxy.exchanges.server_fetch.ServerFetch` of its own, so retries, hedges
-and gaps are handled there. If one of several subrequests, or one beside cached steps, is answered with an error, or not as
-Prometheus does, one server is asked for the whole range instead; an error in answer to a request for all steps is delivered.
+and gaps are handled there. If a response cannot be joined with other steps, as an error cannot, one server is asked for the whole
+range instead. If the only subrequest asked for all steps, an error is delivered to the client.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class CachedFetch(Fetch):
     """
     The fetch of a range query of which the cache may have steps.
 
-    :param request: the request as the cache sees it.
+    :param request: the parsed range query.
     :param queries: finds cached steps, and caches new ones.
-    :param flights: the fetches of the subrequests.
+    :param flights: the fetches of subrequests that are under way.
     :param gzip: the client accepts gzip.
     :param may_read: the client accepts cached steps.
     """
@@ -134,7 +134,7 @@ class CachedFetch(Fetch):
                 self.ask(subrequest, alone=False)
 
     def ask(self, subrequest: Subrequest, *, alone: bool) -> None:
-        """Ask a server for the steps of a subrequest; see `Subrequest.again`."""
+        """Ask a server for the steps of a subrequest; ``alone``: without sharing the fetch with an equal subrequest."""
         if subrequest.whole:
             subrequest.fetch = whole = ServerFetch(self._context, self.info, self.began)
             whole.waiters.append(subrequest)
@@ -158,7 +158,7 @@ class CachedFetch(Fetch):
     # The end of the subrequests
 
     def subrequest_answered(self, subrequest: Subrequest, answer: Answer) -> None:
-        """Join the responses when all subrequests have one."""
+        """Join the responses if all subrequests have one now; replace or deliver a response that cannot be joined."""
         self._started = max(self._started, answer.started)
         response = answer.response
         if subrequest.whole or not cached_response.is_joinable(response):
@@ -281,7 +281,7 @@ class CachedFetch(Fetch):
         return tuple(why for each in self._subrequests if each.fetch is not None for why in each.fetch.reasons)
 
     def progress(self) -> None:
-        """Check the deadlines and the progress of all subrequests."""
+        """End the subrequests whose deadline has passed; move or hedge the attempts of the others that make no progress."""
         for subrequest in tuple(self._subrequests):
             if subrequest.fetch is not None:
                 subrequest.fetch.tick(subrequest)

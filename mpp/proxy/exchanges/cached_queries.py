@@ -46,14 +46,14 @@ class InThread(Protocol):
     """Calls a function in another thread; the Deferred fires with its result."""
 
     def __call__(self, function: Callable[[], T], /) -> Deferred[T]:
-        """Call the function, in whatever thread."""
+        """Call the function, and return a Deferred that fires with its result."""
 
 
 class CachedQueries:
     """
     The cached queries of all requests.
 
-    :param in_thread: where large responses are cut and compressed.
+    :param in_thread: calls the functions that cut and compress large responses.
     """
 
     def __init__(self, in_thread: InThread) -> None:
@@ -62,7 +62,11 @@ class CachedQueries:
         self._known = KnownNow()
 
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
-        """Return a cached query without the steps that are not valid now, without counting a use; None if it is not cached."""
+        """
+        Return the cached query of a request, after its invalid steps are dropped; None if the query is not cached.
+
+        This does not count as a use of the query.
+        """
         cached = _cache(context).peek(request.key)
         if cached is None:
             return None
@@ -111,9 +115,10 @@ class CachedQueries:
         self, context: ForwardContext, request: CacheableRequest, new: Sequence[NewSteps], *, replace: bool = False
     ) -> None:
         """
-        Begin to cache the settled steps of responses, which have been delivered.
+        Begin to cache the settled steps of responses, which have been delivered, see Note [Settled] in
+        `mpp.proxy.decisions.caching`.
 
-        :param replace: replace the steps that are cached already, because the client wanted none of them.
+        :param replace: replace the steps that are cached already, because the client accepted none of them (``no-cache``).
         """
         for each in new:
             settled = self._last_settled(context, request, each)
@@ -230,7 +235,7 @@ def _not_cached(failure: Failure) -> None:
     if failure.check(NotJoinable):
         _log.debug("a response is not cached: {why}", why=failure.getErrorMessage())
     else:
-        _log.failure("bug: a response was not cached", failure=failure)
+        _log.failure("bug: a response was not cached; its client has received it", failure=failure)
 
 
 def _measure(cached: CachedQuery, new: NewSteps) -> None:

@@ -1,4 +1,4 @@
-"""Makes the responses of which the cache has some steps, or will have them."""
+"""Makes the responses to range queries of which steps are cached, or are cached after the response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mpp.proxy.exchanges.new_steps import NewSteps
 from mpp.wire.whole_response import AT_ONCE, GZIP_FIELDS, GeneratedResponse, WholeResponse
 
 MOST_SERVERS = 4
-"""How many servers ``MPP.ServedBy`` names at most, the one that was asked last first."""
+"""How many servers ``MPP.ServedBy`` names at most; it begins with the one that was asked last."""
 
 # Bytes of a body that is handed over as a whole; the pieces of a larger one are made while the client reads it.
 _WHOLE = 1024 * 1024
@@ -31,7 +31,7 @@ _WHOLE = 1024 * 1024
 
 def response(turns: Turns, info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool) -> IResponse:
     """
-    Return a response with this body; to HEAD, only its description.
+    Return a response with the given body; for a HEAD request, a response without the body but with its length.
 
     :param turns: divides the delivery of a large body.
     :param length: bytes of the body.
@@ -62,7 +62,7 @@ def how_answered(response: IResponse) -> str:
 
 
 def known_body(view: View, tail: ParsedSteps | None, warning: str, *, gzip: bool) -> AssembledBody | None:
-    """Return the body of a response that is made of cached steps only, if it was assembled lately; the parameters as below."""
+    """Return the body of a response of cached steps only, if it was assembled lately; for the parameters see `assembled`."""
     return view.recent.body(_body_key(view, tail, warning, gzip=gzip))
 
 
@@ -129,7 +129,7 @@ def newest_server(view: View) -> Backend | None:
 
 
 def servers(view: View, tail: Tail | None, new: Sequence[NewSteps]) -> list[Backend]:
-    """Return the servers that have answered the steps of a response: the one that was asked last, then by age of the steps."""
+    """Return the servers that have answered the steps of a response: of the new steps first, then of the cached ones."""
     sources: list[Any] = [*(() if tail is None else reversed(tail.sources)), *view.sources]
     asked = [backend for each in reversed(new) for backend in (each.answer.backend, *reversed(each.answer.also))]
     return list(dict.fromkeys([*asked, *(source.backend for source in sources)]))[:MOST_SERVERS]

@@ -26,7 +26,8 @@ def missing_data(
 
     :param view: the cached steps.
     :param tail: the newest steps, which are cached for a short time.
-    :param new: the steps that servers were asked for; the request is counted if these give no warning themselves.
+    :param new: the steps that servers were asked for. If none of these responses has a warning of mpp, the request is counted
+        here as incomplete; otherwise it was counted before.
     """
     coverage = context.selections.coverage
     if coverage.is_whole:

@@ -81,7 +81,7 @@ class Exchange:
         self.again(alone=False)
 
     def again(self, *, alone: bool) -> None:
-        """Start to fetch the response, perhaps together with identical requests."""
+        """Start to fetch the response; unless ``alone``, together with identical requests that are under way."""
         self._fetch = None
         try:
             steps = placing.preparation(self._context, self._downstream.info)
@@ -112,7 +112,8 @@ class Exchange:
 
     def client_gone(self) -> None:
         """
-        End the request, because the client has disconnected. The aborted attempts count as failures of no backend.
+        End the request, because the client has disconnected. An attempt that this aborts does not count as a
+        failure of its backend.
 
         ``ended`` is set before anything is cancelled, so that the cancellations are not taken for failures.
         """
@@ -133,7 +134,7 @@ class Exchange:
             self._downstream.abort()
 
     def tick(self) -> None:
-        """Check the progress of the fetch or of the response; called at each tick of `mpp.proxy.ticker`."""
+        """End a fetch whose deadline has passed, or a response that has stalled; called at each tick of `mpp.proxy.ticker`."""
         try:
             if self._response is not None:
                 self._watch_delivery(self._response)
@@ -175,7 +176,7 @@ class Exchange:
         return () if len(selection.selected) < 2 else cookies
 
     def _added(self, answer: Answer) -> Headers:
-        """Return the header fields that say how the response was come by: ``MPP.Cache`` and ``Server-Timing``."""
+        """Return the header fields that say how mpp got the response: ``MPP.Cache`` and ``Server-Timing``."""
         added: Headers = ((b"MPP.Cache", answer.cache.encode("latin-1")),) if answer.cache else ()
         if self._context.settings.server_timing:
             attempt, total = answer.attempt, self._context.clock.seconds() - self.began
@@ -186,7 +187,7 @@ class Exchange:
         return added
 
     def unanswered(self, why: LocalReply, fetch: Fetch) -> None:
-        """Send a local reply, because no backend gave a usable response."""
+        """Send an error of mpp's own, because no backend gave a usable response."""
         self._refuse(why)
 
     def _refuse(self, why: LocalReply) -> None:
@@ -198,7 +199,8 @@ class Exchange:
         """End the request on a bug, so that the client does not wait forever. The outermost errback."""
         info = self._downstream.info
         method, target = info.method.decode("latin-1"), info.target[:200].decode("latin-1")
-        _log.failure("bug: request {method} {target} failed", failure=failure, method=method, target=target)
+        text = "bug: request {method} {target} failed; unless it had ended before, its client gets an error"
+        _log.failure(text, failure=failure, method=method, target=target)
         if self.ended:
             return
         if self._response is None:
@@ -230,7 +232,7 @@ class Exchange:
         if isinstance(error, UpstreamError) and answer is not None and answer.attempt is not None:
             self._context.metrics.truncated(answer.backend.name, error.cause.value)
             _log.warn(
-                "response of {backend} broke off after its first bytes were sent to the client: {why}",
+                "response of {backend} broke off after its first bytes were sent to the client, whose connection is reset: {why}",
                 backend=answer.backend.name,
                 why=str(error),
             )

@@ -18,7 +18,7 @@ from mpp.proxy.exchanges import cached_response
 
 
 def with_cache(explanation: Explanation, context: ForwardContext, info: RequestInfo) -> Explanation:
-    """Return an explanation with a first reason about the cache, if there is a cache and the request is forwarded."""
+    """Return an explanation whose first reasons are about the cache, if there is a cache and the request is forwarded."""
     if context.cache is None or explanation.outcome != "forwarded":
         return explanation
     return evolve(explanation, reasons=(*_sentences(context, info), *explanation.reasons))

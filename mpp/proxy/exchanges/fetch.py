@@ -50,13 +50,13 @@ class Answer(NamedTuple):
     :ivar affinity: the name of the affinity that chose the server, or empty.
     :ivar also: the further servers whose responses were joined to it.
     :ivar ranges: which server has answered which steps, if several have.
-    :ivar keeps_server: the client stays with the server that it has, because this one answers for a reason that has nothing
-        to do with it.
+    :ivar keeps_server: no affinity moves the client to ``backend``, which was chosen for the data that it has and not for the
+        client.
     :ivar broke_off: reports that the response broke off on its way to the client, and returns the ``reasons`` with that one; None
         if the response is complete.
     :ivar cache: how the cache was used, in the words of ``MPP.Cache``; empty if it was not.
     :ivar shared: another request has fetched it.
-    :ivar asked_at: when the first server was asked for any of it, or before that, by the monotonic clock; 0 if none was.
+    :ivar asked_at: a time before which no server was asked for any part of it, by the monotonic clock; 0 if none was asked.
     """
 
     response: IResponse
@@ -111,7 +111,7 @@ class Fetch(ABC):
     The fetch of one response. It ends with one call of each waiter, unless the last one has left before.
 
     :param began: when the first request was complete, by the monotonic clock.
-    :param landed: called with this when no further request can join it.
+    :param landed: called with this fetch when no further request can join it; None if none ever can.
     :ivar ends_at: the deadline of the first request, by the same clock.
     :ivar waiters: the requests that wait for the response, the first one first.
     :ivar ended: whether it has ended; later events are ignored.
@@ -157,7 +157,7 @@ class Fetch(ABC):
 
     @abstractmethod
     def progress(self) -> None:
-        """Check the deadline and the progress; called at each tick of `mpp.proxy.ticker`."""
+        """End the fetch if its deadline has passed, else handle attempts that make no progress; called by each tick."""
 
     @abstractmethod
     def cancel(self) -> None:
@@ -174,7 +174,7 @@ class Fetch(ABC):
                 self.cancel()
 
     def tick(self, waiter: Waiter) -> None:
-        """Check the deadline of a waiter, and the progress if it is the first one."""
+        """Check the progress of the fetch, if this is its first waiter; end another waiter if its deadline has passed."""
         if waiter is self.waiters[0]:
             self.progress()
         elif self._context.clock.seconds() >= waiter.began + self.ends_at - self.began:
@@ -259,7 +259,7 @@ F = TypeVar("F", bound=Fetch)
 
 
 class FetchesUnderWay(Generic[K, F]):
-    """The fetches under way that further requests can join, by what identical requests have in common."""
+    """The fetches under way that further requests can join, by a key that identical requests have in common."""
 
     def __init__(self) -> None:
         self._fetches: dict[K, F] = {}
@@ -276,11 +276,11 @@ class FetchesUnderWay(Generic[K, F]):
         return fetch
 
     def add(self, key: K, fetch: F) -> None:
-        """Add a new fetch, which was made with `landed`."""
+        """Add a new fetch, which calls the result of `landed` when no further request can join it."""
         self._fetches[key] = fetch
 
     def landed(self, key: K) -> Callable[[Fetch], None]:
-        """Return what removes a fetch that no further request can join: not the one that has taken its place after a flush."""
+        """Return a function that removes a given fetch, unless another fetch has taken its place after a flush of the cache."""
         return partial(self._remove, key)
 
     def _remove(self, key: K, fetch: Fetch) -> None:

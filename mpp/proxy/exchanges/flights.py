@@ -31,7 +31,7 @@ class Flights:
     """
     The fetches under way that further requests can join.
 
-    :param queries: the use of the range cache.
+    :param queries: finds cached steps, and caches new ones.
     """
 
     def __init__(self, queries: CachedQueries) -> None:

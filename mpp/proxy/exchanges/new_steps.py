@@ -76,6 +76,6 @@ def answered_by(context: ForwardContext, request: CacheableRequest, new: NewStep
 
 
 def answers_id(context: ForwardContext, backend: Backend) -> str:
-    """Return the state of a server that its answers depend on; empty if it is not known."""
+    """Return a hash of the state of a server that decides its answers (version, flags, labels); empty if it is not known."""
     observation = context.selections.current.observed.get(backend)
     return "" if observation is None else observation.facts.answers_id

@@ -25,7 +25,7 @@ class ServerFetch(Fetch):
     The fetch of a response from the servers.
 
     :param note: why the cache is not used, in the words of ``MPP.Cache``; empty if there is no cache.
-    :param wanted: the server that gets the first attempt if it is in service; None for the client's own one.
+    :param wanted: the server that gets the first attempt if it is in service; None: affinity or strategy choose it.
     :param buffer: how many bytes of the response are buffered; None for ``--response-buffer``.
     """
 
@@ -70,7 +70,7 @@ class ServerFetch(Fetch):
         return self._attempts.reasons
 
     def progress(self) -> None:
-        """Check the deadline and the progress of the attempts."""
+        """End the fetch if its deadline has passed, else move or hedge attempts that make no progress."""
         self._attempts.tick()
 
     def cancel(self) -> None:
@@ -84,7 +84,10 @@ class ServerFetch(Fetch):
     splices = True
 
     def splice(self, plan: RequestPlan) -> None:
-        """Let the servers of a plan answer the request, each some of its steps, or one all of them after other attempts."""
+        """
+        Replace the attempts by the ones of a plan: several servers answer some of the steps each, or one server answers all, with
+        a warning about the data that it lacks.
+        """
         before = self._attempts
         self._attempts = spliced = SplicedAttempts(self._context, self.info, self.began, plan, self)
         if isinstance(before, Attempts) and before.started:
@@ -104,7 +107,7 @@ class ServerFetch(Fetch):
         self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, ranges: tuple[AnsweredRange, ...] = ()
     ) -> None:
         """
-        Deliver a response to all waiters.
+        Deliver a response to all waiting requests.
 
         :param attempts: the number of attempts that were made.
         :param affinity: the name of the affinity that chose the backend, or empty.
@@ -142,13 +145,13 @@ class ServerFetch(Fetch):
         self._answered(answer)
 
     def fail(self, why: LocalReply) -> None:
-        """End all waiters with a local reply, because no backend gave a usable response."""
+        """End all waiting requests with an error of mpp's own, because no backend gave a usable response."""
         self._unanswered(why)
         self._forget()
         del self._attempts
 
     def failed(self, failure: Failure) -> None:
-        """End all waiters on a bug. The outermost errback."""
+        """End all waiting requests on a bug. The outermost errback."""
         if self.ended:
             self._failed(failure)
             return

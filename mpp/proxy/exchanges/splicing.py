@@ -7,10 +7,10 @@ all of them have a response.
 
 # Note [When responses do not fit]
 
-Some errors hold for a whole range only, so an error in answer to a subrequest is no answer to the query; a response may be too
-large to be buffered, or may come from a server that writes other members than Prometheus does. Then all subrequests are dropped,
-and one server is asked for the whole range. If there is one subrequest only, because its response gets a warning, its response is
-delivered as it is instead.
+Whether a query fails may depend on its range, so an error in answer to a subrequest is no answer to the query; a response may be
+too large to be buffered, or may come from a server that writes other members than Prometheus does. Then all subrequests are
+dropped, and one server is asked for the whole range. If there is one subrequest only, because its response gets a warning, its
+response is delivered as it is instead.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _AT_ONCE = 256 * 1024
 
 
 class SplicedRequest(Protocol):
-    """The request whose subrequests these are: `mpp.proxy.exchanges.server_fetch.ServerFetch`."""
+    """The request that was divided into subrequests: `mpp.proxy.exchanges.server_fetch.ServerFetch`."""
 
     @property
     def ended(self) -> bool:
@@ -62,10 +62,10 @@ class SplicedRequest(Protocol):
         *,
         ranges: tuple[AnsweredRange, ...] = (),
     ) -> None:
-        """Deliver a response to all waiters, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
+        """Deliver a response to all waiting requests, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
 
     def fail(self, why: LocalReply, /) -> None:
-        """Send a local reply."""
+        """End all waiting requests with an error of mpp's own."""
 
     def failed(self, failure: Failure, /) -> None:
         """End the request on an unexpected failure, which is a bug."""
@@ -117,7 +117,7 @@ class _PlannedSubrequest:
 
 class SplicedAttempts:
     """
-    The attempts of all subrequests. They end with one call of the request, unless they are cancelled before.
+    The attempts of all subrequests. They end with one call of a method of ``request``, unless they are cancelled before.
 
     :param plan: which server answers which steps.
     :param at: the request's start, by the monotonic clock.
@@ -148,7 +148,7 @@ class SplicedAttempts:
         return data_requests.with_range(info, steps.time(parts[number].first), steps.time(parts[number].last))
 
     def go_on(self, before: Attempts) -> None:
-        """Continue with what earlier attempts, which are over, have learned; there is one subrequest."""
+        """Continue the count, the reasons and the retry state of earlier attempts, which have ended; there is one subrequest."""
         (subrequest,) = self._subrequests
         subrequest.attempts.started, subrequest.attempts.reasons = before.started, before.reasons
         subrequest.attempts.retry_state = before.retry_state
@@ -185,7 +185,7 @@ class SplicedAttempts:
         return (*((why,) if why else ()), *(reason for each in self._subrequests for reason in each.attempts.reasons))
 
     def tick(self) -> None:
-        """Check the deadline and the progress of each subrequest."""
+        """End the request if its deadline has passed, else move or hedge attempts that make no progress."""
         for subrequest in self._subrequests[: self._next]:
             if subrequest.answer is None and not self.ended:
                 subrequest.attempts.tick()
@@ -202,7 +202,7 @@ class SplicedAttempts:
             self._joining.cancel()
 
     def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
-        """Report a response to a single subrequest, which may be incomplete; a joined one is complete before it is sent."""
+        """Report that the response to the only subrequest broke off; a response that is joined is complete before it is sent."""
         if len(self._subrequests) == 1:
             self._subrequests[0].attempts.response_failed(attempt, error)
 
@@ -215,7 +215,7 @@ class SplicedAttempts:
     # The end of the subrequests
 
     def answered(self, subrequest: _PlannedSubrequest) -> None:
-        """Join the responses when all subrequests have one."""
+        """Join the responses if all subrequests have one now; if this one does not fit, ask one server for the whole range."""
         assert subrequest.answer is not None
         response, _ = subrequest.answer
         if response.status != 200 or not response.complete:

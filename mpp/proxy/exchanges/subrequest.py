@@ -11,7 +11,7 @@ from mpp.proxy.exchanges.fetch import Answer, Fetch
 
 
 class SubrequestOwner(Protocol):
-    """The request whose subrequests these are: `mpp.proxy.exchanges.cached_fetch.CachedFetch`."""
+    """The request that is divided into subrequests: `mpp.proxy.exchanges.cached_fetch.CachedFetch`."""
 
     @property
     def began(self) -> float:
@@ -67,11 +67,11 @@ class Subrequest:
         self._owner.subrequest_failed(failure)
 
     def again(self, *, alone: bool) -> None:
-        """Ask a server again."""
+        """Ask a server for these steps again; ``alone``: without sharing the fetch with an equal subrequest."""
         self._owner.ask(self, alone=alone)
 
     def forget(self) -> None:
-        """End the wait for the fetch, and remove the reference cycle."""
+        """Stop waiting for the fetch, or release the response, and remove the reference cycle with the whole request."""
         fetch, self.fetch = self.fetch, None
         if fetch is not None:
             fetch.leave(self)

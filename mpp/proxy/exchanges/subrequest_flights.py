@@ -34,8 +34,8 @@ class SubrequestFlights:
         Let a subrequest wait for its response.
 
         :param info: the client's request.
-        :param request: the same, as the cache sees it.
-        :param wanted: the server that is asked if possible.
+        :param request: the client's request, parsed.
+        :param wanted: the server that gets the first attempt if it is in service; None: affinity or strategy choose it.
         :param alone: share the response with no other request.
         :param may_read: the client accepts cached steps; one that does not joins no subrequest of one that does.
         :return: the fetch, and whether it is a new one, which the caller must start.

@@ -1,5 +1,5 @@
 """
-Judges whether cached steps may still be used, by what is known of the servers now.
+Judges from the present knowledge about the servers whether cached steps may still be used.
 
 # Note [Valid steps]
 
@@ -43,8 +43,8 @@ class KnownServers:
     :ivar coverage: what the servers lack; compared as an object, because there is a new one only when it has changed.
     :ivar rules_version: how often the rules of the servers have changed.
     :ivar servers: all servers.
-    :ivar answers_ids: the state of each observed server that its answers depend on; empty if it is not known.
-    :ivar oldest: the time of the oldest sample of any server; None if one does not say, or there is no server.
+    :ivar answers_ids: a hash of the state of each observed server that decides its answers; empty if it is not known.
+    :ivar oldest: the time of the oldest sample of any server; None if a server does not report it, or there is no server.
     """
 
     coverage: Coverage = field(eq=id)
@@ -55,27 +55,27 @@ class KnownServers:
 
     @classmethod
     def of(cls, coverage: Coverage, selection: Selection, rules_version: int) -> KnownServers:
-        """Return what a selection and the rest of the knowledge say."""
+        """Return these facts, collected from what the servers lack, a selection, and the version of the rules."""
         servers = frozenset((*selection.ranked, *coverage.missing))
         answers_ids = {backend: each.facts.answers_id for backend, each in selection.observed.items()}
         return cls(coverage, rules_version, servers, answers_ids, _oldest(selection))
 
     def would_answer_otherwise(self, source: ExtentSource) -> bool:
-        """Return whether the server that has answered would now answer otherwise, or each one that is there if it has left."""
+        """Return whether the server that answered would now answer otherwise; if it has left, whether all servers would."""
         servers = (source.backend,) if source.backend in self.answers_ids else tuple(self.answers_ids)
         now = {self.answers_ids[each] for each in servers} - {""}
         return bool(now and source.answers_id) and source.answers_id not in now
 
 
 class KnownNow:
-    """The owner of the current `KnownServers`: the same object until one of its values changes."""
+    """The holder of the current `KnownServers`, which is replaced only when one of its values has changed."""
 
     def __init__(self) -> None:
         self._of: tuple[Coverage, Selection, int] | None = None
         self._known: KnownServers | None = None
 
     def get(self, context: ForwardContext) -> KnownServers:
-        """Return what is known now."""
+        """Return the current facts about the servers; the same object as before if none of them has changed."""
         coverage, selection = context.selections.coverage, context.selections.current
         version, last, known = context.planner.rules_version, self._of, self._known
         if known is not None and last is not None and last[0] is coverage and last[1] is selection and last[2] == version:
@@ -102,7 +102,7 @@ def is_invalid(context: ForwardContext, request: CacheableRequest, known: KnownS
 
 
 def common_gaps(context: ForwardContext) -> Intervals:
-    """Return the times, in milliseconds, at which a gap that all servers have is cached: none while a server is down."""
+    """Return the times, in ms, at which steps in a gap of all servers may be cached: none while a server is not in service."""
     selection = context.selections.current
     servers = [each.backend for each in selection.observations if not each.is_self]
     return _final_gaps(context) if all(map(selection.is_in_service, servers)) else NEVER

@@ -1,5 +1,5 @@
 """
-The request in Twisted's terms.
+The class of client requests that takes the place of `twisted.web.server.Request`.
 
 A forwarded request never uses twisted.web's header objects and writing: its response is written as bytes. That is several times
 faster, and leaves the backend's bytes unchanged.
@@ -44,9 +44,9 @@ class ProxyRequest(server.Request):
 
     defaultContentType = None
     extra: Headers = ()
-    """Header fields that are added to local replies."""
+    """Header fields that are added to errors that mpp sends itself."""
     user = b""
-    """The verified user, or empty."""
+    """The name of the user, as mpp has verified it; empty if mpp verifies no users."""
 
     def __init__(self, channel: ProxyChannel) -> None:
         self.channel: Any = channel  # It has the parts of the base's HTTPChannel that are used here.
@@ -70,7 +70,7 @@ class ProxyRequest(server.Request):
         return self._sent if self._relay is None else self._relay.sent
 
     def reject(self, status: int, error_type: str, message: str) -> None:
-        """Send a local reply to a request that is not forwarded; count and log the request."""
+        """Send an error of mpp's own to a request that is not forwarded; count and log the request."""
         context = self.channel.site.forwarder.context
         context.metrics.refused(status)
         began = context.clock.seconds()
@@ -110,7 +110,7 @@ class ProxyRequest(server.Request):
         self.process()
 
     def process(self) -> None:
-        """Render the admin page that the whole path names."""
+        """Render the admin page at the request's path, without Twisted's traversal of child resources."""
         self.site = self.channel.site
         self.responseHeaders.setRawHeaders(b"Server", [b"mpp"])
         self.responseHeaders.setRawHeaders(b"Date", [datetimeToString()])
@@ -171,7 +171,7 @@ class ProxyRequest(server.Request):
         self._relay.begin()
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
-        """Send a local reply with an error. Pages of other origins may read it under the same rule as Prometheus' errors."""
+        """Send an error of mpp's own. Pages of other origins may read it if they may read errors of Prometheus (CORS)."""
         info, channel = self.info, self.channel
         added = heads.connection_field(persistent=channel.persistent, http_10=info.http_10) + self.extra
         allowed = channel.site.forwarder.context.allowed_origins.fields(cors.origin_of(info.target, info.headers))

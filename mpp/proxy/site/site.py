@@ -1,5 +1,5 @@
 """
-The site in Twisted's terms: makes the channel of each client connection, and logs rejected bytes and requests for admin pages.
+The site of twisted.web: makes the channel of each client connection, and logs rejected bytes and requests for admin pages.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class ProxySite(server.Site):
     """
     The factory of client connections, which uses the HTTP of `mpp.wire` instead of Twisted's.
 
-    :ivar forwarder: has the context of the requests.
+    :ivar forwarder: forwards the requests; its context has the current settings, metrics and access log.
     :ivar limits: the limits of requests on connections that are accepted from now on.
     :param budget: limits the memory of all buffered requests and responses together.
     :param channels: the open client connections, to which each new one is added.
     :param request: makes a request on a channel.
-    :param channel: the class of channel that such requests need.
+    :param channel: the class of the channels on which ``request`` makes requests.
     """
 
     def __init__(

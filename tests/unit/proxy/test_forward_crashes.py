@@ -91,7 +91,7 @@ class BrokenOffTests(CrashCase):
             key, why = self.world.selections.suspected[0]
             self.assertEqual(key, key_of(RequestInfo(b"GET", REFRESHED, ())))
             self.assertIn("a:9090 broke the connection after running a query for", why)
-            self.assertIn("and may have died of it: GET /api/v1/query_range?query=heavy&start=1&end=2&step=1", self.logged[-1])
+            self.assertIn("the last healthy one: GET /api/v1/query_range?query=heavy&start=1&end=2&step=1", self.logged[-1])
 
     def test_short_reads_are_retried(self) -> None:
         """A read that a server has not run for long is tried elsewhere, on a fresh connection if its own had been idle."""
