@@ -49,7 +49,7 @@ class AccessLog:
         :param status: the status of the response; 499 if the client disconnected before there was one.
         :param began: when the request was complete, by the monotonic clock.
         :param sent: the number of body bytes that were written to the client's transport.
-        :param backend: the name of the backend that responded, or ``mpp`` for a local reply.
+        :param backend: the name of the backend that responded, or ``mpp`` if mpp replied itself.
         :param attempts: the number of attempts on backends.
         :param reasons: why attempts failed, and why the request ended without a complete response.
         :param cache: how the cache was used (``hit``, ``partial``, ``miss`` or ``bypass``), or ``shared`` if an identical request

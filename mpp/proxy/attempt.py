@@ -46,7 +46,8 @@ class AttemptListener(Protocol):
 @define(eq=False, weakref_slot=False)
 class Attempt:
     """
-    One attempt of a request on one backend. It ends with one call of its listener, unless it is cancelled before.
+    One attempt of a request on one backend. It ends with one call of a method of its listener, unless it is cancelled
+    before.
 
     Times are points in time by the monotonic clock, in seconds.
 

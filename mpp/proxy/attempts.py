@@ -229,7 +229,7 @@ class Attempts:
         return self.retry_state
 
     def report(self, attempt: Attempt, outcome: Outcome, why: str) -> None:
-        """Record why an attempt failed, and report its backend to the selection if the backend may be at fault."""
+        """Record why an attempt failed, and report its backend (`ISelections.report`) if that may be at fault."""
         self.reasons += (evidence.report(self._so_far(), attempt, outcome, why, self.started),)
 
     def _next(self, retry_state: RetryState) -> None:

@@ -68,7 +68,7 @@ class ForwardContext:
     :ivar sticky_address: returns the address by which a client of federation and remote read stays on one server. Without
         ``--trusted-proxies`` it trusts proxies in private networks, as ``client_address`` does not.
     :ivar proxies: the proxies of ``--trusted-proxies``; None without that option.
-    :ivar allowed_origins: the origins whose pages may read local replies.
+    :ivar allowed_origins: the origins whose web pages may read errors that mpp sends itself (CORS).
     :ivar access: the access log; None without ``--access-log``.
     :ivar counted: decides which header fields must be equal for requests to share a response.
     """

@@ -53,7 +53,7 @@ def may_go_on(attempt: Attempt, outcome: UpstreamError | int, retry_state: Retry
 
 
 def report(attempt: Attempt) -> None:
-    """Report to the log, the metrics and the selection that a server may have died of a read."""
+    """Log and count that a server may have died of a read, and report the read as suspect (`ISelections.suspect`)."""
     context, info, name = attempt.context, attempt.deadline.info, attempt.backend.name
     context.metrics.query_of_death_suspected(name)
     _log.warn(

@@ -1,6 +1,6 @@
 """
 Classifies one response with `mpp.core.prometheus.responses`, and handles two of its results: queries that a server cannot read
-from its storage are recorded and reported, and credentials that it rejects are read again from their files.
+from its storage are recorded and reported, and credentials of mpp that it rejects are read again from their files.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def is_worth_resending(attempt: Attempt, outcome: Outcome) -> bool:
 
 def report(retry_state: RetryState, attempt: Attempt, outcome: Outcome, why: str, number: int) -> str:
     """
-    Log why an attempt failed, and report its backend to the selection if the backend may be at fault.
+    Log why an attempt failed, and report its backend (`mpp.core.interfaces.ISelections.report`) if that may be at fault.
 
     :param number: the number of attempts that were made.
     :return: the failure in one line.

@@ -55,8 +55,8 @@ def stuck_after(suspect_after: float, ready_took: tuple[float, ...]) -> float:
     Return after how many seconds without a response to ``/-/ready`` a server is stuck: four times the median of its last response
     times, at most 5 seconds, and at least ``suspect_after``.
 
-    :param suspect_after: ``--suspect-after``.
-    :param ready_took: the last response times, see `mpp.core.model.Observation`.
+    :param suspect_after: the value of ``--suspect-after``, in seconds.
+    :param ready_took: the last response times of ``/-/ready`` in seconds, see `mpp.core.model.Observation`.
     """
     if not ready_took:
         return suspect_after

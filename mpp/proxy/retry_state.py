@@ -173,7 +173,7 @@ class RetryState:
         return [*self.tried, *(attempt.backend for attempt in running)]
 
     def rescued(self, response: IResponse, backend: Backend) -> None:
-        """Report a response which proves that a backend works that is considered down or not ready; ignore any other one."""
+        """Report that a backend works although it is considered down or not ready, if its response proves this."""
         selections = self._context.selections
         observation = selections.current.observed.get(backend)
         if observation is None or observation.standing < Standing.NOT_READY:

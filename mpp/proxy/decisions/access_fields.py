@@ -98,7 +98,7 @@ def trace_of(traceparent: bytes) -> str:
 
 
 def reason_of(reasons: tuple[str, ...]) -> str:
-    """Join the reasons why attempts failed and why the request ended; reasons that the last one repeats are left out."""
+    """Join the reasons why attempts failed and why the request ended; reasons that the last one contains are left out."""
     if not any(reasons):
         return ""
     *earlier, end = reasons

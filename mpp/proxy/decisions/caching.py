@@ -43,7 +43,7 @@ _KEY_SIZE = 600
 
 class Question(NamedTuple):
     """
-    The part of a range query that does not depend on the range of time and the client.
+    The part of a range query that does not depend on the range of time and the client: its steps can be reused for others.
 
     :ivar query: the PromQL text, decoded, because clients encode differently.
     :ivar grid: the step and its phase, which give each step a number and a time.

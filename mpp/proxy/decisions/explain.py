@@ -48,8 +48,8 @@ class Explanation:
         random; if it is ``coverage``, all that would answer a part, in the order of the parts.
     :ivar next_backends: the backends of retries, in order, up to the first random choice; empty for a request that is sent once,
         and for one that is answered in parts, whose retries differ.
-    :ivar decided_by: ``affinity``, ``strategy``, ``chance``, or ``coverage`` if another backend than that of the affinity or
-        strategy has more of the data; empty unless forwarded.
+    :ivar decided_by: ``affinity``, ``strategy``, ``chance``, or ``coverage`` if another backend has more of the data than the one
+        that affinity or strategy choose; empty unless forwarded.
     :ivar affinity: the name of the affinity that decided, or empty.
     :ivar read: whether the request may be sent to another backend when one fails.
     :ivar deadline_seconds: the seconds until the response must begin.
@@ -105,6 +105,7 @@ def explain(
     :param suspects: the reads that servers may have died of lately.
     :param unfit: the backends that could not read the data of the query lately.
     :param now: the current time by the monotonic clock.
+    :param plan: returns the servers that answer by what they lack, see `PlanFor`.
     """
     path, client = paths.path_of(info.target), client_address_of(settings.trusted_proxies)(info)
     if paths.is_own(path):

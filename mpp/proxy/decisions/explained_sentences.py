@@ -13,7 +13,7 @@ from mpp.proxy.decisions.request_deadline import RequestDeadline
 
 
 def by_affinity(preferred: Backend | None, name: str, settings: Settings) -> str:
-    """Return a sentence about the affinity: the backend that it keeps the client on, or that it knows none."""
+    """Return a sentence about the affinity: on which backend it keeps the client, or that it knows no backend for the client."""
     if name == STICKY and preferred is not None:
         return f"Federation and remote read keep this client on {preferred.name} as long as it is in service."
     if preferred is not None:

@@ -1,4 +1,4 @@
-"""The local replies of mpp to requests that no backend has answered. Pure."""
+"""The errors that mpp sends itself (local replies), to requests that no backend has answered. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def loop_detected(token: str) -> LocalReply:
     """
     Return the reply to a request that this mpp has sent itself.
 
-    :param token: the token of this mpp, by which it recognizes such a reply.
+    :param token: the token of this mpp: a probe that gets this reply recognizes by it that the backend is this mpp itself.
     """
     message = f"this request has come back to the mpp that sent it ({token}): it is listed among its own servers"
     return LocalReply(508, "loop", message)

@@ -36,7 +36,7 @@ def elsewhere(
     :param waits_on: the server on which the request waits.
     :param excluded: the servers that failed the request, or on which an attempt runs.
     :param has_room: returns whether a server has a free slot for the request.
-    :param query: whether the request needs a query slot, which a busy server does not have.
+    :param query: whether the request needs one of the server's query slots, of which a busy server has none free.
     :return: a server in service with a free slot, selected ones first; if the server on which it waits is no longer selected, a
         selected one even without a free slot, to wait there; None if the request stays.
     """

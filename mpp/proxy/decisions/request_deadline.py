@@ -27,7 +27,7 @@ class RequestDeadline:
     :ivar asked: the timeout parameter of the query in seconds, or None.
     :ivar began: when the request was complete.
     :ivar ends_at: the deadline, by which the response must begin.
-    :ivar buffer: how many bytes of the response are buffered.
+    :ivar buffer: how many bytes of the response are buffered at most.
     """
 
     __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "buffer", "ends_at", "info", "query", "read", "sticky")
@@ -61,7 +61,7 @@ class RequestDeadline:
         Return the head and body of the request that is sent to a backend.
 
         :param prefixes: the route prefixes of all known backends, see `mpp.core.model.Selection.prefixes`.
-        :param now: the current time.
+        :param now: the time from which the server works on the request.
         :param sender: the identity of this mpp.
         :param proxies: the configured trusted proxies, or None.
         :raise LoopDetected: this mpp has sent the request itself.

@@ -27,9 +27,9 @@ def identity(info: RequestInfo) -> int | None:
 
 class UnreadableQueries:
     """
-    The queries that servers could not read lately, usually none.
+    The queries whose data servers could not read lately, usually none.
 
-    :ivar until: until when each server and query is remembered, in the order of these times. Examined for every request.
+    :ivar until: until when each server and hash of a query is remembered, by the monotonic clock, in the order of these times.
     """
 
     def __init__(self, clock: IReactorTime) -> None:

@@ -43,7 +43,7 @@ _MEASURED_STEPS = 60
 
 
 class InThread(Protocol):
-    """Calls a function in another thread; the Deferred fires with its result."""
+    """The interface of a function that calls another one in a thread, so that the reactor does not wait for it."""
 
     def __call__(self, function: Callable[[], T], /) -> Deferred[T]:
         """Call the function, and return a Deferred that fires with its result."""
@@ -99,8 +99,8 @@ class CachedQueries:
         """
         Count a use of cached steps.
 
-        A request for steps that are not cached counts for none: otherwise a client could fill the cache with ranges that are
-        asked for once, see Note [What is evicted] in `mpp.cache.store`.
+        A request that finds none of its steps in the cache does not count as a use: otherwise a client could fill the cache
+        with ranges that are asked for once, see Note [What is evicted] in `mpp.cache.store`.
         """
         cached.pages.use(view)
         _cache(context).get(request.key)

@@ -75,7 +75,7 @@ async def assembled(
     turns: Turns, view: View, new: Sequence[ParsedSteps], tail: ParsedSteps | None, warning: str = "", *, gzip: bool
 ) -> tuple[int, Iterator[bytes]]:
     """
-    Return the length and the pieces of a response that is made of cached steps and others.
+    Return the length and the pieces of a response that is made of cached steps and other steps.
 
     :param turns: divides the work among the turns of the reactor.
     :param view: the cached steps, and the range of the response.
@@ -137,7 +137,7 @@ def servers(view: View, tail: Tail | None, new: Sequence[NewSteps]) -> list[Back
 
 def answer(response: IResponse, view: View, tail: Tail | None, new: Sequence[NewSteps], started: int, note: str) -> Answer:
     """
-    Return a response that is made of cached steps and new ones, and where it comes from.
+    Return the `Answer` with a response that is made of cached steps and new ones.
 
     :param started: how many attempts were made.
     :param note: the value of ``MPP.Cache``.

@@ -1,7 +1,7 @@
 """
 The warning about missing data in a response that has cached steps.
 
-The warnings of mpp are not cached with the steps, because they have the times of a whole range, and more may be known by now.
+The warnings of mpp are not cached with the steps, because they name times of a whole range, and more gaps may be known by now.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def missing_data(
     context: ForwardContext, request: CacheableRequest, view: View, tail: Tail | None, new: Sequence[NewSteps]
 ) -> str:
     """
-    Return a line for the client about data that is missing in a response; empty if none is.
+    Return a line for the client about data that is missing in a response; empty if no data is missing.
 
     :param view: the cached steps.
     :param tail: the newest steps, which are cached for a short time.

@@ -2,7 +2,7 @@
 One client request: gets its response from a fetch, and sends it to the client.
 
 An `Exchange` exists as long as its request. `mpp.proxy.exchanges.fetch` gets a response; the exchange delivers it or sends a
-local reply, and records how the request ended.
+local reply (an error of mpp's own), and records how the request ended.
 
 ::
 

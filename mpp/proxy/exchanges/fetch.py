@@ -8,10 +8,9 @@ servers run them once. A fetch belongs to none of its requests: it goes on as lo
 
 A response is shared if it is complete in memory and suits all requests. Otherwise it goes to the first one, and the others are
 fetched alone: if it outgrows the response buffer, if its status is about one client (rejected credentials, a redirect, a
-condition, a limit), if it sets a cookie, if it varies by a field that does not count, or if it has a content coding that the
-clients do not accept. A timeout ends only
-the requests whose own time is up; the others are fetched again, together. The other errors, of queries and of servers, are errors
-for all of them.
+condition, a limit), if it sets a cookie, if it varies by a request field in which the requests may differ, or if it has a
+content coding that the clients do not accept. A timeout ends only the requests whose own time is up; the others are fetched
+again, together. The other errors, of queries and of servers, are errors for all of them.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ class Answer(NamedTuple):
     :ivar ranges: which server has answered which steps, if several have.
     :ivar keeps_server: no affinity moves the client to ``backend``, which was chosen for the data that it has and not for the
         client.
-    :ivar broke_off: reports that the response broke off on its way to the client, and returns the ``reasons`` with that one; None
-        if the response is complete.
+    :ivar broke_off: a function that reports that the response broke off on its way to the client, and returns all reasons, this
+        one included; None if the response is complete.
     :ivar cache: how the cache was used, in the words of ``MPP.Cache``; empty if it was not.
     :ivar shared: another request has fetched it.
     :ivar asked_at: a time before which no server was asked for any part of it, by the monotonic clock; 0 if none was asked.
@@ -93,7 +92,7 @@ class Waiter(Protocol):
         """Handle the response, which now belongs to this waiter."""
 
     def unanswered(self, why: LocalReply, fetch: Fetch, /) -> None:
-        """End without a response from a server."""
+        """End the request with an error of mpp's own, because no server gave a usable response."""
 
     def failed(self, failure: Failure, /) -> None:
         """End on an unexpected failure, which is a bug."""
@@ -157,7 +156,7 @@ class Fetch(ABC):
 
     @abstractmethod
     def progress(self) -> None:
-        """End the fetch if its deadline has passed, else handle attempts that make no progress; called by each tick."""
+        """End the fetch if its deadline has passed, else handle stuck attempts; called at each tick of `mpp.proxy.ticker`."""
 
     @abstractmethod
     def cancel(self) -> None:

@@ -22,8 +22,8 @@ class Forwarder:
     """
     The forwarder of all client requests.
 
-    :ivar context: what new requests are forwarded with.
-    :param in_thread: calls the functions that take long in another thread.
+    :ivar context: the settings and shared objects with which new requests are forwarded.
+    :param in_thread: calls functions that take long, in another thread.
     """
 
     def __init__(self, context: ForwardContext, in_thread: InThread) -> None:

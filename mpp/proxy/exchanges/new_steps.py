@@ -33,7 +33,7 @@ class NewSteps(NamedTuple):
 
     @property
     def sent_at(self) -> float:
-        """When the server was asked, by the monotonic clock."""
+        """When the server was asked, or before that, by the monotonic clock; see `asked_at` in `Answer`."""
         return self.answer.asked_at
 
 

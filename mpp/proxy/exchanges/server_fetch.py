@@ -26,7 +26,7 @@ class ServerFetch(Fetch):
 
     :param note: why the cache is not used, in the words of ``MPP.Cache``; empty if there is no cache.
     :param wanted: the server that gets the first attempt if it is in service; None: affinity or strategy choose it.
-    :param buffer: how many bytes of the response are buffered; None for ``--response-buffer``.
+    :param buffer: how many bytes of the response are buffered at most; None for ``--response-buffer``.
     """
 
     __slots__ = ("_attempts", "_note")

@@ -71,7 +71,7 @@ class SplicedRequest(Protocol):
         """End the request on an unexpected failure, which is a bug."""
 
     def undivided(self, plan: RequestPlan, /) -> None:
-        """Let one server answer the whole request."""
+        """Let one server answer the whole request, because the responses could not be joined."""
 
 
 class _PlannedSubrequest:
@@ -120,8 +120,8 @@ class SplicedAttempts:
     The attempts of all subrequests. They end with one call of a method of ``request``, unless they are cancelled before.
 
     :param plan: which server answers which steps.
-    :param at: the request's start, by the monotonic clock.
-    :ivar plan: the parameter.
+    :param at: when the first of the identical requests was complete, by the monotonic clock.
+    :ivar plan: the given plan.
     :ivar ended: whether the responses to the subrequests are no longer needed.
     """
 

@@ -32,7 +32,7 @@ class SubrequestOwner(Protocol):
 
 class Subrequest:
     """
-    A request to the servers for some steps; the waiter of their fetch.
+    A request to the servers for some steps, which waits for the fetch of these.
 
     :ivar first: the first step.
     :ivar last: the last step (inclusive).

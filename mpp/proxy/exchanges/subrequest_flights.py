@@ -37,7 +37,7 @@ class SubrequestFlights:
         :param request: the client's request, parsed.
         :param wanted: the server that gets the first attempt if it is in service; None: affinity or strategy choose it.
         :param alone: share the response with no other request.
-        :param may_read: the client accepts cached steps; one that does not joins no subrequest of one that does.
+        :param may_read: whether the client accepts cached steps; subrequests that differ in this are not identical.
         :return: the fetch, and whether it is a new one, which the caller must start.
         """
         timeout = timeouts.find(info)

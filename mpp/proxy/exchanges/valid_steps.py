@@ -40,7 +40,7 @@ class KnownServers:
     """
     The facts about the servers that the validity of cached steps depends on.
 
-    :ivar coverage: what the servers lack; compared as an object, because there is a new one only when it has changed.
+    :ivar coverage: what the servers lack; compared by identity, because there is a new object only when something has changed.
     :ivar rules_version: how often the rules of the servers have changed.
     :ivar servers: all servers.
     :ivar answers_ids: a hash of the state of each observed server that decides its answers; empty if it is not known.

@@ -25,7 +25,7 @@ from mpp.wire.memory_budget import MemoryBudget
 
 class ProxySite(server.Site):
     """
-    The factory of client connections, which uses the HTTP of `mpp.wire` instead of Twisted's.
+    The factory of client connections, which uses the HTTP implementation of `mpp.wire` instead of Twisted's.
 
     :ivar forwarder: forwards the requests; its context has the current settings, metrics and access log.
     :ivar limits: the limits of requests on connections that are accepted from now on.
