@@ -73,10 +73,10 @@ class DNSLocator:
     """
     A locator of backends that DNS lists.
 
-    :param spec: the name to look up, see the module.
+    :param spec: the name to look up, in one of the forms that the module's docstring lists.
     :param resolver: resolves host names (the reactor's ``nameResolver``).
     :param names: resolves SRV records (a `twisted.names.client.Resolver`), an `IResolver`; used for ``srv+`` only.
-    :param option: the option that errors name.
+    :param option: the name of the option that error messages contain.
     :raises ConfigError: ``spec`` is not valid.
     """
 
@@ -164,7 +164,11 @@ class _SRVLookup:
 
 
 def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetGroups:
-    """Return the targets, best first (RFC 2782): low priority, then high weight; then by name, for a stable order. Pure."""
+    """
+    Return a backend for each target of SRV records, best first (RFC 2782): low priority, then high weight, then by name. Pure.
+
+    :param like: a template, of which the backends get the scheme and the path prefix.
+    """
     targets = [(record.priority, -record.weight, record.target.name.decode("latin-1"), record.port) for record in records]
     backends: dict[Backend, None] = {}
     problems = []
@@ -180,7 +184,11 @@ def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetG
 
 
 def read_addresses(addresses: Sequence[str], like: Backend) -> ParsedTargetGroups:
-    """Return a backend per address, IPv4 first, in numerical order, because resolvers vary the order. Pure."""
+    """
+    Return a backend for each address, IPv4 first, in numerical order, because resolvers vary the order. Pure.
+
+    :param like: a template, of which the backends get everything except the host.
+    """
     found = []
     problems = []
     for address in addresses:

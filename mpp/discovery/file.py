@@ -43,7 +43,7 @@ class ParsedEndpoints:
 
 
 def read_endpoints(text: str) -> ParsedEndpoints:
-    """Return the endpoints in the text of a file, one per line, without blank lines and ``#`` comments. Pure."""
+    """Parse the text of an endpoints file: one endpoint per line; blank lines and ``#`` comments are skipped. Pure."""
     backends: dict[Backend, None] = {}
     problems = []
     for number, entry in _entries(text):
@@ -69,7 +69,7 @@ class FileLocator:
 
     A line that is no endpoint is logged when it appears or changes, not at every look-up.
 
-    :param path: the file; a relative path is resolved against the current directory now.
+    :param path: the file; a relative path is resolved when the locator is built, against the current directory.
     """
 
     def __init__(self, path: str, name: str = "file") -> None:
@@ -87,8 +87,8 @@ class FileLocator:
         Read the file, and return its backends.
 
         :return Deferred(tuple): has fired already. Fails with `DiscoveryError` when the file is missing, unreadable, too large
-            or not UTF-8, when it is empty (it is being written; a list may be emptied by a comment), and when it has lines
-            of which none is an endpoint: that is no endpoints file, or an incomplete one.
+            or not UTF-8; when it has no byte, because it may be in the middle of being written (a file with only a comment
+            is a valid empty list); and when it has entries of which none is an endpoint, because it may be another file.
         """
         try:
             parsed = read_endpoints(_read(self._path))

@@ -68,14 +68,15 @@ class FileSDLocator:
     """
     A locator of the backends listed in files, which are read at every look-up.
 
-    The backends of a file that matches no pattern any longer are removed, as in Prometheus, unless its name was given in full:
-    then the file is missing. An invalid entry is logged when it appears or changes, not at every look-up.
+    When a file that a pattern with wildcards matched is deleted, its backends are removed, as in Prometheus. When a file that was
+    given without wildcards is deleted, the look-up fails, and the file's backends are kept. An invalid entry is logged when it
+    appears or changes, not at every look-up.
 
-    :param patterns: paths, whose last element may have the wildcards ``*``, ``?`` and ``[...]``; they match no hidden file, so
-        that a temporary file that is renamed later does not count. Relative paths are resolved against the current directory
-        now. Duplicates count once; matching names are sorted.
-    :param option: the option that errors name.
-    :raises ConfigError: a name has no extension ``.json``, ``.yml`` or ``.yaml``, or wildcards elsewhere.
+    :param patterns: paths, whose last element may have the wildcards ``*``, ``?`` and ``[...]``; these match no hidden file, such
+        as a temporary file that is renamed later. Relative paths are resolved when the locator is built, against the current
+        directory. A pattern that occurs twice counts once; the files of a pattern are sorted by name.
+    :param option: the name of the option that error messages contain.
+    :raises ConfigError: a pattern does not end in ``.json``, ``.yml`` or ``.yaml``, or has wildcards before the last element.
     """
 
     def __init__(self, patterns: Sequence[str], name: str = "file-sd", *, option: str = "--file-sd") -> None:

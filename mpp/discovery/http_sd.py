@@ -38,10 +38,12 @@ _CONTENT_TYPE = re.compile(r'\s*application/json\s*(;\s*charset=("utf-8"|utf-8)\
 
 def url_reader(text: str) -> Callable[[], str]:
     """
-    Return a function that returns the URL: the text itself, or the current content of the file named after an ``@``.
+    Return a function that returns the URL of the list.
 
-    The function fails with `DiscoveryError` when the file cannot be read or holds no URL. A relative path is resolved against the
-    current directory now, because twistd may change it before the file is read.
+    The function fails with `DiscoveryError` when the file cannot be read or holds no URL.
+
+    :param text: the URL itself, or ``@`` and the path of a file from which the function reads the URL at each call. A relative
+        path is resolved at once, because twistd may change the current directory before the file is read.
     """
     if not text.startswith("@"):
         return lambda: text
@@ -109,8 +111,9 @@ class HTTPSDLocator:
         """
         Request the list, and return its backends.
 
-        :return Deferred(tuple): fires with the listed backends. Fails with `DiscoveryError` when the server does not respond, the
-            response breaks the contract, or it has only invalid entries.
+        :return Deferred(tuple): fires with the listed backends. Fails with `DiscoveryError` when the server does not respond, or
+            when the response has another status than 200, is not ``application/json``, is too large, is no list of target groups,
+            or has only invalid entries.
         """
         return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
@@ -121,7 +124,7 @@ class HTTPSDLocator:
         """Cancel the look-ups in progress, and close all connections."""
         self._looking.cancel()
         self._api.close().addErrback(
-            lambda failure: _log.failure("closing the connections to {url} failed", failure, url=self._shown)
+            lambda failure: _log.failure("closing the connections to {url} failed, some may stay open", failure, url=self._shown)
         )
 
     async def _locate(self) -> tuple[DiscoveredBackend, ...]:

@@ -26,11 +26,11 @@ _log = make_logger()
 LOOK_UP_TIMEOUT_S = 60.0
 """Seconds that a look-up may take, like the default of Prometheus for an HTTP SD endpoint (its ``refresh_interval``)."""
 FIRST_WAIT_S = 3.0
-"""Seconds that a round waits for a source that has never been read: without it the round may know no backend at all."""
+"""Seconds that a round waits for a source that has not been read yet: without its list, the round may have no backend at all."""
 WAIT_S = 1.0
-"""Seconds that a round waits for other sources: longer than a healthy API takes, so that its list counts in the same round."""
+"""Seconds that a round waits for a source that has been read before: longer than a healthy API takes to respond."""
 HOLD_S = 60.0
-"""Seconds for which a list must stay empty before it replaces one with backends: time to notice and fix a mistake."""
+"""Seconds for which a list of file_sd or HTTP SD must stay empty before its last backends are dropped: time to fix a mistake."""
 # No look-up waits for this; a source that is slower at the start of the program may be down as well.
 VERIFY_TIMEOUT_S = 5.0
 
@@ -42,11 +42,11 @@ class LocatorStatus:
 
     :ivar name: the locator's name.
     :ivar discovered: its last good list; empty before the first one.
-    :ivar problem: why its last look-up failed, empty when it succeeded.
+    :ivar problem: why its last look-up failed, or why the empty list that it returned is not used yet; otherwise empty.
     :ivar errors: number of failed look-ups so far.
-    :ivar read: whether a look-up has succeeded, or at least found something.
-    :ivar empty_since: time of the clock since when the source lists nothing while its last list is kept; otherwise None.
-    :ivar note: what its last look-up searched for in vain, empty when it found something.
+    :ivar read: whether any look-up so far has succeeded, or has failed in part but found backends.
+    :ivar empty_since: monotonic time at which the source began to list nothing, while its last list is kept; otherwise None.
+    :ivar note: a phrase for the operator if the last successful look-up found no backends; empty if it found some.
     """
 
     name: str
@@ -59,7 +59,7 @@ class LocatorStatus:
 
     @property
     def up(self) -> bool:
-        """Whether the last look-up succeeded."""
+        """Whether the last look-up succeeded and its list is in use."""
         return not self.problem
 
 
@@ -82,7 +82,7 @@ class MergedLocator:
     """
     A locator that combines several locators, which it runs in parallel.
 
-    :param clock: for the time limit of each look-up.
+    :param clock: measures the time limit of each look-up.
     :param failed: called with the locator's name for each failed look-up, to count it.
     """
 
@@ -95,16 +95,17 @@ class MergedLocator:
 
     @property
     def sources(self) -> tuple[LocatorStatus, ...]:
-        """The status of each locator, in their order."""
+        """The status of each locator, in the order of the locators."""
         return tuple(each.source for each in self._watched)
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        List the backends of all locators, in the locators' order, each backend once: ready, if any locator reports it as ready.
+        List the backends of all locators, in the locators' order, each backend once. It is ready if any locator reports that.
 
-        Each locator is waited for at most `FIRST_WAIT_S` or `WAIT_S`; see Note [Look-ups outlive rounds].
+        A locator that has not responded after `FIRST_WAIT_S` (if it was never read) or `WAIT_S` counts with its last list, and
+        its look-up goes on; see Note [Look-ups outlive rounds].
 
-        :return Deferred(tuple): never fails, except by cancellation, which ends the wait and not the look-ups.
+        :return Deferred(tuple): fails only when it is cancelled, which ends the wait and not the look-ups.
         """
         waits = [self._ask(each) for each in self._watched if each.running is None]
         return gatherResults(waits, consumeErrors=True).addCallback(self._merged)
@@ -116,7 +117,8 @@ class MergedLocator:
         concluded = looked_up.addCallbacks(self._good, self._bad, callbackArgs=(watched,), errbackArgs=(watched,))
         waiter = watched.waiter = Deferred()
         watched.running = concluded.addCallback(self._ended, watched)
-        text, name = "bug: the backends that {locator} found could not be processed", watched.source.name
+        text = "bug: the backends that locator {locator} found could not be processed, so its list may be out of date"
+        name = watched.source.name
         watched.running.addErrback(lambda failure: _log.failure(text, failure, locator=name))
         if waiter.called:
             watched.running = None
@@ -129,7 +131,8 @@ class MergedLocator:
         watched.waiter = None
         if not watched.source.read:
             _log.warn(
-                "locator {locator} has not responded within {seconds:g} s; its look-up goes on for up to {limit:g} s",
+                "locator {locator} has not responded within {seconds:g} s; the round goes on without it, its look-up continues"
+                " for up to {limit:g} s",
                 locator=watched.source.name,
                 seconds=seconds,
                 limit=LOOK_UP_TIMEOUT_S,
@@ -200,7 +203,8 @@ class MergedLocator:
             return f"no response within {LOOK_UP_TIMEOUT_S:g} s"
         problem = f"bug in the locator: {failure.type.__name__}: {failure.value}" if failure.type else "bug in the locator"
         if problem != last.problem:
-            _log.failure("bug: locator {locator} raised an unexpected exception", failure, locator=last.name)
+            text = "bug: locator {locator} raised an unexpected exception, its last list stays in use"
+            _log.failure(text, failure, locator=last.name)
         return problem
 
     def _merged(self, _: object) -> tuple[DiscoveredBackend, ...]:
@@ -215,10 +219,10 @@ class MergedLocator:
 
     def verify(self) -> Deferred[None]:
         """
-        Ask the sources that can check their configuration whether it is valid.
+        Ask each source that can check its locator's configuration whether that is valid.
 
-        :return Deferred(None): fails with `ConfigError` as soon as one of them rejects it. A source that does not respond within
-            `VERIFY_TIMEOUT_S` does not reject it. May be cancelled.
+        :return Deferred(None): fails with `ConfigError` as soon as a source rejects its configuration. A source that does not
+            respond within `VERIFY_TIMEOUT_S` counts as one that accepts it. May be cancelled.
         """
         asked = [self._verify(each.locator) for each in self._watched if IVerifiedLocator.providedBy(each.locator)]
         return gatherResults(asked, consumeErrors=True).addCallbacks(lambda _: None, _first)
@@ -232,14 +236,15 @@ class MergedLocator:
         if failure.check(ConfigError, CancelledError):
             failure.raiseException()
         if not failure.check(TimeoutError):
-            _log.failure("bug: locator {locator} raised an unexpected exception", failure, locator=locator.name)
+            text = "bug: locator {locator} raised an unexpected exception when its configuration was checked; it counts as valid"
+            _log.failure(text, failure, locator=locator.name)
 
     def replace(self, locators: Sequence[ILocator]) -> None:
         """
-        Replace the set of locators. The ones that remain keep their status, the others are stopped.
+        Replace the set of locators. The ones that are in the old and the new set keep their status, removed ones are stopped.
 
-        The backends of the others are kept until each new locator has responded once: a source that is down when it is configured
-        must not leave clients without any server.
+        If there are new locators, the backends of the removed ones are kept until every locator has been read: a source that is
+        down when it is configured must not leave clients without any server.
         """
         known = {id(each.locator): each for each in self._watched}
         wanted = {id(locator) for locator in locators}
@@ -251,7 +256,8 @@ class MergedLocator:
         )
         self._former = former if fresh or self._former else ()
         if self._former:
-            _log.info("{count} former backends are kept until all locators have responded", count=len(set(self._former)))
+            text = "{count} backends of removed locators are kept until all configured locators have responded"
+            _log.info(text, count=len(set(self._former)))
         if self._changed is not None:
             for locator in fresh:
                 locator.start(self._changed)
@@ -259,7 +265,7 @@ class MergedLocator:
             _stop(each)
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Start watching each locator's source; see `ILocator.start`. ``changed`` is called for a late list, too."""
+        """Start watching each source, see `ILocator.start`; ``changed`` is also called when a late list differs from the last."""
         self._changed = changed
         for each in self._watched:
             each.locator.start(changed)

@@ -27,7 +27,7 @@ class NameServers(Resolver):
     """
     A client of several name servers; see `twisted.names.client.Resolver`.
 
-    Each server is queried once with the first time limit of a look-up, and once more with each further one.
+    A look-up over UDP has several time limits: each server is queried with the first one, then each server with the next one.
 
     :param resolv: the path of a ``resolv.conf``, read again when it changes; not used if there are ``servers``.
     :param servers: IP address and port of each server.
@@ -38,8 +38,9 @@ class NameServers(Resolver):
 
     def queryUDP(self, queries: Any, timeout: Sequence[int] | None = None) -> Deferred[Any]:
         """
-        Send a query over UDP.
+        Send a query over UDP to one server after the other.
 
+        :param timeout: seconds to wait for each server's response: one number for each turn of all servers.
         :return Deferred(Message): the first response. Fails with TimeoutError or OSError when no server responds.
         """
         waits: Sequence[int] = timeout or self.timeout or ()

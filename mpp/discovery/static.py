@@ -1,4 +1,4 @@
-"""The locator of backends named on the command line. `mpp.core.backend_url` parses endpoints."""
+"""The locator of backends that the configuration lists (``--endpoint``). `mpp.core.backend_url` parses endpoints."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class StaticLocator:
     A locator of a fixed list of backends.
 
     :param texts: the endpoints, see `parse_endpoint`; duplicates count once.
-    :param option: the option that errors name.
-    :raises ConfigError: one of them is no endpoint. Unlike a line in a file, it cannot be corrected while mpp runs.
+    :param option: the name of the option that error messages contain.
+    :raises ConfigError: a text is no endpoint. It is not skipped like a line of an endpoints file, which mpp reads again.
     """
 
     def __init__(self, texts: Sequence[str], name: str = "endpoint", *, option: str = "--endpoint") -> None:

@@ -4,9 +4,9 @@ The parser of Prometheus' target groups, ``[{targets: [host:port], labels: {...}
 A text means the same servers as in Prometheus. Only the labels that say where a server is are used:
 
 - ``__scheme__``: ``http`` (default) or ``https``; a target without a port has the scheme's, 80 or 443.
-- ``__path_prefix__``: like ``/prometheus``. Prometheus does not know it, so a list that is also used for scraping need not
-  have it: without it, a ``__metrics_path__`` that ends in ``/metrics`` determines the prefix.
-- ``__address__``: the ``host:port`` to use instead of the group's target, of which there is one then.
+- ``__path_prefix__``: like ``/prometheus``; a label for mpp only. Without it, a ``__metrics_path__`` that ends in ``/metrics``
+  determines the prefix, so that a list that is also used for scraping needs no additional label.
+- ``__address__``: the ``host:port`` to use instead of the group's target; such a group must not have a second target.
 
 There is no relabeling. All other labels are ignored.
 """
@@ -52,7 +52,7 @@ class ParsedTargetGroups:
 
 
 def without_secrets(text: str) -> str:
-    """Return the operator's text for a message: without user and password, without the query, and shortened."""
+    """Return a text that the operator wrote, such as a URL, fit for a message: user, password and query masked, and shortened."""
     shown = _USERINFO.sub(r"\1***@", text).partition("?")
     head = shown[0] if len(shown[0]) <= _MAX_SHOWN else shown[0][:_MAX_SHOWN] + "..."
     return head + ("?***" if shown[1] else "")
@@ -62,8 +62,8 @@ def read_groups(groups: object) -> ParsedTargetGroups:
     """
     Return the backends in a list of target groups.
 
-    :param groups: the result of JSON or `parse_yaml`.
-    :raises ValueError: it is no such list; or it is not empty and has only invalid entries.
+    :param groups: the value that `parse_json` or `parse_yaml` returned.
+    :raises ValueError: it is no such list, has more than `MAX_TARGETS` targets, or has entries of which none is valid.
     """
     if not isinstance(groups, list):
         raise ValueError(f"expected a list of target groups, like [{{targets: [host:port]}}], found {_kind(groups)}")
@@ -166,7 +166,7 @@ def _kind(value: object) -> str:
 
 
 def decoded(data: bytes) -> str:
-    """Return a text in UTF-8, without a byte order mark; raise ValueError if it is none."""
+    """Decode bytes as UTF-8, with or without a byte order mark; raise ValueError if they are not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -177,7 +177,7 @@ def parse_json(text: str) -> object:
     """
     Parse a JSON text.
 
-    :raises ValueError: it is not valid; the message begins with the number of the line at fault, if there is one.
+    :raises ValueError: it is not valid; the message begins with the number of the line at fault, if that is known.
     """
     try:
         value: object = json.loads(text)
@@ -196,7 +196,7 @@ def parse_yaml(text: str) -> object:
     Parse a YAML text, all scalars as text; a text without a value (comments only) yields an empty list.
 
     :raises ValueError: it is not valid, or larger than `MAX_YAML_BYTES`; the message begins with the number of the line at
-        fault, if there is one.
+        fault, if that is known.
     """
     if len(text) > MAX_YAML_BYTES:
         raise ValueError(f"larger than {MAX_YAML_BYTES // 1024} KiB; use JSON for long lists")

@@ -1,6 +1,6 @@
 """
-The check of files with secrets that every local user can read. This module knows where the configuration may name a secret, and
-looks at the modes of these files; it does not open them.
+The check whether every local user can read a file with secrets. This module knows where the configuration may name such a file,
+and looks at the modes of these files; it does not open them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _private_key(endpoint: str) -> str:
 
 
 def is_readable_by_all(path: str) -> bool:
-    """Return whether every local user may read a file and search all directories above it; False if that is not known."""
+    """Return whether every local user may read a file and enter all directories above it; False if that is not known."""
     try:
         path = os.path.realpath(path)
         if not os.stat(path).st_mode & stat.S_IROTH:

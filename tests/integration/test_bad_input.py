@@ -98,7 +98,7 @@ KUBERNETES: tuple[Case, ...] = (
     Case(
         "selector refused, server slow",
         (*kubeconfig("slow"), *_SELECTOR),
-        "locator kubernetes has not responded within 3 s; its look-up goes on for up to 60 s",
+        "locator kubernetes has not responded within 3 s; the round goes on without it, its look-up continues for up to 60 s",
         ends=False,
     ),
     Case(

@@ -160,8 +160,8 @@ class ClientCertificateTests(WebConfigCase):
                 self.assertEqual(found, expected)
         self.assertNotIn("Traceback", mpp.log())
         self.assertNotIn("Unhandled", mpp.log())
-        self.assertIn("client certificate CN=grafana.example.org is not verified: error 20", mpp.log())
-        self.assertIn("client certificate CN=other.example.org has none of client_allowed_sans", mpp.log())
+        self.assertIn("client certificate CN=grafana.example.org rejected: verification error 20 of OpenSSL", mpp.log())
+        self.assertIn("client certificate CN=other.example.org rejected: it has no name in client_allowed_sans", mpp.log())
 
 
 class TLSTests(WebConfigCase):

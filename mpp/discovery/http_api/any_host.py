@@ -2,8 +2,8 @@
 An endpoint that connects to any host name that the reactor's resolver accepts.
 
 Twisted's ``HostnameEndpoint`` rejects names that are not valid as international ones (IDNA 2008) before it resolves them:
-``under_score.example`` and ``ab--c.example``, which Docker Compose and cloud load balancers assign. It is still used to race a
-name's addresses (RFC 8305), with a valid name in place of the real one.
+``under_score.example`` and ``ab--c.example``, which Docker Compose and cloud load balancers assign. That class is still used to
+race the addresses of a name (RFC 8305), but gets a valid name in place of the real one, which the resolver puts back.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _KEPT_S = 25
 @implementer(IAgentEndpointFactory)
 class TrackedConnections:
     """
-    The connections of an HTTP agent, which keeps some of them and can close all.
+    The connections of an HTTP agent: a few stay open for further requests, and all can be aborted at once.
 
     :param connect_timeout: seconds for each attempt to connect.
     :ivar agent: sends requests over these connections.
@@ -52,7 +52,7 @@ class TrackedConnections:
         self.agent = Agent.usingEndpointFactory(reactor, self, self._pool)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Return the endpoint of a server, for the agent."""
+        """Return the endpoint with which the agent connects to a server."""
         host, port = uri.host, uri.port
         endpoint = host_endpoint(self._reactor, host.decode("ascii"), port, self._timeout)
         if uri.scheme == b"https":
@@ -61,7 +61,7 @@ class TrackedConnections:
 
     def close(self) -> Deferred[None]:
         """
-        Abort all connections, kept or in use.
+        Abort all connections, idle or in use.
 
         :return Deferred(None): fires when they are closed.
         """
@@ -93,8 +93,8 @@ class TrackedConnection(ProtocolWrapper):
     """
     A connection that is aborted when it is no longer needed.
 
-    Twisted's HTTP client can only close in order, and over TLS that waits for the other side, indefinitely if it does not
-    respond. An HTTP client closes when it has read everything, so nothing is lost.
+    Twisted's HTTP client closes a TLS connection only after the server has confirmed that, which a hanging server never does.
+    Aborting loses nothing, because the client closes a connection only when it needs no more data from it.
     """
 
     def loseConnection(self) -> None:
@@ -148,15 +148,15 @@ class BodyCollector(Protocol):
         """
         Read the body of a response.
 
-        :return Deferred(bytes): fires with the body, or None when it is larger than ``limit``. Fails when the server breaks
-            off. Cancelling it aborts the connection.
+        :return Deferred(bytes): fires with the body, or None when it is larger than ``limit``. Fails when the connection ends
+            before the body does. Cancelling it aborts the connection.
         """
         body = cls(limit)
         response.deliverBody(body)
         return body.whole
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep a piece of the body."""
+        """Store a piece of the body, or drop the connection if the body exceeds the limit."""
         self._left -= len(data)
         if self._left >= 0:
             self._pieces.append(data)
@@ -165,7 +165,11 @@ class BodyCollector(Protocol):
             self.whole.callback(None)
 
     def connectionLost(self, reason: Failure = Failure(errors.ConnectionDone())) -> None:  # noqa: B008
-        """Fire with the body. A response without a length ends with its connection (RFC 9112 section 6.3)."""
+        """
+        Fire ``whole`` with the body, or with the error that cut it off.
+
+        A response without a length ends with its connection (RFC 9112 section 6.3).
+        """
         if self.whole.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):

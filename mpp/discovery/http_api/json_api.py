@@ -44,7 +44,7 @@ _MAX_WORDS = 300
 
 
 class NoResponse(DiscoveryError):
-    """The server did not respond, or not completely; another server of the same API may."""
+    """The server did not respond, or not completely; another server of the same API may respond."""
 
 
 @frozen
@@ -54,7 +54,7 @@ class APIResponse:
 
     :ivar url: the requested URL, without secrets.
     :ivar headers: by lower-case name; repeated ones joined by commas.
-    :ivar hide: texts that `error_text` must not contain.
+    :ivar hide: secrets that `error_text` removes from the server's message.
     """
 
     url: str
@@ -75,7 +75,7 @@ class APIResponse:
             raise DiscoveryError(f"{self.url}: the response is not JSON") from None
 
     def error_text(self) -> str:
-        """Return the server's own error message as one short line; empty if there is none that may be shown."""
+        """Return the server's own error message as one short line; empty if the body is neither JSON with one nor plain text."""
         line = _said(self.body, self.headers.get("content-type", ""))
         for secret in self.hide:
             line = line.replace(secret, "...")
@@ -95,7 +95,7 @@ class JSONClient:
     A client for JSON over HTTP.
 
     :param agent: sends the requests, see `JSONClient.connecting`; `treq.testing.RequestTraversalAgent` in tests.
-    :param clock: for the time limits.
+    :param clock: measures the time limits.
     :param fields: header fields of every request; a name may occur several times.
     """
 
@@ -113,7 +113,7 @@ class JSONClient:
 
     @classmethod
     def connecting(cls, reactor: Any, policy: TLSPolicy, fields: Sequence[tuple[str, str]] = ()) -> JSONClient:
-        """Return a client that opens connections, and keeps a few of them."""
+        """Return a client that opens connections, and keeps a few of them open for further requests."""
         connections = TrackedConnections(reactor, policy, _CONNECT_TIMEOUT_S)
         return cls(connections.agent, reactor, connections, fields)
 
@@ -128,12 +128,12 @@ class JSONClient:
         hide: Sequence[str] = (),
     ) -> APIResponse:
         """
-        Send a request and read the whole response, whatever its status. Redirects of GET are followed; secret headers are not
-        sent to another origin. The URL must not contain user and password, see `take_credentials`.
+        Send a request and read the whole response, whatever its status. Redirects of GET are followed, to another origin without
+        ``Authorization`` and cookies. The URL must not contain user and password, see `take_credentials`.
 
         :param timeout: seconds for the whole exchange.
-        :param hide: secrets in ``data``, which no message may contain; the secret headers are hidden anyway.
-        :raise NoResponse: no server responded in time, or it broke off.
+        :param hide: secrets in ``data``, which no message may contain; credentials in ``headers`` are hidden anyway.
+        :raise NoResponse: the server did not respond in time, or the connection ended before the response did.
         :raise DiscoveryError: the response is larger than `MAX_BYTES` (decompressed, too), has another coding than gzip, or
             too many redirects.
         :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
@@ -159,7 +159,7 @@ class JSONClient:
         return await self._send(method, url, headers or {}, None)
 
     async def read(self, url: str, response: IResponse, hide: Sequence[str] = ()) -> APIResponse:
-        """Read the rest of an opened response; fails like `request`, but has no time limit."""
+        """Read the body of a response that `open` returned; fails like `request`, but has no time limit."""
         fields = {
             name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
@@ -175,7 +175,7 @@ class JSONClient:
 
     def close(self) -> Deferred[None]:
         """
-        Close all connections, kept or in use.
+        Close all connections, idle or in use.
 
         :return Deferred(None): fires when they are closed.
         """

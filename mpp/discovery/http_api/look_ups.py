@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class PendingLookups:
-    """A set of Deferreds that have not fired yet."""
+    """The look-ups of one locator that have not ended, each as the Deferred of its result."""
 
     def __init__(self) -> None:
         self._running: set[Deferred[Any]] = set()

@@ -1,4 +1,4 @@
-"""Names in DNS."""
+"""The options and settings for backends that are found by names in DNS."""
 
 from __future__ import annotations
 

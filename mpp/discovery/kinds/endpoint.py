@@ -1,4 +1,4 @@
-"""Endpoints given one by one."""
+"""The option and settings for endpoints that are given one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The endpoints file: one endpoint per line."""
+"""The option and settings for the endpoints file, which has one endpoint per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in the format of Prometheus' file_sd."""
+"""The option and settings for files in the format of Prometheus' file_sd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs in the format of Prometheus' HTTP service discovery."""
+"""The option and settings for URLs that return backends in the format of Prometheus' HTTP service discovery."""
 
 from __future__ import annotations
 

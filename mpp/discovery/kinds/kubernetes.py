@@ -1,4 +1,4 @@
-"""Services and pods in Kubernetes."""
+"""The options for backends in Kubernetes: the endpoints of a service, or pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apps in Marathon."""
+"""The options for backends that run as tasks of apps in Marathon."""
 
 from __future__ import annotations
 

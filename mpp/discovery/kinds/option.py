@@ -48,7 +48,8 @@ GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, CACHE, LOGGING, KU
 """The groups of options, in the order of the help."""
 
 SAME, SHARE, DROP = "same", "share", "drop"
-"""The value of an option in a worker: the same value, an equal share of it (at least 1, if it is not 0), or the default."""
+"""The values of `Option.per_worker`: a worker gets the configured value, an equal share of it (at least 1 unless it is 0), or the
+option's default."""
 
 _KINDS: Mapping[Callable[[str], Any], tuple[str, Callable[[Any], str]]] = {
     **dict.fromkeys((parse_path, parse_paths), ("FILE", str)),
@@ -73,7 +74,7 @@ def _variables(option: Option) -> tuple[str, ...]:
 
 
 def no_secret(text: str) -> str:
-    """Return the empty text: the value contains no secret."""
+    """Return an empty text, which means for `Option.secret` that the value contains no secret."""
     return ""
 
 
@@ -85,10 +86,11 @@ class Option:
     :ivar flag: the name on the command line, such as ``--port``.
     :ivar group: the heading in the help, one of `GROUPS`.
     :ivar help: the help text.
-    :ivar parse: returns the value for the field, or raises ValueError with the text quoted and what was expected.
-    :ivar field: the field of Settings that it fills; empty if the option only makes mpp print something. By default it follows
-        from the flag. That of a discovery source is ``kind.field``; `mpp.discovery.kinds.source_kind.SourceKind` adds the kind.
-    :ivar source: the class of the settings of a discovery source; None if it is a general option.
+    :ivar parse: converts the operator's text to the value; raises ValueError that quotes the text and says what is expected.
+    :ivar field: the name of the field of `Settings` that holds the value; empty if the option only makes mpp print something. By
+        default it follows from the flag. For a discovery source it is ``kind.field``, of which
+        `mpp.discovery.kinds.source_kind.SourceKind` adds the kind.
+    :ivar source: for an option of a discovery source, the class of that source's settings; None for a general option.
     :ivar env: the names of environment variables; the first one that is set and not empty is used. By default it is ``MPP_`` and
         the flag in upper case.
     :ivar repeatable: true if it may be given several times; the field is a tuple. In the environment, spaces separate the values.
@@ -96,13 +98,14 @@ class Option:
     :ivar choices: values that a shell offers, not necessarily all valid ones.
     :ivar metavar: the name of its value in the manual.
     :ivar chapter: the chapter of the manual that explains it.
-    :ivar not_ours: a prefix of values in the environment that no operator has written; they are ignored.
-    :ivar secret: returns why a value may not stand in a configuration file, if it contains a secret; otherwise an empty text.
-    :ivar unseen: how to give such a value in a separate file.
-    :ivar mask: returns the value, a text, without secrets.
+    :ivar not_ours: the prefix of values that Kubernetes, not the operator, puts into the environment; they are ignored.
+    :ivar secret: returns, for a value that contains a secret, why the secret must not stand in a configuration file; otherwise an
+        empty text.
+    :ivar unseen: for a message: how to give a value with a secret so that it appears neither in the command line nor in the file.
+    :ivar mask: returns a value, which is a text, with its secrets masked.
     :ivar restart: why a reload cannot change the option; empty if it can.
-    :ivar restart_if: returns whether that holds for a change, given the active and the new settings.
-    :ivar per_worker: `SAME`, `SHARE` or `DROP`. It has no meaning for discovery, which only the parent does.
+    :ivar restart_if: returns whether a change needs a restart, given the active and the new settings, if ``restart`` is set.
+    :ivar per_worker: `SAME`, `SHARE` or `DROP`; not used for options of discovery, which takes place in the supervisor only.
     """
 
     flag: str

@@ -23,8 +23,9 @@ class LocatorPlan:
     """
     The plan to build one locator.
 
-    :ivar key: locators with equal keys discover the same backends; begins with the locator's name.
-    :ivar source: the source of its backends; a locator of several sources names the source with each backend.
+    :ivar key: the locator's name, and the settings with which it is built. If the key is the same after a reload, so is the
+        locator.
+    :ivar source: the configured source of its backends, for backends with which the locator itself names no source.
     :ivar build: builds the locator; raises `mpp.core.errors.ConfigError` if its configuration can never work.
     """
 

@@ -25,7 +25,7 @@ class SourceContext:
 
     :ivar settings: the settings of the whole program.
     :ivar environ: mpp's environment: in a pod, Kubernetes sets the API server's address in it.
-    :ivar name_servers: returns the DNS client, a single one, since it watches its configuration for as long as the program runs.
+    :ivar name_servers: returns the DNS client; always the same one, because it watches ``resolv.conf`` until the program ends.
     """
 
     settings: Settings
@@ -41,16 +41,17 @@ class SourceKind(Generic[S]):
 
     :ivar name: the name of its locators in logs, metrics, and ``locators:`` of the configuration file.
     :ivar settings: the class of its settings; without arguments it makes the defaults, which configure no source.
-    :ivar options: its options. Each is given with a field of the kind's settings as ``field``; the kind's name is put in front of
-        it, and ``source`` is set to the settings.
+    :ivar options: its options. Each is given with the name of a field of ``settings`` as its ``field``; this class puts the
+        kind's name and a dot in front of that, and sets the option's ``source`` to ``settings``.
     :ivar make: builds a locator from its name, its settings and the context; raises `mpp.core.errors.ConfigError` if these
-        settings can never work. It imports the locator's module, which takes longer than the rest of a start.
-    :ivar several: the field that lists sources if each of them has a locator of its own; otherwise empty.
-    :ivar source: returns the normal form of the path, URL or name of one source, by which ``locators:`` may name it; None if
-        the kind has no such names.
+        settings can never work. It imports the locator's module only when called, because the import is slow.
+    :ivar several: the name of the field of the settings that lists sources, if each of these gets a locator of its own; otherwise
+        empty.
+    :ivar source: returns the normal form of the path, URL or name of one source, by which ``locators:`` of the configuration file
+        may name it; None if the kind has no such names.
     :ivar depends_on: fields of the general settings; the locator is built again when one of them changes.
     :ivar is_configured: whether settings configure a source; by default, when an option with ``locates`` has a value.
-    :ivar secret_files: returns the paths of the files with secrets that settings name.
+    :ivar secret_files: returns the paths of all files with secrets that the settings of this kind name.
     """
 
     name: str
@@ -69,12 +70,12 @@ class SourceKind(Generic[S]):
 
     @property
     def locating(self) -> tuple[Option, ...]:
-        """The options that turn it on."""
+        """The options that turn this kind of source on."""
         return tuple(option for option in self.options if option.locates)
 
     def parts(self, own: S) -> list[tuple[str, str, S]]:
         """
-        Return the name, the source and the settings of each locator; none if no source is configured.
+        Return the name, the source and the settings of each locator to build; an empty list if no such source is configured.
 
         The names are unique: ``dns`` for a single locator, otherwise ``dns-1``, ``dns-2``.
         """

@@ -33,7 +33,7 @@ class RequestRejected(DiscoveryError):
 
     :param answer: the response.
     :param what: what was requested, at the beginning of the message.
-    :ivar by_kubernetes: whether an API server handled the request, not a proxy, or a TLS port that got a request without TLS.
+    :ivar by_kubernetes: whether the response comes from an API server, and not from a proxy or a TLS port that got plain HTTP.
     """
 
     def __init__(self, answer: APIResponse, what: str) -> None:
@@ -47,10 +47,10 @@ class RequestRejected(DiscoveryError):
 @frozen
 class APIQuery:
     """
-    A request for objects.
+    A request for Kubernetes objects.
 
-    :ivar path: the path below the server's URL, ``/api/v1/namespaces/monitoring/pods``.
-    :ivar what: what is requested, in the operator's terms, for messages.
+    :ivar path: the path below the server's URL, such as ``/api/v1/namespaces/monitoring/pods``.
+    :ivar what: the requested objects in words, for messages to the operator.
     """
 
     path: str
@@ -67,7 +67,8 @@ class KubeClient:
     """
     A client of one API server.
 
-    :param connect: returns a `JSONClient` for an address and its credentials; called again when certificates have changed.
+    :param credentials: returns the URL of the API server and the credentials for it, which may change.
+    :param connect: returns a `JSONClient` for them; called again when certificates or headers for impersonation have changed.
     """
 
     def __init__(self, credentials: ClusterCredentials, connect: Callable[[ClusterAccess], JSONClient]) -> None:
@@ -77,7 +78,7 @@ class KubeClient:
         self._apis: list[JSONClient] = []
 
     async def namespace(self) -> str:
-        """Return the namespace of the pod or of the context."""
+        """Return the namespace of the current context of the kubeconfig, or else of the pod in which mpp runs."""
         return (await self._credentials.current()).namespace
 
     async def get(self, query: APIQuery) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class KubeClient:
         Request and return an object.
 
         :raise RequestRejected: the response's status is not 200.
-        :raise DiscoveryError: there is no response, it is no object, or there are no credentials.
+        :raise DiscoveryError: there is no response, its body is no JSON object, or the credentials cannot be read.
         """
         answer = await self._authorized(query, self._whole)
         if answer.status != 200:
@@ -99,7 +100,7 @@ class KubeClient:
         """
         Open a response that is an endless stream; it has no time limit.
 
-        :return: a response whose body is not delivered yet; fails like `get`.
+        :return: the response, whose body the caller has to read. Fails like `get`.
         """
         opened: IResponse | APIResponse = await self._authorized(query, self._opened)
         if isinstance(opened, APIResponse):
@@ -107,7 +108,7 @@ class KubeClient:
         return opened
 
     def stop(self) -> None:
-        """Close all connections, and kill a running plugin. The next request opens new connections."""
+        """Close all connections, and kill a credential plugin that is running. The next request opens new connections."""
         self._credentials.stop()
         apis, self._apis, self._access = self._apis, [], None
         for api in apis:
@@ -135,7 +136,7 @@ class KubeClient:
         return await api.read(url, response, hide=tuple(filter(None, [headers.get("Authorization", "").partition(" ")[2]])))
 
     def _api(self, access: ClusterAccess) -> JSONClient:
-        """Return the client for an access; the previous client's requests may still complete."""
+        """Return the client for an API server and credentials; the previous client's requests may still complete."""
         last = self._access
         if last is None or (last.tls, last.impersonation) != (access.tls, access.impersonation):
             self._apis.append(self._connect(access))
@@ -146,7 +147,7 @@ class KubeClient:
 
 
 def connecting(reactor: Any, access: ClusterAccess) -> JSONClient:
-    """Return a client that connects to the address of the API server."""
+    """Return a client that connects to the API server with its TLS policy, and sends the headers for impersonation."""
     return JSONClient.connecting(reactor, access.tls, access.impersonation)
 
 
@@ -170,4 +171,4 @@ def _close(api: JSONClient) -> None:
 
 
 def _not_closed(failure: Failure) -> None:
-    _log.failure("closing the connections to the Kubernetes API server failed", failure)
+    _log.failure("closing the connections to the Kubernetes API server failed, some may stay open", failure)

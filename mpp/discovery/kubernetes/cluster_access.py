@@ -1,5 +1,5 @@
 """
-The access to a Kubernetes API server, its URL and credentials: from kubeconfig files, or from a pod's service account. Knows
+The URL of a Kubernetes API server and the credentials for it, from kubeconfig files or from a pod's service account. Knows the
 files and their rules (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/); sends no request.
 
 No message contains a value that could be a secret: messages name the file and the key.
@@ -35,10 +35,11 @@ class ClusterAccess:
     The URL of an API server, and the credentials for it.
 
     :ivar server: base URL, without a slash at the end.
-    :ivar namespace: the namespace of the pod or of the context, ``default`` if it has none.
-    :ivar authorization: value of the header, or empty.
-    :ivar impersonation: further headers for user impersonation.
-    :ivar plugin: the program that issues the credentials, or None when they are here.
+    :ivar namespace: the namespace of the kubeconfig's context or of mpp's pod, ``default`` if it has none.
+    :ivar tls: the authorities to trust, and the client certificate, if there is one.
+    :ivar authorization: the value of the ``Authorization`` header, or empty.
+    :ivar impersonation: the names and values of the headers for user impersonation.
+    :ivar plugin: the program to run for the credentials; None if the files themselves hold them.
     """
 
     server: str
@@ -53,9 +54,9 @@ def read_access(
     kube: KubeSettings, environ: Mapping[str, str], *, insecure: bool = False, account: str = SERVICE_ACCOUNT
 ) -> ClusterAccess:
     """
-    Read the access from the files, each time again.
+    Return the API server's URL and the credentials as the files have them now; nothing is cached.
 
-    :param environ: holds the API server's address when there is no kubeconfig.
+    :param environ: mpp's environment, which holds the API server's address when there is no kubeconfig.
     :param insecure: verify no certificate, whatever the files say.
     :param account: the folder of the pod's service account.
     :raise ConfigError: something is missing, unreadable, contradictory or not supported.

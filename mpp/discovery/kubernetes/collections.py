@@ -1,6 +1,6 @@
 """
-The collections of objects that are listed at a Kubernetes API server to discover Prometheus servers, their pages, and the
-fallback when the best collection is not available. Knows URLs; `mpp.discovery.kubernetes.objects` parses the objects.
+The collections of Kubernetes objects in which Prometheus servers are searched: which ones are tried, and how all pages of one are
+listed. Knows URLs; `mpp.discovery.kubernetes.objects` parses the objects.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Collection:
     """
     A collection of the objects of one kind in one namespace.
 
-    :ivar query: requests all of them.
-    :ivar read: parses one of them.
+    :ivar query: the request for all of these objects.
+    :ivar read: parses one object.
     """
 
     query: APIQuery
@@ -53,7 +53,7 @@ class Listing:
 
 
 def collections(kube: KubeSettings, namespace: str) -> tuple[Collection, ...]:
-    """Return the collections to try, the best first."""
+    """Return the collections to try, the best first: pods for a label selector; EndpointSlices, then Endpoints for a service."""
     where = f"namespaces/{quote(namespace, safe='')}"
     if not kube.service_name:
         selected = {"labelSelector": kube.pod_label_selector}
@@ -72,7 +72,7 @@ async def list_all(client: KubeClient, collection: Collection) -> Listing:
     """
     Return all objects of a collection, from all of its pages.
 
-    :raise DiscoveryError: it cannot be listed, see `KubeClient.get`.
+    :raise DiscoveryError: the collection cannot be listed, see `KubeClient.get`.
     """
     for _ in range(_RESTARTS + 1):
         try:
@@ -119,7 +119,7 @@ async def _page(
 
 class Collections:
     """
-    The collections of a locator, with a memory of the ones that are not available.
+    The collections that a locator may list, with a memory of the ones that the API server does not have or does not let mpp read.
     """
 
     def __init__(self, client: KubeClient, kube: KubeSettings, clock: IReactorTime) -> None:
@@ -130,9 +130,10 @@ class Collections:
 
     async def first(self, ask: Callable[[KubeClient, Collection], Coroutine[Any, Any, T]]) -> tuple[Collection, T]:
         """
-        Return the result of ``ask`` for the best collection that is served and allowed.
+        Return the best collection that the API server has and lets mpp read, and the result of ``ask`` for it.
 
-        :raise RequestRejected: there is none; the error is that of the best collection that is served.
+        :param ask: sends a request for a collection, such as `list_all`.
+        :raise RequestRejected: there is no such collection; the error is of the best one that is forbidden, if any is.
         :raise DiscoveryError: as raised by ``ask``.
         """
         candidates = collections(self._kube, self._kube.namespace or await self._client.namespace())

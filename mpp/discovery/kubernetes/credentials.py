@@ -1,6 +1,6 @@
 """
-The current credentials for a Kubernetes API server: reads the files and runs the plugin again when that is due. Knows the times;
-`mpp.discovery.kubernetes.cluster_access` reads files, `mpp.discovery.kubernetes.exec_plugin` runs plugins.
+The current credentials for a Kubernetes API server: decides when the files are read and the credential plugin is run again.
+`mpp.discovery.kubernetes.cluster_access` reads the files, `mpp.discovery.kubernetes.exec_plugin` runs plugins.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ REREAD_S = 60.0
 
 class ClusterCredentials:
     """
-    The current access to the API server.
+    The holder of the current URL of the API server and the current credentials for it.
 
-    :param read: reads the files; raises ConfigError.
-    :param run: runs a plugin.
-    :param wall: returns the time of day, by which credentials expire.
+    :param read: reads both from the files; raises ConfigError if that fails.
+    :param run: runs a credential plugin: a program that issues credentials.
+    :param wall: returns the time in seconds since the epoch, by which credentials expire.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ClusterCredentials:
 
     async def current(self) -> ClusterAccess:
         """
-        Return the access, complete with the credentials that the plugin issued.
+        Return the API server's URL and the credentials for it, including the ones that a plugin has issued.
 
         :raise DiscoveryError: the files or the plugin cannot be used.
         """
@@ -62,13 +62,13 @@ class ClusterCredentials:
         return evolve(access, authorization=issued.authorization, tls=evolve(access.tls, client=client))
 
     def doubt(self, used: ClusterAccess) -> None:
-        """Discard the access, so that it is read again: the server rejected it (401)."""
+        """Discard credentials that the server rejected (401): for the next request they are read or issued again."""
         self._access = None
         if self._issued is not None and self._issued[1].authorization == used.authorization:
             self._issued = None
 
     def stop(self) -> None:
-        """Kill a running plugin, and discard all credentials."""
+        """Kill the credential plugin if it is running, and discard all credentials."""
         if self._running is not None:
             self._running.cancel()
         self._access = self._issued = None

@@ -64,7 +64,7 @@ class IssuedCredential:
     """
     The credentials that a plugin issued.
 
-    :ivar authorization: value of the header, or empty.
+    :ivar authorization: the value of the ``Authorization`` header, or empty.
     :ivar client: PEM of a certificate and its key, or None.
     :ivar expires: seconds since the epoch, or None when the plugin does not say.
     """
@@ -167,7 +167,7 @@ class _PluginRun(ProcessProtocol):
 
 
 def complaint(printed: bytes, plugin: ExecPlugin) -> str:
-    """Return the last line of a standard error, without anything that could be a secret."""
+    """Return the last line that a plugin printed to its standard error, without anything that could be a secret."""
     lines = printed.decode("utf-8", "replace").strip().splitlines()
     text = lines[-1] if lines else ""
     secrets = [value for _, value in plugin.environ] + [_argument_value(each) for each in plugin.arguments]
@@ -184,9 +184,9 @@ def _argument_value(argument: str) -> str:
 
 def read_credential(output: bytes, plugin: ExecPlugin) -> IssuedCredential:
     """
-    Parse the ExecCredential that a plugin printed. Pure.
+    Parse the ExecCredential (a JSON object) that a plugin printed. Pure.
 
-    :raise DiscoveryError: it is not valid.
+    :raise DiscoveryError: the output is not valid, or has no credentials.
     """
     try:
         return _issued(json.loads(output), plugin)

@@ -36,7 +36,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_text(path: str) -> str:
-    """Return the line of a small file, such as a token; fails like `read_bytes`, and when the file is empty."""
+    """Return the text of a small file, such as a token; fails like `read_bytes`, and when the file is empty or not UTF-8."""
     try:
         return SecretFile(path).read()
     except DiscoveryError as error:
@@ -46,7 +46,7 @@ def read_text(path: str) -> str:
 @frozen
 class KubeconfigEntry:
     """
-    One entry of a kubeconfig.
+    One entry of a kubeconfig: a mapping with its position in the file.
 
     :ivar path: the file of the entry; relative paths in it are relative to that file's folder.
     :ivar label: its place in the file, ``users[alice].user``.
@@ -65,7 +65,7 @@ class KubeconfigEntry:
         return ConfigError(OPTION, f"{self.named(key)}: {problem}")
 
     def refuse(self, key: str, why: str) -> None:
-        """Raise ConfigError if a key is set that is not supported."""
+        """Raise ConfigError if a key that mpp does not support is set."""
         if self.value.get(key):
             raise self.error(key, why)
 
@@ -79,31 +79,31 @@ class KubeconfigEntry:
         return bool(self._typed(key, bool, "true or false"))
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return the list of texts of a key."""
+        """Return the list of texts at a key, empty if it is not set."""
         found = self._typed(key, list, "a list") or []
         if not all(isinstance(each, str) for each in found):
             raise self.error(key, "expected a list of texts")
         return tuple(found)
 
     def section(self, key: str) -> KubeconfigEntry | None:
-        """Return the mapping of a key as an entry, or None."""
+        """Return the mapping at a key as an entry, or None if it is not set."""
         found = self._typed(key, dict, "a mapping")
         return None if found is None else KubeconfigEntry(self.path, f"{self.label}.{key}", found)
 
     def sections(self, key: str) -> tuple[KubeconfigEntry, ...]:
-        """Return the mappings in the list of a key as entries."""
+        """Return the mappings in the list at a key as entries."""
         found = self._typed(key, list, "a list") or []
         if not all(isinstance(each, dict) for each in found):
             raise self.error(key, "expected a list of mappings")
         return tuple(KubeconfigEntry(self.path, f"{self.label}.{key}[{number}]", each) for number, each in enumerate(found))
 
     def file(self, key: str) -> str:
-        """Return the path in a key, relative to the file's folder; empty if it is not set."""
+        """Return the path at a key, joined to the folder of the kubeconfig if it is relative; empty if it is not set."""
         path = self.text(key)
         return os.path.join(os.path.dirname(self.path), path) if path else ""
 
     def data_or_file(self, key: str) -> tuple[bytes | None, str]:
-        """Return the data in ``key-data``, or else in the file that ``key`` names, or None; and the key that was used."""
+        """Return the decoded data at ``key-data``, or else the content of the file at ``key``, or else None; and the key used."""
         text = self.text(f"{key}-data")
         if text:
             try:
@@ -130,7 +130,7 @@ class Kubeconfig:
     """
     The merged content of some kubeconfig files.
 
-    :ivar current_context: its name, and the file that set it.
+    :ivar current_context: the name of the current context, and the path of the file that sets it.
     """
 
     current_context: tuple[str, str] = ("", "")

@@ -52,7 +52,7 @@ _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9-]{1,63}")
 
 def check(kube: KubeSettings, environ: Mapping[str, str], *, insecure: bool = False, account: str = SERVICE_ACCOUNT) -> None:
     """
-    Reject settings that can never work, without any request.
+    Reject settings that can never work; reads the files, but sends no request.
 
     :param environ: mpp's environment.
     :raise ConfigError: an option has an invalid value, or the kubeconfig or the service account cannot be used.
@@ -78,7 +78,7 @@ def build(
     """
     Return the locator for the program. Opens and reads nothing yet.
 
-    :param environ: mpp's environment: holds the address of a pod's API server, and is passed to plugins.
+    :param environ: mpp's environment: in a pod it holds the API server's address, and credential plugins get it.
     """
     # Resolve the paths now: twistd may change the current directory before they are read.
     kubeconfig = os.pathsep.join(os.path.abspath(path) for path in kube.kubeconfig.split(os.pathsep) if path)
@@ -98,7 +98,7 @@ class KubeLocator:
     """
     A locator of backends in Kubernetes, listed at every look-up, see Note [Listing and watching].
 
-    :param kube: the objects to look for; checked before, see `check`.
+    :param kube: the settings, which `check` has accepted.
     :param client: sends requests to the API server.
     """
 
@@ -124,7 +124,7 @@ class KubeLocator:
         List the backends, in the order of the pods' names.
 
         :return Deferred(tuple): fails with `DiscoveryError` when the API server does not respond or rejects the request, and when
-            there are objects but none is usable: an option is more likely wrong than all servers removed.
+            it lists objects of which none is usable, because then probably an option is wrong.
         """
         return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
@@ -149,7 +149,7 @@ class KubeLocator:
 
     def verify(self) -> Deferred[None]:
         """
-        Ask the server whether it accepts the selector, because only the server can parse it.
+        Ask the API server whether it accepts the label selector for pods, because only the server can parse it.
 
         :return Deferred(None): see `IVerifiedLocator`.
         """
@@ -178,7 +178,7 @@ class KubeLocator:
         return f"the API server rejects {one_line(self._kube.pod_label_selector)!r}{words}"
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Start to watch for changes."""
+        """Start to watch for changes of the objects, see `ILocator.start`."""
         self._resource_watch.start(changed)
 
     def stop(self) -> None:

@@ -37,9 +37,9 @@ class Candidate:
     """
     One address of one server.
 
-    :ivar identity: the same for all addresses of a server, as far as that is known.
-    :ivar owner: the name of its pod, or else of the object that lists it: for messages, and the order.
-    :ivar not_ready: see `mpp.core.model.DiscoveredBackend`; ``leaving`` likewise.
+    :ivar identity: the UID of the server's pod, which all addresses of a server share; the address itself if no UID is known.
+    :ivar owner: the name of the pod, or else of the object that lists the address: for messages, and for the order of servers.
+    :ivar not_ready: see `mpp.core.model.DiscoveredBackend`, where ``leaving`` is explained, too.
     """
 
     identity: str
@@ -69,11 +69,11 @@ Read = Callable[[Mapping[str, Any], str], ParsedObjects]
 
 def choose_port(ports: Sequence[Port], wanted: str) -> int | None:
     """
-    Return the port on which Prometheus listens, or None.
+    Return the port on which Prometheus listens, or None if no port fits.
 
-    :param ports: the TCP ports that are declared.
-    :param wanted: a number is used whether declared or not; a name has to be declared. If empty: a well-known name, else
-        9090, else the first port.
+    :param ports: the TCP ports that the object declares.
+    :param wanted: the port that the operator wants. A number is used even if it is not declared; a name has to be declared. If
+        ``wanted`` is empty, a declared port is chosen: one with a well-known name such as ``web``, else 9090, else the first.
     """
     if wanted.isdigit():
         return int(wanted)
@@ -91,7 +91,9 @@ def read_slice(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
     """
     Parse an EndpointSlice (discovery.k8s.io/v1).
 
-    Endpoints that are terminating are not ready: they may serve for hours, and may be the only ones left (KEP-1669).
+    Terminating endpoints are not left out, but are not ready: they may serve for hours, and may be the only ones left (KEP-1669).
+
+    :param wanted: the port that the operator wants, see `choose_port`.
     """
     name = _name(item)
     port = choose_port(_ports(item.get("ports"), "port"), wanted)
@@ -113,7 +115,7 @@ def _endpoint(endpoint: Mapping[str, Any], slice_name: str, port: int) -> Candid
 
 
 def read_endpoints(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
-    """Parse an Endpoints object (core/v1) with all of its subsets."""
+    """Parse an Endpoints object (core/v1) with all of its subsets; for ``wanted`` see `choose_port`."""
     name = _name(item)
     found: list[Candidate | str] = []
     for subset in _maps(item.get("subsets")):
@@ -143,7 +145,11 @@ def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int,
 
 
 def read_pod(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
-    """Parse a Pod object. One that does not run (yet) has no candidate; one that is being deleted and still runs is not ready."""
+    """
+    Parse a Pod object. A pod that is not running yields no server; one that is being deleted and still runs is not ready.
+
+    :param wanted: the port that the operator wants, see `choose_port`.
+    """
     name, status = _name(item), _map(item, "status")
     if _text(status, "phase") != "Running":
         return ParsedObjects()
@@ -187,10 +193,10 @@ def _parsed(found: Iterable[Candidate | str], what: str) -> ParsedObjects:
 
 def discovered(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[DiscoveredBackend, ...]:
     """
-    Return each server once as a backend, in the order of their names, which is the same on every mpp.
+    Return each server once as a backend, in the order of the names of pods, which is the same on every mpp.
 
-    A server that has an IPv4 and an IPv6 address counts with the first one: always the same family, whichever of them the
-    control plane has updated already. An endpoint may briefly be in two slices: it is ready if it is ready in one of them.
+    If both an IPv4 and an IPv6 address of a server are listed, the backend has the IPv4 address. An endpoint may briefly be in
+    two slices: it is ready if it is ready in one of them.
     """
     ordered = sorted(candidates, key=lambda each: (each.owner, ":" in each.host, each.host, each.not_ready))
     hosts: dict[tuple[str, str], str] = {}
@@ -227,7 +233,7 @@ def _address(text: Any) -> str | None:
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """Return a foreign text as one printable line of limited length, fit for a log."""
+    """Return a text of another program as one printable line, of at most ``most`` characters and three dots, fit for a log."""
     text = " ".join("".join(character if character.isprintable() else " " for character in text[: 4 * most]).split())
     return text if len(text) <= most else f"{text[:most]}..."
 

@@ -21,7 +21,7 @@ def check_ca(pem: bytes, where: str) -> bytes:
     """
     Return the text if it holds certificates, and all of them can be parsed.
 
-    :param where: file and key, for the error.
+    :param where: the file and the key in it from which the text comes, for the error.
     :raise ConfigError: it holds no valid certificates.
     """
     try:
@@ -36,6 +36,7 @@ def check_client(certificate: bytes, key: bytes, where: str) -> bytes:
     """
     Return a certificate and its key as one PEM text.
 
+    :param where: the file and the key in it from which the certificate comes, for the error.
     :raise ConfigError: one of them cannot be parsed, the key is encrypted, or they do not belong together.
     """
     if b"ENCRYPTED" in key:

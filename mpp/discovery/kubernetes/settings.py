@@ -1,4 +1,4 @@
-"""The settings of Kubernetes."""
+"""The settings of the Kubernetes locator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class KubeSettings:
     The settings of the Kubernetes locator.
 
     :ivar kubeconfig: path or paths (separated by colons) of kubeconfig files; empty for in-cluster configuration.
-    :ivar namespace: empty for the namespace of the pod or of the context, or else ``default``.
+    :ivar namespace: the namespace of the servers; empty for the one of the kubeconfig's context or mpp's pod, else ``default``.
     :ivar service_name: takes precedence over ``pod_label_selector``; one of them turns the locator on.
     :ivar pod_label_selector: passed to the API server verbatim.
-    :ivar port: name or number of the port; empty: see `mpp.discovery.kubernetes.objects.choose_port`.
-    :ivar scheme: of the backends, ``http`` or ``https``.
-    :ivar path_prefix: of the backends, empty or like ``/prometheus``.
+    :ivar port: name or number of the servers' port; if empty, `mpp.discovery.kubernetes.objects.choose_port` chooses one.
+    :ivar scheme: the scheme of the backends' URLs, ``http`` or ``https``.
+    :ivar path_prefix: the path prefix of the backends, empty or like ``/prometheus``.
     """
 
     kubeconfig: str = ""

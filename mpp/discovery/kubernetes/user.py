@@ -32,7 +32,7 @@ class ExecPlugin:
     A program that issues credentials (https://kubernetes.io/docs/reference/access-authn-authz/authentication/, client-go
     credential plugins).
 
-    :ivar where: file and key, for errors.
+    :ivar where: the kubeconfig and the key in it, for error messages.
     :ivar command: a path, or a name to be looked up in PATH.
     :ivar environ: variables added to mpp's environment, ``KUBERNETES_EXEC_INFO`` included.
     """
@@ -47,8 +47,9 @@ class ExecPlugin:
 
 def bearer(token: str, where: str) -> str:
     """
-    Return the value of ``Authorization`` for a token.
+    Return the value of the ``Authorization`` header for a token.
 
+    :param where: the file, or the file and the key in it, from which the token comes, for the error.
     :raise ConfigError: the token is not valid.
     """
     if _TOKEN.match(token) is None:
@@ -57,7 +58,7 @@ def bearer(token: str, where: str) -> str:
 
 
 def authorization(user: KubeconfigEntry) -> str:
-    """Return the value of ``Authorization``, empty if the user has neither token nor password."""
+    """Return the value of the ``Authorization`` header for a user; empty if the user has neither token nor password."""
     user.refuse("auth-provider", "not supported, and removed from kubectl 1.26; use exec")
     token_file = user.file("tokenFile")
     has_token = bool(token_file or user.text("token"))
@@ -76,7 +77,7 @@ def authorization(user: KubeconfigEntry) -> str:
 
 
 def impersonation(user: KubeconfigEntry) -> tuple[tuple[str, str], ...]:
-    """Return the headers for user impersonation."""
+    """Return the names and values of the headers with which a user of the kubeconfig impersonates another one."""
     groups = user.texts("as-groups")
     extra = user.section("as-user-extra")
     headers = [("Impersonate-User", user.text("as"))] if user.text("as") else []
@@ -93,7 +94,7 @@ def impersonation(user: KubeconfigEntry) -> tuple[tuple[str, str], ...]:
 
 def read_plugin(user: KubeconfigEntry, cluster_info: Callable[[], dict[str, Any]]) -> ExecPlugin | None:
     """
-    Return the plugin of the user, or None.
+    Return the credential plugin of a user; None if it has none, or has a token or a user name, which take precedence.
 
     :param cluster_info: returns the cluster information for the plugin, if it is requested.
     """

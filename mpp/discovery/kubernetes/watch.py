@@ -49,14 +49,15 @@ _GONE = 410
 
 
 class VersionExpired(DiscoveryError):
-    """The version to watch from is no longer known to the server."""
+    """The server no longer knows the version of the collection from which a watch should continue."""
 
 
 class ResourceWatch:
     """
     A watch of a collection, see Note [Watching].
 
-    :param port: the port that the operator wants.
+    :param sources: chooses the collection to watch.
+    :param port: the port that the operator wants, see `mpp.discovery.kubernetes.objects.choose_port`.
     :param rng: randomizes pauses and the lengths of streams: a hundred instances must not reconnect at the same time.
     """
 
@@ -82,7 +83,7 @@ class ResourceWatch:
         self._running.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     def stop(self) -> None:
-        """Stop watching, close the stream, and cancel a pause."""
+        """Stop watching the collection: close the stream, or cancel the pause before the next one."""
         running, self._running = self._running, None
         self._changed, self._collection, self._version = _no_listener, None, ""
         if running is not None:
@@ -105,7 +106,7 @@ class ResourceWatch:
             except Exception:
                 # The outermost handler: a bug must not end the watch.
                 self._collection = None
-                _log.failure("bug: watch of Kubernetes failed unexpectedly")
+                _log.failure("bug: the watch of Kubernetes failed unexpectedly; it starts again after a pause")
             await deferLater(self._clock, pause(self._failures, self._rng))
 
     def _log_problems(self, error: DiscoveryError) -> None:
@@ -170,9 +171,9 @@ def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
     """
     Parse one event of a watch. Pure.
 
-    :return: its type, and the object.
-    :raise VersionExpired: it reports that the version is no longer known.
-    :raise DiscoveryError: it is another error, or no event.
+    :return: the type of the event, and its object.
+    :raise VersionExpired: the event reports that the server no longer knows the version.
+    :raise DiscoveryError: the event reports another error, or the line is no event.
     """
     try:
         event = json.loads(line)

@@ -85,10 +85,10 @@ class _Missing:
 @implementer(ILocator)
 class MarathonLocator:
     """
-    A locator of the tasks of some apps that run and are not unhealthy.
+    A locator of the running tasks of the configured apps; a task whose health check fails is listed as not ready.
 
     :param api: sends the requests; closed by `stop`.
-    :param wall: returns the time in seconds since the epoch, for tokens.
+    :param wall: returns the time in seconds since the epoch, by which login tokens expire.
     """
 
     def __init__(self, settings: MarathonSettings, api: JSONClient, *, wall: Callable[[], float], name: str = "marathon") -> None:
@@ -114,7 +114,7 @@ class MarathonLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Request all apps from the master that responded last, then from the others.
+        Request all apps from the master that responded last; if it does not respond, from the others in turn.
 
         :return Deferred(tuple): the apps' tasks, in the order of the apps. Fails with `DiscoveryError` when no master responds or
             one rejects the request, and with `PartlyDiscovered` when an app does not exist, see Note [Missing apps]. Cancelling
@@ -128,7 +128,9 @@ class MarathonLocator:
     def stop(self) -> None:
         """Cancel the look-ups in progress, and close all connections."""
         self._running.cancel()
-        self._api.close().addErrback(lambda failure: _log.failure("closing the connections to Marathon failed", failure))
+        self._api.close().addErrback(
+            lambda failure: _log.failure("closing the connections to Marathon failed, some may stay open", failure)
+        )
 
     async def _locate(self) -> tuple[DiscoveredBackend, ...]:
         count = len(self._masters)

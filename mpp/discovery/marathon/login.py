@@ -49,7 +49,7 @@ class Principal:
     password: str = field(default="", repr=False)
 
     def proof(self, now: float) -> dict[str, str]:
-        """Return the JSON body of a login request."""
+        """Return the body of a login request at a time (in seconds since the epoch), before it is written as JSON."""
         if self.key is None:
             return {"uid": self.uid, "password": self.password}
         return {"uid": self.uid, "token": sign({"uid": self.uid, "exp": int(now) + LOGIN_TOKEN_S}, self.key)}
@@ -116,7 +116,7 @@ def sign(claims: dict[str, Any], key: RSAPrivateKey) -> str:
 
 
 def expiry(token: str) -> float | None:
-    """Return the expiry time of a token, None if it has none. The token is not verified, which only its issuer can do."""
+    """Return when a JSON Web Token expires, in seconds since the epoch; None if it does not say. The signature is not checked."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -131,7 +131,7 @@ def _base64url(data: bytes) -> str:
 
 def read_credentials_file(path: str) -> str:
     """
-    Return the value of ``Authorization`` from the ``user:password`` in a file.
+    Return the value of the ``Authorization`` header for the ``user:password`` in a file.
 
     :raises DiscoveryError: the file cannot be read, or has another content.
     """
@@ -158,9 +158,10 @@ class _Token:
 
 class Login:
     """
-    The token of a service account, requested on demand.
+    The token of a DC/OS service account, requested when it is needed.
 
-    :param secret: returns the principal's current secret for each login.
+    :param secret: called at each login; returns the JSON text that `read_principal` parses.
+    :param auth_endpoint: the URL of the login; empty for the one in the secret.
     :param wall: returns the time in seconds since the epoch.
     """
 
@@ -174,7 +175,7 @@ class Login:
 
     async def authorization(self) -> str:
         """
-        Return the value of ``Authorization``. Logs in if there is no token, or if it will expire soon.
+        Return the value of the ``Authorization`` header. Logs in if there is no token, or if it will expire soon.
 
         :raise DiscoveryError: the secret cannot be read, or the login was rejected or got no response. A token that has not
             expired yet continues to be used when the login gets no response.
@@ -187,7 +188,7 @@ class Login:
         return f"token={token.text}"
 
     def reject(self, authorization: str) -> None:
-        """Discard a token that was rejected; the next one is requested on demand."""
+        """Discard the token if it is the one that Marathon rejected; the next call of `authorization` requests a new one."""
         if self._token is not None and authorization == f"token={self._token.text}":
             self._token = None
 
@@ -230,8 +231,9 @@ class Login:
 
 def secret_reader(secret: str) -> Callable[[], str]:
     """
-    Return a function that reads the principal's secret: the text itself, or the file named after an ``@``.
+    Return a function that returns the secret with which mpp logs in.
 
-    A relative path is resolved against the current directory now, because twistd may change it before the file is read.
+    :param secret: the secret itself, or ``@`` and the path of a file from which the function reads it at each call. A relative
+        path is resolved at once, because twistd may change the current directory before the file is read.
     """
     return SecretFile(os.path.abspath(secret[1:])).read if secret.startswith("@") else lambda: secret

@@ -1,4 +1,4 @@
-"""The settings of Marathon."""
+"""The settings of the Marathon locator."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class MarathonSettings:
     """
     The settings of the Marathon locator.
 
-    :ivar urls: base URLs, tried one after the other; a path prefix such as ``/service/marathon`` is kept.
+    :ivar urls: base URLs of Marathon's masters, tried one after the other; they may have a path such as ``/service/marathon``.
     :ivar apps: app ids, with the leading slash.
     :ivar principal_secret: the service account's JSON, or ``@`` and the path of a file that holds it; empty for none.
     :ivar auth_endpoint: login URL that overrides the secret's, or empty.
     :ivar credentials_file: path of a file that holds ``user:password`` for HTTP basic, or empty.
-    :ivar port: index or name of the port; the first by default.
+    :ivar port: index or name of a task's port on which Prometheus listens; by default the first.
     """
 
     urls: tuple[str, ...] = ()

@@ -55,7 +55,8 @@ def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> ParsedTasks:
     """
     Return the addresses of the tasks of an app.
 
-    :param port: index or name of the port.
+    :param app: Marathon's JSON object of the app; ``tasks`` has the ones of its tasks.
+    :param port: index or name of the port on which Prometheus listens.
     """
     # Keyed by backend: whether it is healthy.
     backends: dict[Backend, bool] = {}

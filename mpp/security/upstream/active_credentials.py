@@ -21,9 +21,9 @@ class ActiveCredentials:
     """
     The holder of the credentials and the TLS policy that are used for backends at the moment.
 
-    :param credentials: the first credentials.
+    :param credentials: the credentials to begin with, until `replace` is called.
     :param changed: called when the TLS policy of a backend has changed, so that its connections must be replaced.
-    :param renewed: called when the credentials of any backend may be others than before.
+    :param renewed: called when the credentials or the TLS policy of any backend may have changed.
     :param clock: the monotonic clock with which requests are timed.
     """
 
@@ -45,7 +45,7 @@ class ActiveCredentials:
         return self._credentials.tls(backend)
 
     def put_into(self, backend: Backend, head: bytes) -> bytes:
-        """Return the head of a request by mpp itself with the configured header fields for the backend added."""
+        """Return the head of one of mpp's own requests, such as a probe, with the backend's configured header fields added."""
         fields = self._credentials.fields(backend)
         return head if fields is None else fields.put_into(head)
 
@@ -59,7 +59,7 @@ class ActiveCredentials:
             self._changed()
 
     def refresh(self) -> None:
-        """Read the credential files that have changed again."""
+        """Look at the credential files, and read the ones that have changed."""
         self._looked_at = now = self._clock.seconds()
         before = self._credentials.last_refreshed
         changed = self._credentials.refresh(now)
@@ -78,12 +78,12 @@ class ActiveCredentials:
         return self._credentials.authorizes(backend)
 
     def refreshed_since(self, backend: Backend, at: float) -> bool:
-        """Call `refresh_soon`; return whether the header fields for a backend have changed since a time of the clock."""
+        """Call `refresh_soon`; return whether a backend's configured header fields have changed since a time of the clock."""
         self.refresh_soon()
         return self._credentials.refreshed_at(backend) >= at
 
     def replace(self, credentials: BackendCredentials) -> None:
-        """Replace the credentials by others after a reload; report the change unless they are the same."""
+        """Replace the credentials after a reload; report the change unless they are the same object."""
         if credentials is not self._credentials:
             credentials.take_over(self._credentials)
             self._credentials = credentials

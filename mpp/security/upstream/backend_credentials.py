@@ -33,10 +33,11 @@ _KEPT = 256
 
 class BackendCredentials:
     """
-    The credentials for all backends.
+    The credentials for all backends, with the contents of their files.
 
+    :param configs: the configured credentials: the default, and special ones for some URLs and locators.
     :param insecure: ``--insecure``: certificates of servers are not verified, unless a configuration says otherwise.
-    :raise ConfigError: files cannot be used; all errors together.
+    :raise ConfigErrors: files cannot be used; it contains the error of each ``http`` configuration.
     """
 
     def __init__(self, configs: HTTPConfigs, *, insecure: bool = False) -> None:
@@ -75,19 +76,19 @@ class BackendCredentials:
         return self._for(backend).config.authorizes
 
     def refreshed_at(self, backend: Backend) -> float:
-        """Return the time, on the clock of `refresh`, when a change of the header fields for a backend was found on disk."""
+        """Return the time that `refresh` got when it last found changed header fields of a backend; minus infinity if never."""
         return self._for(backend).refreshed_at
 
     @property
     def last_refreshed(self) -> float:
-        """The time, on the clock of `refresh`, when the last change of any header fields was found on disk."""
+        """The time that `refresh` got when it last found a change of any header fields; minus infinity if it never did."""
         return max((held.refreshed_at for held in self._all), default=float("-inf"))
 
     def refresh(self, now: float) -> bool:
         """
         Read changed files again; return whether the TLS policy of any backend has changed.
 
-        :param now: the time that `refreshed_at` returns after a change, by any clock.
+        :param now: the time, by any clock; `refreshed_at` returns it if header fields have changed.
         """
         # Not any(), which would stop at the first one.
         return True in [held.refresh(now) for held in self._all]
@@ -120,8 +121,8 @@ class BackendCredentials:
         """
         Choose credentials for the backends that the replaced object knew, after a reload and before the next discovery.
 
-        If there are credentials per locator but none match a backend, it keeps its former ones: it may belong to a newly
-        configured locator, and must not get the default credentials until this locator has responded.
+        If any credentials are configured for locators, a backend to which only the default ones would apply keeps its former
+        credentials: it may belong to a newly configured locator that has not responded yet.
         """
         for backend, before in last._of.items():
             sources = last._sources.get(backend, ())
@@ -191,7 +192,7 @@ class _LoadedCredentials:
         if fields != self.fields:
             self.refreshed_at = now
         self.fields = fields
-        _log.info("credentials reloaded from {paths}", paths=", ".join(self._paths))
+        _log.info("backend credentials reloaded from {paths}", paths=", ".join(self._paths))
         if policy == self.policy:
             return False
         self.policy = policy

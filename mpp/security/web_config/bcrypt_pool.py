@@ -15,13 +15,13 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 THREADS = 1
-"""The number of threads for unknown credentials, as in the exporter-toolkit."""
+"""The number of threads that verify passwords that were not verified before; the same as in the exporter-toolkit."""
 
 FAMILIAR_THREADS = 2
-"""The number of threads for familiar credentials, see `mpp.security.web_config.passwords`."""
+"""The number of threads that verify familiar passwords (verified within a day), see `mpp.security.web_config.passwords`."""
 
 NICENESS = 10
-"""The niceness of threads for unknown credentials, on Linux, where threads have one: the reactor's thread goes first."""
+"""The niceness of threads that verify unknown passwords, so that the reactor's thread goes first; on Linux only."""
 
 
 class BcryptPool:
@@ -39,18 +39,18 @@ class BcryptPool:
         self._familiar_pool.start()
 
     def stop(self) -> None:
-        """Stop the pools after the running computations; waiting passwords are not verified."""
+        """Stop the pools after the running computations; passwords that still wait count as wrong."""
         self._stopped = True
         self._pool.stop()
         self._familiar_pool.stop()
 
     def verify(self, password: bytes, hashed: bytes) -> Deferred[bool]:
-        """Compute whether a password matches a hash; the Deferred fires with a bool, False for an invalid hash."""
+        """Compute whether a password that was not verified before matches a hash; the result is False for an invalid hash."""
         answer: Deferred[bool] = deferToThreadPool(self._reactor, self._pool, self._step_back_and_compute, password, hashed)
         return answer
 
     def verify_familiar(self, password: bytes, hashed: bytes) -> Deferred[bool]:
-        """Compute the same as `verify`, on other threads and with the priority of the reactor."""
+        """Compute the same as `verify` for a familiar password, on other threads and with the priority of the reactor."""
         answer: Deferred[bool] = deferToThreadPool(self._reactor, self._familiar_pool, self._compute, password, hashed)
         return answer
 

@@ -58,7 +58,7 @@ class LoadedConfig:
 
     :ivar config: the configuration with the contents of all files that it names.
     :ivar context: the OpenSSL context that was built from it; None without TLS.
-    :ivar seen: the stamps of the files just before they were read, by path.
+    :ivar seen: for each path, the stamp of the file (time of change, inode number, size) just before it was read.
     """
 
     config: WebConfig
@@ -70,8 +70,8 @@ class WebConfigFile:
     """
     The web configuration file, which is read and activated when this object is created.
 
-    :param current: the active configuration, into which a new one is adopted.
-    :param add: called with a gauge that says whether the content of the files is active.
+    :param current: the holder of the active configuration, which adopts each new one.
+    :param add: registers a metric; called with the gauge that says whether the content of the files is active.
     :ivar problem: the reason why the content of the files is not active, in one line without secrets; empty if it is.
     :raise ConfigError: the file, or one that it names, is invalid.
     """
@@ -95,7 +95,7 @@ class WebConfigFile:
 
     def refresh(self) -> bool:
         """
-        Read the files if one of them has changed, and activate the configuration unless it protects less.
+        Read the files if one of them has changed, and activate the configuration unless it protects less than the active one.
 
         :return: whether the active configuration has changed.
         """
@@ -130,7 +130,7 @@ class WebConfigFile:
         return loaded
 
     def take_over(self, loaded: LoadedConfig) -> bool:
-        """Activate a configuration that was read; return whether it differs from the former one."""
+        """Activate a configuration that `read` has returned; return whether it differs from the former one."""
         changed = loaded.config != self._current.config
         if changed:
             self._adopt(loaded)

@@ -12,7 +12,7 @@ from mpp.security.web_config.values import ClientAuth, TLSServer, WebConfig
 
 
 def loosened(before: WebConfig, after: WebConfig) -> tuple[str, ...]:
-    """Return the protections that ``after`` lacks and ``before`` has, one phrase with the key for each."""
+    """Return a phrase, beginning with the key of the file, for each protection that ``before`` has and ``after`` lacks."""
     found = []
     if before.users and not after.users:
         found.append("basic_auth_users: no user is left, so no client would need a password")

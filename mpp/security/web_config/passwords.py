@@ -47,10 +47,10 @@ MOST_REMEMBERED = 1024
 """The largest number of cached credentials; each takes some 300 bytes."""
 
 MOST_WAITING = 128
-"""The largest number of running and waiting verifications of unknown credentials: eight seconds at the usual cost of 10."""
+"""The largest number of running and waiting verifications of unknown credentials: eight seconds at bcrypt's usual cost of 10."""
 
 MOST_OF_NETWORK = 8
-"""The largest number of them per client network, see `mpp.proxy.decisions.client_address.network_of`."""
+"""The largest number of such verifications for one client network, see `mpp.proxy.decisions.client_address.network_of`."""
 
 # bcrypt uses only the first 72 bytes of a password. Python's raises an error for more, Go's and Apache's ignore the rest.
 _SIGNIFICANT = 72
@@ -104,9 +104,10 @@ Verify = Callable[[bytes, bytes], Deferred[bool]]
 
 class Passwords:
     """
-    The verification of credentials with the active password hashes, and the cache of verified credentials.
+    The verification of credentials with the active password hashes, and the cache of verified credentials. Note [Flood] explains
+    the words *known* and *familiar*.
 
-    :param verify: verifies unknown credentials.
+    :param verify: verifies credentials that are not familiar.
     :param verify_familiar: verifies familiar credentials; must not wait for calls of ``verify``.
     :param clock: the monotonic clock for the age of cached credentials.
     :param key: the key of the digests, the same in all processes that share familiar credentials; empty for a random one.
@@ -136,9 +137,12 @@ class Passwords:
 
     def use(self, users: Mapping[bytes, bytes]) -> None:
         """
-        Replace the password hashes, by user.
+        Replace the password hashes.
 
-        Cached credentials of users with another hash are dropped; the others are familiar, but no longer known.
+        Cached credentials of a user whose hash has changed are dropped. The other ones are verified again at their next use, in
+        the queue for familiar credentials; see Note [Flood].
+
+        :param users: the hash for each user name.
         """
         self._users = users
         self._hashes = tuple(users.values())
@@ -148,7 +152,7 @@ class Passwords:
             each.used_at = min(each.used_at, unknown_since)
 
     def known(self, authorization: bytes) -> bytes | None:
-        """Return the user of known credentials (an ``Authorization`` field), else None; see Note [Flood]."""
+        """Return the user of an ``Authorization`` value that needs no verification now, else None; see Note [Flood]."""
         known = self._known.get(self._digest(authorization))
         if known is None:
             return None
@@ -171,16 +175,16 @@ class Passwords:
             self._remember(familiar, age)
 
     def named(self, authorization: bytes) -> bytes:
-        """Return the name of the user in credentials, right or wrong; empty if there is no such user."""
+        """Return the user name in an ``Authorization`` value, even if its password is wrong; empty if there is no such user."""
         user, _ = _credentials(authorization) or (b"", b"")
         # A name of no user may be a password that was entered in the wrong field.
         return user if user in self._users else b""
 
     def verdict(self, authorization: bytes, network: str) -> Deferred[PasswordCheck]:
         """
-        Verify credentials that are not known.
+        Verify the credentials in an ``Authorization`` value for which `known` has returned None.
 
-        :param network: the client network for which the verification counts, if the credentials are not familiar.
+        :param network: the client network to whose limit the verification counts, if the credentials are not familiar.
         :return Deferred(PasswordCheck): fires at once when there is nothing to compute. Never fails.
         """
         credentials = _credentials(authorization)

@@ -55,7 +55,7 @@ class ListenerSecurity:
 
 
 def verdict(security: ListenerSecurity) -> tuple[str, str]:
-    """Return a short text about the protection of this listener, and its level: "calm", "good" or "warn"."""
+    """Return a short text about the protection of this listener, and how the page shows it: "calm", "good" or "warn"."""
     if not security.protected:
         return "not protected", "calm"
     return ("protected", "good") if security.sound else ("protected, not encrypted", "warn")

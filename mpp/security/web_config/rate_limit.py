@@ -9,7 +9,8 @@ class RateLimiter:
     """
     A token bucket that limits the rate of requests.
 
-    :param now: the monotonic time in seconds, as in all calls.
+    :param limit: the parameters of the bucket.
+    :param now: the monotonic time in seconds, here and in `take`.
     """
 
     def __init__(self, limit: RateLimit, now: float) -> None:

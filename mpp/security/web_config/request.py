@@ -61,11 +61,11 @@ class CheckedRequest(ProxyRequest):
         self.extra = current.config.headers
 
     def announced(self, method: bytes, target: bytes, version: bytes, fields: Headers) -> None:
-        """Check a request with a body by its head; the body is read only after that, or the request is rejected at once."""
+        """Check a request as soon as its head has arrived: its body is read only if the head is permitted."""
         self._judge((method, target, version, fields, b""), self._admit)
 
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
-        """Check a complete request, unless it was permitted by its head, and process it."""
+        """Process a complete request, after a check unless its head was permitted before."""
         if self._admitted is None:
             self._judge((method, target, version, fields, body), self._answer)
         else:
@@ -135,7 +135,7 @@ class CheckedRequest(ProxyRequest):
     def _broken(self, failure: Failure) -> None:
         """Abort the connection after a bug, so that the client does not wait forever."""
         _log.failure(
-            "bug: a request failed unexpectedly, although its password was right; its connection is closed", failure=failure
+            "bug: a request failed unexpectedly after the check of its password; its connection is closed", failure=failure
         )
         self.channel.abort()
 

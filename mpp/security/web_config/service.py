@@ -46,7 +46,7 @@ class Handover:
 
 class WebConfigService(MultiService):
     """
-    The service that adds TLS, authentication and a rate limit to the sites of mpp.
+    The service that adds TLS, authentication and a rate limit to mpp's listeners, as the web configuration file says.
 
     :param settings: the settings, with the path of the web configuration file.
     :param handover: in a worker, the state that its parent passes; then the file is neither read nor watched here.
@@ -118,7 +118,7 @@ class WebConfigService(MultiService):
                 )
 
     def protect(self, site: IProtocolFactory) -> IProtocolFactory:
-        """Return the factory to listen with for a site: the site itself, or a TLS factory around it."""
+        """Return the factory to listen with for a site of twisted.web: the site itself, or a TLS factory around it."""
         if not self.is_tls:
             return site
         return TLSOnlyFactory(self._current, False, site, self._reactor)
@@ -135,7 +135,7 @@ class WebConfigService(MultiService):
         return self._file.read()
 
     def take_over(self, loaded: LoadedConfig) -> bool:
-        """Activate a configuration that was read, even if it protects less; return whether it differs from the former one."""
+        """Activate a configuration that `read` has returned, even if it protects less; return whether anything has changed."""
         assert self._file is not None, "the parent reads them"
         changed = self._file.take_over(loaded)
         if changed:

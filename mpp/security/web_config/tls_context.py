@@ -34,7 +34,7 @@ _UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.Un
 
 def with_contents(tls: TLSServer) -> TLSServer:
     """
-    Return the TLS configuration with the contents of all files that it names, so that a context can be built without them.
+    Return the TLS configuration with the contents of all files that it names, so that `make_context` does not read them.
 
     :raise WebConfigError: a file cannot be read.
     """
@@ -91,11 +91,12 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
     def accepts(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         if verified and not ok:
             # The number is the error code of `openssl verify`.
-            _log.debug("client certificate {name} is not verified: error {error}", name=_shown(certificate), error=error)
+            text = "client certificate {name} rejected: verification error {error} of OpenSSL"
+            _log.debug(text, name=_shown(certificate), error=error)
             return False
         if depth > 0 or allowed is None or not _names_of(certificate).isdisjoint(allowed):
             return True
-        _log.debug("client certificate {name} has none of client_allowed_sans", name=_shown(certificate))
+        _log.debug("client certificate {name} rejected: it has no name in client_allowed_sans", name=_shown(certificate))
         return False
 
     context.set_verify(mode, accepts)

@@ -232,7 +232,8 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertNoResult(located)
         self.clock.advance(0.1)
         self.assertEqual(self.successResultOf(located), (B,))
-        self.assertEqual(lines, ["locator first has not responded within 3 s; its look-up goes on for up to 60 s"])
+        on = "the round goes on without it, its look-up continues for up to 60 s"
+        self.assertEqual(lines, [f"locator first has not responded within 3 s; {on}"])
         self.merged.stop()
 
     def test_hanging_locator(self) -> None:

@@ -108,7 +108,7 @@ class CredentialsTests(SynchronousTestCase):
         self.write("t", "three")
         credentials.refresh(0.0)
         self.assertEqual(sent(credentials, A), b"Bearer three")
-        again = f"credentials reloaded from {path}"
+        again = f"backend credentials reloaded from {path}"
         kept = "credentials for the servers were not reloaded, the former ones stay in use"
         gone = f"{kept}: credentials_file: {path}: No such file or directory"
         self.assertEqual(self.lines, [again, gone, again])
