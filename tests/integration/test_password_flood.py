@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.test_web_config import basic, hashed
+from tests.integration.workers import one_process
 
 ALONE = "verifying passwords keeps a core busy, and how long a client waits behind that is measured"
 
@@ -109,6 +110,7 @@ class FloodTests(SynchronousTestCase):
         self.assertEqual(stranger[0], 200)
         self.assertEqual(set(flood.statuses) - {0}, {401, 429})
 
+    @one_process("each worker has its own limit of verifications for a network, and a client may reach the worker with room")
     def test_through_a_proxy(self) -> None:
         """Behind a trusted proxy the flood of some clients' networks keeps nobody else out."""
         mpp = self.start(Mpp, "--trusted-proxies", "127.0.0.0/8")
