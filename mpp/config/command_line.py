@@ -1,6 +1,6 @@
 """
 Splits the command line into options and the texts of their values, and makes the output of ``--help``, ``--version`` and
-``--completion``. It knows the meaning of no other option than these and ``--check-config``.
+``--completion``. Of all options, it knows the meaning only of these and of ``--check-config``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def answer(argv: Sequence[str]) -> str | None:
     """
     Return the text to print if the command line asks for help, the version or a completion script; otherwise None.
 
-    :raise ConfigError: an unknown option comes first, or the shell to complete for is unknown.
+    :raise ConfigError: an unknown option precedes such an option, or the shell after ``--completion`` is not supported.
     """
     if argv and argv[0] in HELP_WORDS:
         return help_text()
@@ -49,7 +49,9 @@ def wants_check(argv: Sequence[str]) -> bool:
 
 def from_command_line(argv: Sequence[str]) -> Given:
     """
-    Return the options on the command line that fill a field of the settings, with the texts of their values.
+    Return the options on the command line that configure something, with the texts of their values.
+
+    Options that only make mpp print something, such as ``--help``, are left out.
 
     :raise ConfigError: an option is unknown, or its value is missing.
     """

@@ -20,7 +20,7 @@ class ConfiguredValue:
     A configuration value and its origin.
 
     :ivar name: the key in a configuration file: the name of an option, or the path of keys to the value.
-    :ivar value: a JSON value: seconds, bytes, a share of 1, text, or a list of texts; None if the option has no value.
+    :ivar value: a JSON value: seconds, bytes, a fraction from 0 to 1, text, or a list of texts; None if the option has no value.
     :ivar written: the value as it is written in a configuration file; empty if the option has no value.
     :ivar origin: one of `DEFAULT`, `DERIVED`, `FILE`, `ENVIRONMENT`, `COMMAND_LINE`.
     :ivar place: file and line, the environment variable, or the option as it was written; empty for defaults.

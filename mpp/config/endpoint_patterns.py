@@ -22,8 +22,8 @@ def parse_url_pattern(text: str) -> URLPattern:
     Parse a URL pattern.
 
     :param text: ``http://prom-c:*``, ``https://*-b.example.org:443/tenant-*``, or ``*`` for every server. Without a path
-        it matches every path; the path ``/`` matches servers without a prefix. Without ``*`` the scheme may be missing, and is
-        http then, as in an endpoint.
+        it matches every path; the path ``/`` matches servers without a prefix. If the text has no ``*``, the scheme may be
+        missing; it is http then, as in ``--endpoint``.
     :raises ValueError: the text is no URL pattern; the message says what was expected, and never repeats a password.
     """
     text = text.strip()

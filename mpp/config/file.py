@@ -44,7 +44,10 @@ _TYPES: Mapping[Callable[[str], Any], Callable[[object], str]] = {
     parse_workers: number_of,
     parse_port: number_of,
 }
-"""The readers of values that are no text in YAML, by the parser of the option."""
+"""
+The functions that check a YAML value of another type than text (a boolean, a number) and return its text, by the parser of the
+option.
+"""
 
 _WITH_COMMAS = (parse_affinity_options, parse_apps, parse_networks, parse_urls)
 """The parsers of values with commas; in a configuration file the value may also be a list."""
@@ -59,11 +62,11 @@ class ParsedFile:
     """
     The parsed content of a configuration file.
 
-    :ivar given: the values of the options without errors.
-    :ivar option_names: the place of each option in the file, with or without errors.
+    :ivar given: the values of all options in the file whose value is valid.
+    :ivar option_names: the place (file, line and key) of each option in the file, also if its value is invalid.
     :ivar errors: the errors in the file.
     :ivar http: the HTTP settings for requests to backends.
-    :ivar sections: the single values of ``http``, as ``/mpp/config`` shows them.
+    :ivar sections: the single values from which ``http`` was made, as ``/mpp/config`` shows them.
     """
 
     given: Mapping[Option, Any] = field(factory=dict)

@@ -1,9 +1,9 @@
 """
 Reads the sections ``http_config``, ``backends`` and ``locators`` of the configuration file. Pure.
 
-The first one applies to all backends. An entry of ``backends`` applies to the backends whose URL matches a pattern (see
-`mpp.config.endpoint_patterns`), and an entry of ``locators`` to the backends that a locator lists. Each
-``http_config`` is read by `mpp.config.file_http_config`.
+The ``http_config`` of the file applies to the backends that no entry with its own fits. An entry of ``backends`` applies to the
+backends whose URL matches a pattern (see `mpp.config.endpoint_patterns`), and an entry of ``locators`` to the backends that a
+locator lists. Each ``http_config`` is read by `mpp.config.file_http_config`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PROBE_PARAMS = "probe-params"
 
 def read_http_configs(tree: MappingReader, folder: str) -> HTTPConfigs:
     """
-    Read the HTTP settings from the outermost mapping of a file. Errors are added to the mapping.
+    Read the HTTP settings from the outermost mapping of a file. Errors are added to ``tree.errors``.
 
     :param folder: the folder at which relative paths start.
     """
@@ -58,7 +58,7 @@ def _entry(entry: MappingReader, folder: str, name: str, *more: str, instead: st
 
     :param name: the key of the name or URL.
     :param more: other keys that the entry may have.
-    :param instead: the other key without which an ``http_config`` is required.
+    :param instead: a key that the entry may have instead of ``http_config``; empty if ``http_config`` is required.
     """
     found = set(entry.keys((name, *more, "http_config")))
     for key in (name, "http_config"):
@@ -117,7 +117,7 @@ def _nearest(name: str) -> str:
 
 
 def _source(entry: MappingReader, kind: SourceKind[Any], folder: str) -> str:
-    """Return the normal form of the ``source`` of an entry; empty, and an error, if the locator has only one source."""
+    """Return the ``source`` of an entry in its normal form; add an error and return an empty text if it is invalid."""
     option = kind.locating[0]
     text = entry.text("source")
     if kind.source is None:
@@ -135,9 +135,9 @@ def _source(entry: MappingReader, kind: SourceKind[Any], folder: str) -> str:
 
 def not_configured(rules: Iterable[LocatorRule], values: Mapping[str, Any]) -> Iterator[ConfigError]:
     """
-    Yield an error for each entry about a locator or source that is not configured.
+    Yield an error for each entry of ``locators`` whose locator or source is not configured.
 
-    :param values: the configured values by the fields of the settings.
+    :param values: the configured values by the names of the settings' fields.
     """
     for rule in rules:
         kind = BY_NAME[rule.source.locator]

@@ -63,7 +63,7 @@ _RESERVED = frozenset(
 
 def read_http_config(parent: MappingReader, folder: str) -> HTTPConfig:
     """
-    Read the ``http_config`` in a mapping. Errors are added to the mapping.
+    Read the ``http_config`` in a mapping. Errors are added to ``parent.errors``.
 
     :param folder: the folder at which relative paths start.
     """

@@ -20,7 +20,7 @@ Path = tuple[str, ...]
 
 def sections(table: Table, keys: Iterable[str], name: str, folder: str) -> Iterator[ConfiguredValue]:
     """
-    Yield the single values below some keys of the outermost mapping, unchecked.
+    Yield the single values below the given keys of a file's outermost mapping, whether they are valid or not.
 
     :param name: the path of the file as the operator wrote it.
     :param folder: the folder at which relative paths start.

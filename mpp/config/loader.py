@@ -32,10 +32,12 @@ class ParsedConfig:
     """
     The parsed configuration and its errors.
 
-    :ivar option_names: the option, the variable or the place in the file that gave each field, as the operator wrote it.
+    :ivar option_names: by field of the settings, the option, variable or place in the file that its value comes from, as the
+        operator wrote it.
     :ivar warnings: the warnings, one line each.
     :ivar errors: the errors; an option with an error has its default in the settings.
-    :ivar unknown: the variables that look like mpp's but are unknown; each is among the warnings, too.
+    :ivar unknown: an error for each environment variable that begins with ``MPP_`` but belongs to no option; each is among the
+        warnings, too.
     :ivar name: the path of the configuration file as the operator wrote it, or ``command line and environment``.
     :ivar sections: the values in the file that belong to no option, as ``/mpp/config`` shows them.
     """
@@ -88,9 +90,9 @@ class ConfigSources:
 
     def read(self) -> ParsedConfig:
         """
-        Read the whole configuration, with all of its errors.
+        Read the whole configuration. Its errors are not raised, but are part of the result.
 
-        :raise ConfigError: the command line cannot be split into options.
+        :raise ConfigError: the command line cannot be split into options; all other errors are in the result.
         """
         # Relative paths stay as the operator wrote them while the current directory is the same.
         folder = "" if self.folder == _current_folder() else self.folder
@@ -158,7 +160,7 @@ def _not_configured(http: HTTPConfigs, values: Mapping[str, Any]) -> list[Config
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Return the settings with these values of fields, see `Option.field`, and otherwise with the defaults."""
+    """Return the settings with these values, by field (see `Option.field`); all other fields have their defaults."""
     general = {name: value for name, value in values.items() if "." not in name}
     own: dict[str, dict[str, Any]] = {kind.name: {} for kind in KINDS}
     for path in values.keys() - general.keys():
@@ -183,7 +185,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[Given, tuple[str, ...
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigError]:
-    """Yield an error for each unknown variable that looks like mpp's, without its value, which may be a secret."""
+    """Yield an error for each unknown variable that begins with ``MPP_``, without its value, which may be a secret."""
     for name, nearest in unknown_names(environ, (name for option in OPTIONS for name in option.env)):
         hint = f"did you mean {nearest}?" if nearest else "see 'mpp --help'"
         yield ConfigError(name, f"no such variable; {hint}")

@@ -60,9 +60,9 @@ def split_scheme(text: str) -> tuple[str, str]:
 
 def refuse_what_is_not_an_address(rest: str) -> None:
     """
-    Check that what follows the scheme has only an authority and a path.
+    Check that the part of a URL behind its scheme has only a host, a port and a path.
 
-    :raises ValueError: it has a user name, a query, a fragment, or blanks; the message repeats nothing of it.
+    :raises ValueError: it has a user name, a query, a fragment, or blanks; the message repeats no part of the URL.
     """
     if "@" in rest:
         # Looked for everywhere, since a password may contain the characters that would end the authority.

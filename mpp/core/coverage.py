@@ -18,7 +18,7 @@ from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 
 DEFAULT_WINDOW_S = 120.0
-"""The window of a job with an unknown scrape interval: two of Prometheus' default scrape intervals."""
+"""The window (see `Job`) of a job with an unknown scrape interval: two of Prometheus' default scrape intervals, in seconds."""
 
 
 @frozen
@@ -27,9 +27,9 @@ class Hole:
     A gap in the data of one job: a time in which a server lacks targets of the job that another server has.
 
     :ivar start: seconds since the epoch, or minus infinity.
-    :ivar end: the same (exclusive), or infinity while it goes on.
+    :ivar end: seconds since the epoch (exclusive), or infinity while the gap goes on.
     :ivar missing: the number of targets that the server lacks, at least one.
-    :ivar of: the number of targets that the best server has.
+    :ivar of: the number of targets of the job on the server that has most.
     """
 
     start: float
@@ -41,10 +41,10 @@ class Hole:
 @frozen
 class Job:
     """
-    One scrape job of the pool.
+    The size and the pace of one scrape job, over all servers.
 
-    :ivar targets: the number of targets that the best server has, at least one.
-    :ivar window: the time in which each target is scraped at least once, which is two scrape intervals, in seconds.
+    :ivar targets: the number of its targets on the server that has most of them, at least one.
+    :ivar window: two scrape intervals, in seconds: in this time each target is scraped at least once.
     """
 
     targets: int = 1
@@ -97,7 +97,7 @@ class Missing:
         return Missing.of(self.whole & times, cut, self.drift)
 
     def shift(self, seconds: float) -> Missing:
-        """Return the same missing data with all times ``seconds`` later, as a clock shows them that is ahead by that much."""
+        """Return the same missing data with all times ``seconds`` later: by a clock that is so far ahead."""
         moved = {
             job: tuple(evolve(hole, start=hole.start + seconds, end=hole.end + seconds) for hole in holes)
             for job, holes in self.jobs.items()
@@ -123,9 +123,9 @@ class Missing:
 
     def gaps(self, jobs: Mapping[str, Job]) -> tuple[Gap, ...]:
         """
-        Return the gaps as shares of all targets, in the order of time, for the strategies.
+        Return the gaps of all jobs together, each with its share of all targets, in the order of time, for the strategies.
 
-        :param jobs: all jobs of the pool.
+        :param jobs: all jobs of all servers, by name.
         """
         total = max(1, sum(job.targets for job in jobs.values()))
         everything = [Hole(start, end, total, total) for start, end in self.whole]
@@ -136,7 +136,7 @@ class Missing:
         """
         Return the missing target-seconds up to a time, without drift.
 
-        :param jobs: all jobs of the pool.
+        :param jobs: all jobs of all servers, by name.
         """
         total = sum(job.targets for job in jobs.values())
         past = self.only(Intervals.of([(0.0, until)]))
@@ -208,7 +208,7 @@ class Coverage:
     """
     The data that servers are known to lack. A server without an entry lacks nothing.
 
-    :ivar jobs: all jobs of the pool, by name.
+    :ivar jobs: all jobs of all servers, by name.
     :ivar missing: the data that a server lacks and another one has, by server; a server that lacks nothing may be left out.
     :ivar common: the times in which no server has any data. They are the same for all servers, so they decide nothing; clients
         are warned of them.
@@ -221,7 +221,7 @@ class Coverage:
     """The names of the jobs, for `mpp.promql.jobs.JobMatchers`."""
 
     times: Intervals = field(init=False, repr=False, eq=False)
-    """The times in which a server lacks data, or all of them, apart from drift."""
+    """The times in which at least one server lacks data, or all lack it, apart from drift."""
 
     has_drift: bool = field(init=False, repr=False, eq=False)
     """Whether any server has drift; without drift, a query that reads no data within ``times`` needs no plan."""
@@ -230,19 +230,19 @@ class Coverage:
     """Whether no server is known to lack data."""
 
     gaps: int = field(init=False, repr=False, eq=False)
-    """The number of gaps of all servers; what a plan costs grows with it."""
+    """The number of gaps of all servers; the time that planning a query takes grows with it."""
 
     longest_window: float = field(init=False, repr=False, eq=False)
     """The longest window of all jobs, in seconds."""
 
     by_window: tuple[tuple[float, frozenset[str]], ...] = field(init=False, repr=False, eq=False)
-    """The names of the jobs by their window, in ascending order: a plan must not look at each of thousands of jobs."""
+    """The names of the jobs, grouped by their window, the shortest first: there may be thousands of jobs, but few windows."""
 
     targets: Mapping[str, int] = field(init=False, repr=False, eq=False)
     """The number of targets of each job, by name."""
 
     targets_by_window: Mapping[float, int] = field(init=False, repr=False, eq=False)
-    """The number of targets of all jobs of a window, by the window."""
+    """The number of targets of all jobs that have the same window, by this window."""
 
     @longest_window.default
     def _longest_window(self) -> float:

@@ -47,7 +47,7 @@ class ConfigError(MppError):
 
     @property
     def all(self) -> tuple[ConfigError, ...]:
-        """Every error that this one stands for, one line each."""
+        """The single errors in this one: only itself, unless it is a `ConfigErrors`."""
         return (self,)
 
 
@@ -64,7 +64,7 @@ class ConfigErrors(ConfigError):
 
     @property
     def all(self) -> tuple[ConfigError, ...]:
-        """The single errors, in their order."""
+        """The single errors, in the order in which they were given."""
         return self._errors
 
 

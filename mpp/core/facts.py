@@ -21,7 +21,7 @@ class ServerState:
     :ivar started_at: when the process started, or None.
     :ivar oldest: time of the oldest stored sample; None if there is no data, or it is not known.
     :ivar newest: time of the newest sample in the head, or None.
-    :ivar samples: samples ingested since the beginning of storage; 1.x only, None from 2.0 on (its successor resets at restart).
+    :ivar samples: samples ingested since the beginning of storage; 1.x only, None from 2.0 on, where restarts reset the count.
     :ivar retention_s: retention by time in seconds, or None when not known.
     :ivar retention_by_size: retention is limited by size (too), so the length of history depends on the load.
     :ivar read_at: when this state was read; 0 when never.
@@ -32,9 +32,9 @@ class ServerState:
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
     :ivar query_slots: how many queries it runs at the same time (its ``--query.max-concurrency``), or None when not known.
-    :ivar settles_s: the age in seconds at which no sample of a time appears any longer, by its configuration, see Note [When the
-        past is settled] in `mpp.selection.probing.config_times`; 0 when not known.
-    :ivar settles_job: the job with the largest part in ``settles_s``; empty when not known, or if no job counts.
+    :ivar settles_s: the age in seconds from which on its data of a time no longer changes, by its configuration, see Note [When
+        the past is settled] in `mpp.selection.probing.config_times`; 0 when not known.
+    :ivar settles_job: the job whose interval and timeout decide ``settles_s``; empty when not known, or if no job counts.
     :ivar answers_id: hash of what changes its responses for the past or the meaning of a query, see
         `mpp.selection.probing.answers_id`; empty when not known.
     :ivar pools: how many targets it has discovered, by scrape job; empty when not known.
@@ -42,7 +42,8 @@ class ServerState:
     :ivar external_labels: the labels that it adds to the series of federation and remote read, by name; None when not known.
     :ivar flags: the command-line flags that are compared, with their values, by name; empty when not known.
 
-    The last four are only compared, so they are not sent to workers. They must stay the last fields, see `mpp.app.workers.codec`.
+    The last four are only compared between servers, which workers do not do, so they are not sent to workers. They must stay the
+    last fields, see `mpp.app.workers.codec`.
     """
 
     version: str = ""
@@ -78,10 +79,10 @@ class Lack:
     The newest data that a server lacks and another server has.
 
     :ivar missing: the number of targets that the server does not scrape, at least one.
-    :ivar of: the number of targets that the best server scrapes.
+    :ivar of: the number of targets of the server that scrapes most.
     :ivar since: when the lack began, as far as known.
     :ivar stopped: the server scrapes none of the targets.
-    :ivar back: the server has just come back into service, and has not scraped all targets yet.
+    :ivar back: the server has just come back into service, so it has not scraped all targets yet.
     """
 
     missing: int

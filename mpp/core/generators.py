@@ -1,7 +1,7 @@
 """
-Long calculations as generators: each step does a part of one, and what the generator returns is its result.
+Runs long calculations that are written as generators: each step does a part, and the generator returns the result.
 
-`mpp.core.scheduling.pacing.in_slices` runs one in many turns of the reactor.
+`mpp.core.scheduling.pacing.in_slices` runs such a calculation with pauses, in which the reactor can serve clients.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_
 @frozen
 class ConfiguredHeader:
     """
-    A header that is added to requests to a backend: one field for each value, in this order.
+    A header that is added to requests to a backend: one field for each of its values, then for each secret and each file.
 
+    :ivar secrets: further values, which are never shown.
     :ivar files: paths of files that hold one value each.
     """
 
@@ -37,12 +38,12 @@ class ConfiguredHeader:
 @frozen
 class HTTPConfig:
     """
-    The HTTP client configuration for one or more backends. An empty value is not configured.
+    The HTTP client configuration for one or more backends. An attribute with an empty value is not configured.
 
-    :ivar auth_type: the scheme of ``Authorization``, with ``credentials_file``.
-    :ivar insecure_skip_verify: None for the program's ``--insecure``.
-    :ivar min_version: ``TLS12`` or ``TLS13``.
-    :ivar places: where each key stands in the configuration, for messages.
+    :ivar auth_type: the scheme in ``Authorization`` before the content of ``credentials_file``.
+    :ivar insecure_skip_verify: the server's certificate is not verified; None means the same as the option ``--insecure``.
+    :ivar min_version: the oldest TLS version to use, ``TLS12`` or ``TLS13``.
+    :ivar places: file, line and path of each configured key, for messages.
     """
 
     username: str = ""
@@ -81,8 +82,9 @@ class DiscoverySource:
     """
     The configured source in which a backend was found.
 
-    :ivar locator: the locator's name, without a number.
-    :ivar source: the path or pattern, URL or name that it read, if the locator may be configured several times; else empty.
+    :ivar locator: the name of the kind of locator, the same for all locators of this kind.
+    :ivar source: the path, pattern, URL or name that the locator reads, if several locators of the kind may be configured; else
+        empty.
     """
 
     locator: str
@@ -119,8 +121,8 @@ class HTTPConfigs:
     :ivar default: the configuration of backends that no rule fits.
     :ivar rules: patterns for URLs, each with the configuration of the backends that it fits; the first one that fits is used.
     :ivar locators: rules for backends that no URL pattern fits; the first that fits a discovery source of the backend is used.
-    :ivar probe_params: patterns for URLs, each with the query parameters of probes to the backends that it fits,
-        see `mpp.core.settings.Settings`; the first one that fits is used.
+    :ivar probe_params: patterns for URLs, each with the query parameters that probes of the backends that it fits send besides
+        their own; the first one that fits is used.
     """
 
     default: HTTPConfig = HTTPConfig()
@@ -145,5 +147,5 @@ class HTTPConfigs:
         return next((rule.config for rule in self.locators if any(map(rule.fits, sources))), None)
 
     def probe_params_of(self, backend: Backend, default: str) -> str:
-        """Return the parameters that requests of probes carry to a backend; the default if no pattern fits it."""
+        """Return the query parameters that probes of a backend send besides their own; ``default`` if no pattern fits it."""
         return next((parameters for pattern, parameters in self.probe_params if pattern.fits(backend)), default)

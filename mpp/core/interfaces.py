@@ -24,7 +24,7 @@ class ILocator(Interface):
 
     name: str = Attribute("Short name, unique among the configured locators; the ``locator`` label in metrics.")
     sought: str = Attribute("Object and place of its search, for the operator; shown when nothing is found.")
-    explicit: bool = Attribute("Its source is a written list. An empty one may be a mistake, so the last list stays for a while.")
+    explicit: bool = Attribute("Its source is a written list. If it is empty, maybe by mistake, the last list stays for a while.")
 
     def locate() -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
@@ -103,7 +103,7 @@ class ISelections(Interface):
     """The current Selection, and the ways to renew it."""
 
     current: Selection = Attribute("The newest Selection; an empty one before the first round has finished.")
-    coverage: Coverage = Attribute("The known gaps in the servers' histories; replaced as a whole.")
+    coverage: Coverage = Attribute("The known gaps in the servers' histories; a new value replaces it.")
     suspects: ISuspectQueries = Attribute("The reads that may have crashed servers lately; mostly there are none.")
 
     def ready() -> Deferred[Selection]:
@@ -125,10 +125,10 @@ class ISelections(Interface):
         """
         Report that a request failed because of a backend, and start an extra probe of the backend.
 
-        ``VIABLE`` and ``BUSY`` are no evidence: the backend is probed soon, and the result of that probe counts
-        (`mpp.selection.outliers.limiting`). Hard evidence (``NOT_READY``, ``DOWN``) ejects the backend: ``current`` is changed
-        before this method returns, and the ejection lasts until enough later probes succeed. Soft evidence (``SUSPECT``) is
-        counted, and ejects when there is enough of it. See `mpp.selection.outliers.ejection`.
+        ``VIABLE`` and ``BUSY`` only cause a probe of the backend, whose result counts (`mpp.selection.outliers.limiting`).
+        ``NOT_READY`` and ``DOWN`` eject the backend at once: ``current`` is changed before this method returns, and the ejection
+        lasts until enough later probes succeed. ``SUSPECT`` is counted, and ejects the backend after some such failures in a row
+        if requests succeed on another one. See `mpp.selection.outliers.ejection`.
         """
 
     def rescued(failed: Backend, by: Backend) -> None:
@@ -157,11 +157,11 @@ class ISelections(Interface):
         """
 
     def answered(backend: Backend) -> None:
-        """Report that a backend answered a request correctly, which drops the soft evidence against it."""
+        """Report that a backend answered a request correctly, so that its failures reported as ``SUSPECT`` are forgotten."""
 
 
 class IResponse(Interface):
-    """The response of a backend; until it is ``complete``, its connection is paused until ``relay`` or ``cancel`` is called."""
+    """The response of a backend. If it is not ``complete``, reading from its connection pauses until ``relay`` or ``cancel``."""
 
     status: int = Attribute("Status code, 200 to 599.")
     reason: bytes = Attribute("Reason phrase, may be empty.")
@@ -242,7 +242,7 @@ class IUpstreams(Interface):
         query_slots: int = 0,
     ) -> Deferred[IResponse]:
         """
-        Send one request on a kept or a new connection and wait for the response.
+        Send one request on an idle or a new connection to the backend, and wait for the response.
 
         :param head: the complete request head, from the request line to the empty line; the length that it announces is the
             length of ``body``. ``HEAD`` is recognized by its first bytes.
@@ -253,7 +253,8 @@ class IUpstreams(Interface):
             all (an endless event stream must not be). None: yes.
         :param progress: the counters that are updated while bytes arrive.
         :param urgent: send at once, however many requests the backend is busy with; for probes.
-        :param query_slots: wait while so many requests that have such a limit await their response; 0: no limit.
+        :param query_slots: the number of queries that the backend runs at once, if this is one: it waits while so many are under
+            way. 0: no limit.
         :return Deferred(IResponse): fires when the response is complete, or more than ``buffer`` bytes of its body have arrived.
             Fails with `mpp.core.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
         """
@@ -288,12 +289,12 @@ class IDownstream(Interface):
         :param attempts: the number of attempts; the response shows it to the client when it is more than one.
         :param ended: called once, perhaps before this returns: with None when the last byte was handed to the transport, or with
             the error that interrupted the response. The client's connection is then reset, so that the client can see the error.
-        :param about: further fields about the way of the response, such as ``Server-Timing``.
+        :param about: header fields that mpp adds about the origin of the response, such as ``Server-Timing``.
         :param also: the further backends whose responses are a part of this one.
         """
 
     def fail(status: int, error_type: str, message: str, retry_after: int | None) -> None:
-        """Send a complete error response that mpp itself makes. Only while nothing was delivered."""
+        """Send a complete error response that mpp itself makes. Only possible before `deliver` is called."""
 
     def abort() -> None:
         """Reset the client's connection, so that the client does not mistake the bytes sent so far for a complete response."""

@@ -1,5 +1,5 @@
 """
-Maps modules to the names that the log field ``component`` has for the parts of mpp. Pure.
+Maps the modules of mpp to the values of the log field ``component``, which name the parts of mpp. Pure.
 
 Users search and route log lines by these names, so they do not follow the names of modules. The manual lists them.
 """

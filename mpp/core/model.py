@@ -69,8 +69,8 @@ class DiscoveredBackend:
     """
     A backend in the list of a locator.
 
-    :ivar not_ready: why the discovery source reports it as not ready, one line; empty when the source does not. Such a backend is
-        probed and shown, and used only when no other is left, whatever the backend reports about itself.
+    :ivar not_ready: why the discovery source reports it as not ready, one line; empty when the source does not do so. A backend
+        that is not ready is probed and shown, but used only when no other is left, whatever it reports about itself.
     :ivar leaving: it is not ready only because it is being stopped on purpose, as in a rolling restart.
     :ivar sources: which of several sources of the locator list it; empty when the locator has only one.
     """
@@ -113,11 +113,11 @@ class Standing(enum.IntEnum):
     VIABLE = 0
     """Ready, and answered a real query within a second."""
     BUSY = 1
-    """Ready, but its query slots are taken, or its queries were not observed: usable, after the viable ones."""
+    """Ready, but its query slots are taken, or mpp got no response to a query from it: used after the viable ones."""
     SUSPECT = 2
-    """Requests failed on it, or it was worse a moment ago: no fault was seen since, but its successes are too few to trust it."""
+    """Requests failed on it, or it was down or not ready a moment ago; too few requests or probes have succeeded since."""
     NOT_READY = 3
-    """It reports so itself (start, WAL replay, shutdown), or it answers no queries."""
+    """It reports that it is not ready (start, WAL replay, shutdown), or it answers no queries."""
     DOWN = 4
     """It cannot be reached or does not answer."""
 
@@ -125,23 +125,23 @@ class Standing(enum.IntEnum):
 @frozen
 class Observation:
     """
-    The result of one probe of a backend, and of the requests since. A failed probe is a value, not an exception.
+    The result of one probe of a backend and of the requests to it since. A failed probe is a value, not an exception.
 
     :ivar standing: the degree of service to expect from the backend.
-    :ivar why: one line for the operator, empty for VIABLE unless requests alone prove it (`mpp.selection.outliers.vouching`).
+    :ivar why: one line for the operator; empty for VIABLE, unless only requests prove it (`mpp.selection.outliers.vouching`).
     :ivar facts: the state that the server last reported; `mpp.core.facts.NO_FACTS` when it was never read.
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever the result of its last probe; 0 while it is in service.
     :ivar replay: the progress of its WAL replay, None while no replay is known.
-    :ivar returns: how often it has returned to service: a request that recorded an earlier number can see that it did since.
+    :ivar returns: how often it has returned to service; a request compares it with an earlier number to see a return since then.
     :ivar refused: it is not ready, but its answer to the probe shows that a server is there, see
         `mpp.selection.probing.interpret.is_refusal`.
     :ivar turned_away: an intermediary may have rejected the probe: it got 429, or a 503 that is not from Prometheus.
-    :ivar unproven: it is ready, but rejects the probe's query, so that its queries cannot be judged; BUSY for that.
+    :ivar unproven: it is ready, but rejects the probe's query, so that it may answer no queries; its standing is BUSY.
     :ivar limited: an intermediary rejected requests lately with a 503, although the backend was ready.
     :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.core.http.instance`.
-    :ivar leaving: its source reports that it is being stopped on purpose; its probe finds no fault. NOT_READY for that.
+    :ivar leaving: its discovery source reports that it is being stopped on purpose. It is NOT_READY only for this reason.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, of any status; 20 at most.
     :ivar lack: the newest data that it lacks and another server has, see `mpp.coverage.lacks`; None for nothing.
     :ivar gaps: the known gaps in its history, oldest first, see `mpp.coverage.gaps`; not available in workers.
@@ -173,12 +173,12 @@ class Observation:
         return 0.0 if self.facts.oldest is None else max(0.0, now - self.facts.oldest)
 
     def lost(self, now: float, seconds: float = float("inf")) -> float:
-        """Return how much of its history, or of the last ``seconds`` of it, is known to be missing, as seconds of all targets."""
+        """Return the length of the known gaps in the last ``seconds`` of its history; a gap of half the targets counts half."""
         start = now - min(self.history(now), seconds)
         return sum(gap.lost(start, now) for gap in self.gaps)
 
     def held(self, now: float, seconds: float = float("inf")) -> float:
-        """Return how much of its history, or of the last ``seconds``, it has as far as known, as seconds of all targets."""
+        """Return the length of its history, ``seconds`` at most, without the known gaps; see `lost`."""
         return max(0.0, min(self.history(now), seconds) - self.lost(now, seconds))
 
 
@@ -189,7 +189,7 @@ class Choice:
 
     :ivar selected: the backends that take traffic, best first.
     :ivar standbys: all other backends, best first: tried in this order when the selected ones fail.
-    :ivar degraded: one line when the strategy's wish could not be met and it chose the next best, else empty.
+    :ivar degraded: one line when no backends were as the strategy requires and it chose the next best, else empty.
     """
 
     selected: tuple[Backend, ...] = ()
@@ -206,8 +206,8 @@ class Selection:
     :ivar choice: the backends that take traffic, and the order of the standbys.
     :ivar observations: in the locators' order, which is the tie-breaker.
     :ivar changed_at: when ``choice`` last changed.
-    :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.proxy.decisions.placement`.
-    :ivar past: the Selection for requests that need none of the data that servers lack; None while no server lacks anything.
+    :ivar sticky: servers to which clients of federation and remote read are assigned, see `mpp.selection.sticky_servers`.
+    :ivar past: the Selection for requests that read none of the newest data that servers lack; None while no server lacks any.
     """
 
     generation: int = 0
@@ -234,9 +234,9 @@ class Selection:
     observed: Mapping[Backend, Observation] = field(
         init=False, eq=False, repr=False, default=Factory(lambda self: {o.backend: o for o in self.observations}, takes_self=True)
     )
-    """The observations by backend: there may be hundreds, and failing requests look them up."""
+    """The observations by backend; each failing request looks one up, among hundreds perhaps."""
     prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
-    """The different path prefixes of all known backends, the longest first; ``("",)`` for most."""
+    """The different path prefixes of all known backends, the longest first; ``("",)`` if none has a prefix."""
     query_slots: Mapping[str, int] = field(init=False, eq=False, repr=False)
     """
     How many queries each server in service runs at once, by its ``id``, as far as that is known. Empty while only one server is
@@ -260,7 +260,7 @@ class Selection:
         return observation is None or observation.standing < Standing.NOT_READY
 
     def is_in_service(self, backend: Backend) -> bool:
-        """Return whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
+        """Return whether requests may go to a backend that is not their first choice: it is viable or busy, not ejected."""
         return (found := self.observed.get(backend)) is not None and found.standing <= Standing.BUSY and not found.ejected_at
 
     def lacks(self, backend: Backend) -> bool:
@@ -276,13 +276,13 @@ class Selection:
         return (found := self.observed.get(backend)) is not None and found.limited
 
     def with_past(self, choice: Choice) -> Selection:
-        """Return this Selection with another choice for requests that need none of the data that servers lack."""
+        """Return this Selection with ``choice`` for requests that read none of the newest data that servers lack."""
         whole = tuple(o if o.lack is None else evolve(o, lack=None) for o in self.observations)
         return evolve(self, past=evolve(self, choice=choice, observations=whole, past=None))
 
     @property
     def lacks_since(self) -> float:
-        """The time when the first lack began; infinity when no server lacks anything."""
+        """The earliest time from which on a server lacks newest data; infinity when none does."""
         return min((o.lack.since for o in self.observations if o.lack is not None), default=float("inf"))
 
     @property

@@ -18,7 +18,8 @@ S = TypeVar("S")
 @frozen(init=False)
 class DiscoverySettings:
     """
-    The settings of all discovery sources, by their class (``settings.discovery[DNSSettings]``): core does not know the kinds.
+    The settings of all discovery sources. They are looked up by their class, as in ``settings.discovery[DNSSettings]``, because
+    this package does not know the kinds of sources.
 
     :param sources: the settings of each configured kind; other kinds have their defaults.
     """
@@ -30,7 +31,7 @@ class DiscoverySettings:
         self.__attrs_init__(tuple(sorted(changed, key=lambda each: type(each).__name__)))
 
     def __getitem__(self, kind: type[S]) -> S:
-        """Return the settings of a kind, by their class."""
+        """Return the settings of one kind of source; ``kind`` is their class."""
         return next((each for each in self._sources if type(each) is kind), kind())
 
 
@@ -55,7 +56,7 @@ class Settings:
     :ivar listen: further Twisted server endpoint strings.
     :ivar admin_listen: Twisted server endpoint strings that alone serve the admin pages; empty: all endpoints serve them.
     :ivar web_config: path of a web configuration file (TLS, users), or None.
-    :ivar web_cors_origin: a regular expression for the origins of pages that may read local error replies.
+    :ivar web_cors_origin: a regular expression for the origins of web pages that may read mpp's own error responses.
     :ivar workers: number of processes that serve clients.
     :ivar reuse_port: several processes may open ``port`` at the same time.
     :ivar max_connections: maximum number of open client connections, or None for as many as the file limit allows.
@@ -70,7 +71,7 @@ class Settings:
     :ivar crash_suspect: seconds; a read that ran longer before its server broke off may have crashed the server; 0: never.
     :ivar stall_timeout: maximum seconds without progress of a response that has begun.
     :ivar hedge_after: seconds after which a second backend gets the request although the first one is alive; 0: never.
-    :ivar no_coverage: the newest data of servers is not surveyed, and no server is regarded as lacking data.
+    :ivar no_coverage: the data of the servers is not compared, and no server is regarded as lacking data.
     :ivar coverage_query: the metric, or a selector of it, that shows whether a target was scraped.
     :ivar no_timeout_parameter: queries are forwarded without an added ``timeout`` parameter.
     :ivar max_concurrency: maximum number of concurrent requests to one backend.
@@ -79,18 +80,18 @@ class Settings:
     :ivar no_single_flight: identical reads in flight are not answered by one request.
     :ivar cache_memory: maximum bytes of the range cache; 0: there is none.
     :ivar cache_freshness: minimum age in seconds of the samples that a cached step has read.
-    :ivar cache_tail: seconds that the steps too new for the cache are given to other clients; 0: never.
+    :ivar cache_tail: seconds for which steps that are too new for the cache are also sent to other clients; 0: never.
     :ivar cache_max_age: seconds that a page of the cache is kept, on average.
-    :ivar cache_vary: header fields, in lower case, that have an influence on responses although they are known to have none.
-    :ivar cache_neutral: header fields, in lower case, that have no influence on responses although they are not known.
-    :ivar enable_lifecycle: a client may reload the configuration.
+    :ivar cache_vary: header fields, in lower case, that have an influence on responses, contrary to what mpp assumes.
+    :ivar cache_neutral: header fields, in lower case, that have no influence on responses, contrary to what mpp assumes.
+    :ivar enable_lifecycle: a client may reload the configuration and flush the cache.
     :ivar verbose: log at level debug, whatever ``log_level`` is.
     :ivar log_format: one of `mpp.app.logs.format.RENDERERS`.
     :ivar log_level: one of `mpp.app.logs.format.LEVELS`.
     :ivar access_log: every request is logged.
     :ivar server_timing: responses have a ``Server-Timing`` field.
-    :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is trusted; None when not configured: then private networks
-        are, but only as a hint for routing.
+    :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is trusted; None when not configured: then proxies in
+        private networks are trusted, but only to choose a server by the client's address.
     """
 
     config: str | None = None

@@ -27,7 +27,11 @@ def shown(url: str) -> str:
 
 
 def take_credentials(url: str) -> tuple[str, str]:
-    """Split a URL into the URL without user and password and the ``Authorization`` made of them, empty if it has none."""
+    """
+    Separate user and password from a URL.
+
+    :return: the URL without them, and the value of ``Authorization`` that is made of them; empty if the URL has none.
+    """
     parts = urlsplit(url)
     userinfo, separator, netloc = parts.netloc.rpartition("@")
     if not separator:
@@ -42,7 +46,7 @@ def basic(user: str, password: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Return the scheme, host and port of a URL; credentials are sent to no other origin."""
+    """Return the scheme, host and port of a URL. After a redirect to another origin, credentials are not sent again."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 

@@ -53,7 +53,7 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def without(fields: Headers, name: bytes) -> Headers:
-    """Return header fields without the ones of a name, which is lower case."""
+    """Return header fields without all fields of one name; ``name`` is lower case."""
     return tuple(field for field in fields if field[0].lower() != name)
 
 

@@ -1,5 +1,5 @@
 """
-Builds message heads as bytes: of requests to backends, of responses to clients, and of local replies. Pure.
+Builds message heads as bytes: of requests to backends, of responses to clients, and of mpp's own error responses. Pure.
 
 Field values are never changed, only whole fields are left out or added; names keep their case. RFC 9110 section 7.6.1 defines
 which fields are hop-by-hop, that is, concern one connection only.
@@ -152,7 +152,7 @@ def response_head(
     :param bodyless: the response is to HEAD: the backend's ``Content-Length`` is kept, and none is added.
     :param chunked: the body will be sent in chunks.
     :param served_by: the backend; its id is added to the name of an inner mpp's cookie, see `mpp.core.http.route_cookie`; None
-        for local replies.
+        for mpp's own error responses.
     """
     parts = [b"HTTP/1.1 %d " % status, reason if reason == b"OK" else _plain_reason(status, reason), b"\r\n"]
     announced = _pass_on(headers, served_by, parts)
@@ -205,8 +205,9 @@ def _plain_reason(status: int, reason: bytes) -> bytes:
 
 def server_timing(total: float, backend: Backend, took: float | None, waited: float, cache: str = "") -> bytes:
     """
-    Return the value of ``Server-Timing`` (W3C), from the seconds until the response head: in all, and of the backend.
+    Return the value of ``Server-Timing`` (W3C), which shows where the time until the response head went.
 
+    :param total: seconds from the request of the client to the head of the response.
     :param took: seconds that the backend needed; None if it was not asked.
     :param waited: seconds that the request waited in mpp for a slot on the backend.
     :param cache: how the cache was used, in one word; empty if it was not.
@@ -220,7 +221,7 @@ def server_timing(total: float, backend: Backend, took: float | None, waited: fl
 
 
 def connection_field(*, persistent: bool, http_10: bool) -> Headers:
-    """Return the ``Connection`` field of a response: none for the default of the client's HTTP version (RFC 9112 section 9.3)."""
+    """Return the ``Connection`` field of a response; no field if the HTTP version implies it already (RFC 9112 section 9.3)."""
     if not persistent:
         return ((b"Connection", b"close"),)
     return ((b"Connection", b"keep-alive"),) if http_10 else ()
@@ -228,7 +229,7 @@ def connection_field(*, persistent: bool, http_10: bool) -> Headers:
 
 def error_body(error_type: str, message: str) -> bytes:
     """
-    Build the body of a local error reply in the format of Prometheus' API errors, which Grafana can show; one whole line.
+    Build the body of an error response of mpp itself: one line in the format of Prometheus' API errors, which Grafana shows.
 
     :param error_type: one of Prometheus' error types where one fits (``unavailable``, ``bad_data``, ``timeout``).
     """
@@ -237,9 +238,9 @@ def error_body(error_type: str, message: str) -> bytes:
 
 def error_answer(status: int, error_type: str, message: str, added: Headers = (), *, bodyless: bool = False) -> bytes:
     """
-    Build a complete local error reply: the head and `error_body`.
+    Build a complete error response of mpp itself: the head and `error_body`.
 
-    :param bodyless: the reply is to HEAD, so the body is left out.
+    :param bodyless: the response is to HEAD, so the body is left out.
     """
     body = error_body(error_type, message)
     fields = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), (b"Content-Length", b"%d" % len(body)))

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from attrs import field, frozen
 
 FIELD = b"mpp-instance"
-"""The lower-case name of the field."""
+"""The lower-case name of the header field that carries the token of each mpp on the way of a request."""
 
 _LINE = b"MPP-Instance: %b\r\n"
 
@@ -36,7 +36,7 @@ class Instance:
     The identity of one running mpp.
 
     :ivar token: 16 random characters that no other mpp has.
-    :ivar line: the line of the field in a request that has come from no mpp.
+    :ivar line: the line of the field in a request that has not passed through another mpp.
     """
 
     token: str
@@ -58,7 +58,7 @@ class Instance:
 
     def line_after(self, tokens: Sequence[bytes]) -> bytes:
         """
-        Return the line of the field in a request that has come from another mpp.
+        Return the line of the field in a request that has passed through another mpp.
 
         :param tokens: the values of the fields in the received request.
         """

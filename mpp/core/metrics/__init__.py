@@ -1,3 +1,3 @@
 """
-The counters and histograms of mpp, and the runs of local error replies. Begin with ``registry``.
+The counters and histograms of mpp, and the periods in which mpp itself answers with errors. Begin with ``registry``.
 """

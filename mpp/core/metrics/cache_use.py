@@ -29,7 +29,7 @@ COUNTED_IN = tuple(dict.fromkeys(name for name, _ in _FIELDS))
 @frozen
 class CacheUse:
     """
-    The counts of a process, or of all workers together.
+    The counts of the use of the range cache and of shared responses, of a process or of all workers together.
 
     :ivar hits: range queries that were answered from the cache alone.
     :ivar partial: range queries of which a server was asked for a part.
@@ -79,9 +79,9 @@ NO_USE = CacheUse()
 @frozen
 class CacheTraffic:
     """
-    The use of the cache since the start, and lately.
+    The use of the cache since the start, and in the last minutes.
 
-    :ivar seconds: the length of the recent time.
+    :ivar seconds: the time that ``recent`` covers.
     """
 
     total: CacheUse = NO_USE

@@ -52,7 +52,7 @@ class LabelledCounter:
     """
     A counter with labels.
 
-    :ivar name: without ``_total``.
+    :ivar name: the name of the counter without ``_total``.
     :ivar sample_names: the names of its samples.
     :ivar values: the counts, by the labels' values.
     """
@@ -89,8 +89,8 @@ class LabelledCounter:
         """
         Expose several series for each of many label values, at 0 until they are incremented.
 
-        :param names: values of the first label, read at each scrape. No series is stored for a name until it is incremented:
-            there may be a thousand names, with some sixty series each in all counters.
+        :param names: the values of the first label, read again at each scrape. No series is stored for a name until it is
+            incremented: there may be a thousand names, with some sixty series each in all counters.
         :param of_each: the values of the other labels.
         """
         self._names, self._of_each = names, of_each

@@ -1,7 +1,7 @@
 """
-The runs of local replies with an error status: the time of the first and of the last one, and their number. Pure.
+Describes a run of errors: a period in which mpp itself answers requests of clients with an error status. Pure.
 
-Only local replies with 500, 502, 503 or 504 count; 501 and 505 are the client's fault.
+Only responses that mpp itself makes, with 500, 502, 503 or 504, count; 501 and 505 are the client's fault.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from attrs import evolve, frozen
 from mpp.core.text.humanize import clock, listing
 
 CODES = (500, 502, 503, 504)
-"""The status codes of local replies that are not the client's fault."""
+"""The status codes of responses of mpp itself that are not the client's fault."""
 
 OVER_S = 10.0
-"""Seconds without an error after which a run of errors is over, if a server is usable."""
+"""Seconds without an error response of mpp itself after which a run of errors is over, if a server is usable."""
 
 
 @frozen
 class LocalErrors:
     """
-    A run of local replies with an error status. Times are seconds since the epoch.
+    A run of errors: error responses of mpp itself without a long pause, see `follow`. Times are seconds since the epoch.
 
     :ivar since: the time of the first error.
     :ivar last: the time of the last error.
@@ -40,24 +40,25 @@ class LocalErrors:
 
     @property
     def codes(self) -> str:
-        """The status codes as a part of a sentence, such as ``502 and 504``."""
+        """The status codes in the run, for a sentence, such as ``502 and 504``."""
         return listing([str(code) for code in sorted(self.counts)])
 
     @property
     def text(self) -> str:
-        """A clause that describes a run that is not over."""
+        """The description of a run that goes on, such as ``clients get 502 since 10:00:00 UTC, 7 so far``."""
         return f"clients get {self.codes} since {clock(self.since)} UTC, {self.total:,} so far"
 
     @property
     def summary(self) -> str:
-        """A clause that describes a run that is over."""
+        """The description of a run that is over, such as ``clients got 502 from 10:00:00 to 10:01:00 UTC, 7 in all``."""
         return f"clients got {self.codes} from {clock(self.since)} to {clock(self.last)} UTC, {self.total:,} in all"
 
 
 def follow(run: LocalErrors | None, fresh: Mapping[int, int], now: float, *, usable: bool) -> LocalErrors | None:
     """
-    Return the current run of errors; None if no run has started, or the last one is over.
+    Return the current run of errors; None if there is none, or ``run`` is over now.
 
+    :param run: the result of the last call.
     :param fresh: the number of errors since the last call, for each status code.
     :param usable: at least one server is usable. While no server is, a run lasts even if no client sends requests.
     """

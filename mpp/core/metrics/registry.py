@@ -1,5 +1,5 @@
 """
-The counters and histograms of mpp, under the names of the original with today's suffixes.
+The counters and histograms of mpp. Their names are the ones of the original Go program, with the suffixes that are usual today.
 
 The gauges, which describe the present, are computed by `mpp.admin.gauges`.
 """
@@ -129,7 +129,7 @@ class Metrics:
         self._requests.inc(LOCAL, code)
 
     def local_errors(self) -> dict[int, int]:
-        """Return the number of local replies since the start, for each code in `mpp.core.metrics.local_errors.CODES`."""
+        """Return the number of mpp's own error responses since the start, by code in `mpp.core.metrics.local_errors.CODES`."""
         values = self._requests.values
         return {code: int(values.get((LOCAL, code), 0)) for code in CODES}
 
@@ -150,12 +150,12 @@ class Metrics:
         self._counters["mpp_suspicion_probes"].inc(backend, result)
 
     def surveyed(self, backend: str, result: str, seconds: float) -> None:
-        """Count a survey of the newest data of a backend; ``result`` is ``ok`` or ``failed``."""
+        """Count a survey of the newest data of a backend, and its duration; ``result`` is ``ok`` or ``failed``."""
         self._counters["mpp_coverage_surveys"].inc(backend, result)
         self._histograms["mpp_coverage_survey_duration_seconds"].of(backend).observe(seconds)
 
     def retry_budget_exhausted(self, reason: str) -> None:
-        """Count a ``retry`` or a ``hedge`` that was skipped."""
+        """Count a ``retry`` or a ``hedge``, by ``reason``, that was skipped because the retry budget was exhausted."""
         self._counters["mpp_retry_budget_exhausted"].inc(reason)
 
     def query_of_death_suspected(self, backend: str) -> None:
@@ -163,7 +163,7 @@ class Metrics:
         self._counters["mpp_query_of_death_suspects"].inc(backend)
 
     def query_of_death_refused(self) -> None:
-        """Count a read that was not sent to the last healthy server."""
+        """Count a read that was not sent to the last healthy server, because it may have crashed other servers."""
         self._counters["mpp_query_of_death_refusals"].inc()
 
     def truncated(self, backend: str, reason: str) -> None:
@@ -236,7 +236,7 @@ class Metrics:
             GCCollector(registry=registry)
 
     def add(self, collector: Collector) -> None:
-        """Add a collector to the page and to the registry."""
+        """Add a collector to the metrics page and to the registry."""
         self.registry.register(collector)
         self._others.register(collector)
 

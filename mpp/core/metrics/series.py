@@ -1,5 +1,5 @@
 """
-Decides which series of counters exist. Pure; knows label values, not the counters.
+Decides which series of counters exist before they are incremented, and for how long. Pure; knows no counts.
 
 The series of a backend begin at 0 as soon as the backend is known, and stay for some time after it has been removed.
 
@@ -46,10 +46,10 @@ OF_EACH_BACKEND: Mapping[str, tuple[Values, ...]] = {
     "mpp_storage_errors": ((),),
     "mpp_readmissions": ((),),
 }
-"""The label values that follow the backend's name, by the counter's name: all values that alerts and panels use."""
+"""The label values of the series that each backend has from the start, without the backend's name, by the counter's name."""
 
 OF_THE_PROGRAM: Mapping[str, tuple[Values, ...]] = {
-    # The local replies to requests that mpp fails.
+    # The error responses that mpp itself makes.
     "mpp_requests": (("mpp", 500), ("mpp", 502), ("mpp", 503), ("mpp", 504)),
     "mpp_retry_budget_exhausted": (("retry",), ("hedge",)),
     "mpp_query_of_death_refusals": ((),),
@@ -61,12 +61,12 @@ OF_THE_PROGRAM: Mapping[str, tuple[Values, ...]] = {
     "mpp_selection_events": ((),),
     "mpp_selection_rounds": (("ok",), ("failed",)),
 }
-"""The label values of series that belong to no backend, locator or affinity, by the counter's name."""
+"""The label values of the other series that exist from the start of mpp, by the counter's name."""
 
 
 def gone_since(gone: Mapping[str, float], counted: Iterable[str], known: Collection[str], now: float) -> dict[str, float]:
     """
-    Return for each name that has series but is not in use the time since when it is not.
+    Return the names that have series but are not in use, each with the time since when it is not in use.
 
     :param gone: the previous result of this function.
     :param counted: the names that have series.

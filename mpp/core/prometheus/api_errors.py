@@ -27,8 +27,8 @@ class ApiError:
     """
     An error of Prometheus' API.
 
-    :ivar kind: ``errorType``.
-    :ivar text: ``error``, empty when there is none.
+    :ivar kind: the value of ``errorType`` in the body.
+    :ivar text: the value of ``error`` in the body, the message; empty when there is none.
     """
 
     kind: str
@@ -37,12 +37,14 @@ class ApiError:
 
 def decoded(fields: Headers, body: bytes) -> bytes | None:
     """
-    Return the first `MAX_BODY` bytes of a body without its content coding (RFC 9110 section 8.4).
+    Return a response body as it is before its compression (RFC 9110 section 8.4): gzip, deflate or none. It is still bytes.
 
-    Servers with the coding ``deflate`` send zlib or raw deflate; both are decoded.
+    Servers with the coding ``deflate`` send zlib or raw deflate; both are decompressed.
 
-    :param body: the available part of the body, encoded as received.
-    :return: None if the body cannot be decoded: another coding (``br``, ``zstd``), several codings, or damaged data.
+    :param fields: the header fields of the response.
+    :param body: the part of the body that has arrived, as received; it may end anywhere.
+    :return: `MAX_BODY` bytes at most. None if they cannot be had: another compression (``br``, ``zstd``), more than one, or
+        damaged data.
     """
     listed = b",".join(headers.values(fields, b"content-encoding")).lower()
     codings = [coding for coding in map(bytes.strip, listed.split(b",")) if coding not in (b"", b"identity")]

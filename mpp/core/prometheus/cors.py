@@ -1,14 +1,14 @@
 """
-The header fields that let web pages of another origin read local replies (CORS: WHATWG Fetch, "HTTP extensions"). Pure.
+The header fields that let web pages of another origin read mpp's own error responses (CORS in WHATWG Fetch). Pure.
 
 A browser shows a response of another origin to a script only if the response has these fields; without them the script sees
 "Failed to fetch" and no status. Prometheus sends them with the responses of its API to every request that has an ``Origin`` field
 (its ``web/api/v1`` and ``util/httputil/cors.go``), and so does mpp. The fields of servers' responses are not changed.
 
 Before some requests a browser sends a preflight request without credentials, and sends the request itself only if the response
-has status 2xx. The servers answer preflight requests. Where mpp would send a local error reply, it answers the preflight request
-like Prometheus, with 204 and the same fields: the browser then sends the request itself, and the page can read the error. This
-does not bypass any check, because the request itself is checked like every other one.
+has status 2xx. The servers answer preflight requests. Where mpp itself would send an error response, it answers the preflight
+request like Prometheus, with 204 and the same fields: the browser then sends the request itself, and the page can read the error.
+This does not bypass any check, because the request itself is checked like every other one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def is_preflight(method: bytes, fields: Headers) -> bool:
 @frozen
 class AllowedOrigins:
     """
-    The origins whose pages may read local error replies.
+    The origins whose web pages may read mpp's own error responses.
 
     :ivar pattern: a regular expression for whole origins, see `mpp.core.text.linear_pattern`.
     :raise ValueError: the pattern is not a valid regular expression.

@@ -4,8 +4,9 @@ Parses the requests for data in Prometheus' API: the query or selectors, and the
 Source: Prometheus documentation, "HTTP API", and ``web/api/v1/api.go``: points in time are Unix times, rounded to milliseconds,
 or RFC 3339, cut to milliseconds; a step is a number of seconds or a duration, cut to milliseconds. Parameters are searched for as
 bytes and decoded only where needed, because every request is parsed. A request that cannot be parsed is forwarded without regard
-to its data. So is one with a parameter that Go's ``url.ParseQuery`` drops, because of a raw semicolon or an invalid escape: the
-server uses the next parameter of the same name. A query with a percent-encoded parameter name is not divided.
+to which server has its data. So is one with a parameter that Go's ``url.ParseQuery`` drops, because of a raw semicolon or an
+invalid escape: the server uses the next parameter of the same name. A query with a percent-encoded parameter name is not divided
+among servers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mpp.core.model import RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 
 MOST_STEPS = 11_000
-"""Maximum steps of a range query that mpp looks at; Prometheus accepts one more."""
+"""Maximum steps of a range query that mpp parses; Prometheus accepts one more."""
 _MOST_SELECTORS = 64
 _MOST_PARAMETERS = 2 * _MOST_SELECTORS
 _LONGEST_TIME = 100
@@ -61,10 +62,10 @@ class DataRequest:
     The data that a request asks for.
 
     :ivar queries: the query, or the selectors, percent-encoded as they were sent; empty for all series.
-    :ivar start: the first step, or the start of the time, in milliseconds since the epoch.
-    :ivar end: the end of the time (inclusive); for an instant query the same.
+    :ivar start: the first step of a query, or the start of the requested time, in milliseconds since the epoch.
+    :ivar end: the end of the requested time (inclusive), likewise; the same as ``start`` for an instant query.
     :ivar step: milliseconds between two steps; 1 if there is one step.
-    :ivar lookback: ``lookback_delta`` in seconds; None for the server's own.
+    :ivar lookback: ``lookback_delta`` in seconds; None for the server's default.
     :ivar whole: why its steps must not be evaluated by different servers, in a few words; empty if they may be.
     """
 
@@ -186,10 +187,11 @@ def _time(value: bytes | None, default: int | None) -> int | None:
 
 def with_range(info: RequestInfo, start: int, end: int) -> RequestInfo:
     """
-    Return a range query with another range.
+    Return a range query for another range of time.
 
-    :param info: a request of which `find` has understood the times.
-    :param start: the first step, in milliseconds; so is ``end``.
+    :param info: the range query, which `find` was able to parse.
+    :param start: the new first step, in milliseconds since the epoch.
+    :param end: the new end, likewise.
     """
     in_form = info.body if info.body and timeouts.is_form(info) else b""
     path, _, query = info.target.partition(b"?")

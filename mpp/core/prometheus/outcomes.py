@@ -14,7 +14,7 @@ class Retry(enum.Enum):
 
     NO = "no"
     ONCE = "once"
-    """On one other backend, if this was the first attempt: that backend may have the same fault."""
+    """Only on one other backend, and only after the first attempt: that backend may have the same fault."""
     YES = "yes"
 
 
@@ -29,7 +29,7 @@ class Outcome:
     :ivar crash: the request may have crashed the server.
     :ivar resend: no byte was sent, so even a write may be repeated.
     :ivar busy: the server is overloaded: the retry goes only to a backend that is not busy.
-    :ivar hide_from_client: when no backend is left, the client gets a local error reply instead of this response.
+    :ivar hide_from_client: when no backend is left, the client gets an error response of mpp instead of this response.
     :ivar elsewhere: the retry goes only to a backend that was not tried, and does not wait for a new selection. The client gets
         this response when no other backend has a better one, unless it has to be hidden.
     :ivar credentials: the server rejected the credentials of mpp.

@@ -13,9 +13,9 @@ from mpp.core.model import Backend, RequestInfo
 
 def own_request_head(backend: Backend, path: str, sender: Instance) -> bytes:
     """
-    Return the head of a request that mpp itself makes, with the bytes of the empty line.
+    Return the head of a request that mpp itself makes, including the empty line at its end.
 
-    The response is not compressed: it is small, or is scanned while it arrives.
+    It asks for a response without compression: the response is small, or is scanned while it arrives.
 
     :param path: the path and query string, without the backend's prefix.
     :param sender: this mpp.

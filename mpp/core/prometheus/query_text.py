@@ -20,7 +20,7 @@ class QueryText(NamedTuple):
     The order of the parameters, their encoding, and whether they are in the query string or in a form make no difference.
 
     :ivar path: the normalized path.
-    :ivar parameters: names and values in order, decoded, without the ones that give times.
+    :ivar parameters: the names and values, sorted and percent-decoded, without the parameters that give times.
     :ivar body: a body that is no form (remote read), as it is; empty for a form.
     """
 
@@ -30,7 +30,7 @@ class QueryText(NamedTuple):
 
 
 def query_text(info: RequestInfo) -> QueryText:
-    """Return the text of a read; no byte of it needs to be a character in any encoding."""
+    """Return the text of a read. The text is bytes, because a request may contain bytes that are no valid characters."""
     path, _, query = info.target.partition(b"?")
     form = timeouts.is_form(info)
     parts = query.split(b"&") + (info.body.split(b"&") if form else [])

@@ -14,12 +14,12 @@ from urllib.parse import quote
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 
 MOST_BYTES = 64 * 1024
-"""Bytes of the longest body that is parsed; the bodies of real requests have a few hundred."""
+"""Maximum bytes of a body that is parsed; the bodies of real requests have a few hundred."""
 MOST_UNCOMPRESSED = 32 * 1024
 MOST_FIELDS = 1000
-"""Fields of a message."""
+"""Maximum fields of a protobuf message in the body."""
 MOST_ELEMENTS = 10_000
-"""Elements of a compressed body: to copy them takes some milliseconds."""
+"""Maximum elements (literals and copies) of a body in Snappy's format; to decompress so many takes some milliseconds."""
 MOST_QUERIES = 200
 MOST_MATCHERS = 200
 
@@ -33,7 +33,11 @@ class NotReadable(Exception):
 
 
 def find(body: bytes) -> DataRequest | None:
-    """Return what a remote read asks for, from the first start of a query to the last end; None if that is not known."""
+    """
+    Return the data that a remote read asks for; None if its body cannot be parsed.
+
+    The result has the selectors of all queries in the body, and the time from the earliest start to the latest end of a query.
+    """
     selectors: list[bytes] = []
     times: list[int] = []
     try:

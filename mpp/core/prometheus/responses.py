@@ -71,7 +71,7 @@ class ResponseSign(enum.Enum):
     """A kind of response that its status and ``errorType`` alone do not identify."""
 
     FOREIGN = "foreign"
-    """The response is no error of Prometheus' API, and of no other kind."""
+    """The response is no error of Prometheus' API, and is of none of the other kinds here."""
     NOT_READY = "not ready"
     """The plain text of Prometheus itself while it starts or stops."""
     STORAGE = "storage"
@@ -92,7 +92,7 @@ class ResponseRule:
     One row of the table of rules.
 
     :ivar statuses: the HTTP statuses that fit.
-    :ivar kind: the ``errorType`` of the API error, or what else the response was recognized by; None fits all responses.
+    :ivar kind: the ``errorType`` of the API error, or a `ResponseSign` for another kind of response; None fits all responses.
     :ivar text: a part of the API error's text, or with ``exact`` the whole text.
     """
 
@@ -116,7 +116,7 @@ _SOFT = Standing.SUSPECT
 REFUSED = Outcome("refused", Retry.YES, Standing.BUSY, hide_from_client=True)
 """A 503 that is not from Prometheus: from a limiter in front of a healthy server, or a gateway to a missing one."""
 LIMITED = Outcome("limited", Retry.YES, Standing.BUSY, elsewhere=True, hide_from_client=True)
-"""The same for a server that proved to be ready: the retry goes to another one, and does not wait for a new selection."""
+"""A `REFUSED` response of a server that proved to be ready: the retry goes to another one, without a new selection."""
 
 RULES: tuple[ResponseRule, ...] = (
     ResponseRule((401,), _UNAUTHORIZED, ResponseSign.CREDENTIALS),
@@ -217,7 +217,7 @@ def _lost_route(content: bytes | None, path: bytes) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return the beginning of a foreign text for a log or a page: one line, without control characters."""
+    """Return the beginning of a text from a server, for a log or a page: one line, without control characters."""
     line = " ".join(text[: 4 * _QUOTED_CHARS].split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= _QUOTED_CHARS else line[: _QUOTED_CHARS - 3] + "..."

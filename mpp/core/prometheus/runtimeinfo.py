@@ -69,7 +69,7 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
 
 @frozen
 class RuntimeInfo:
-    """The content of ``/api/v1/status/runtimeinfo`` (from 2.14 on); see `mpp.core.model.ServerState` for the fields."""
+    """The content of ``/api/v1/status/runtimeinfo`` (from 2.14 on); see `mpp.core.facts.ServerState` for the fields."""
 
     started_at: float | None = None
     retention_s: float | None = None

@@ -43,10 +43,13 @@ FORWARDED_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"OPTIONS", b"PUT", b"P
 adds (RFC 9110 section 9.3.8)."""
 
 MOST = 64
-"""Maximum readings of one path; most paths have one or two."""
+"""Maximum readings of one path, see Note [Readings of a path]; most paths have one or two."""
 
 TRIES = 20 * MOST
-"""Maximum steps of the search. Only a path with dozens of detours needs more, and it has more than `MOST` readings anyway."""
+"""
+Maximum steps of the search for the readings of a path. Only a path with dozens of places such as ``//`` or ``..`` needs more, and
+it has more than `MOST` readings anyway.
+"""
 
 MAX_PATH = 64 * KIB
 """
@@ -55,7 +58,10 @@ the time of the check.
 """
 
 LONGEST = 1024
-"""Maximum bytes of a path that is searched, which limits the time: a longer path with a word is unsafe."""
+"""
+Maximum bytes of a path whose readings are searched, which limits the time. A longer path is unsafe if it contains a word of an
+unsafe path, see Note [Words].
+"""
 
 _CHANGING = frozenset((b"POST", b"PUT", b"PATCH", b"DELETE"))
 

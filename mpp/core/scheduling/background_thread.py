@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 class BackgroundThread:
     """
-    One thread, which is started when it is needed first.
+    One thread, which is started at the first call.
 
-    :param reactor: the reactor, in which the results arrive.
-    :param name: of the thread.
+    :param reactor: the reactor, in whose thread the Deferreds fire.
+    :param name: the name of the thread.
     """
 
     def __init__(self, reactor: Any, name: str) -> None:

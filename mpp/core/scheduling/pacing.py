@@ -57,11 +57,11 @@ async def with_breaks(step: Callable[[T], object], those: Iterable[T], clock: IR
 
 async def in_slices(steps: Generator[object, None, R], clock: IReactorTime, pause: float = PAUSE_S) -> R:
     """
-    Run a calculation to its end, with a pause after each `SLICE_S`.
+    Run a calculation to its end, with a pause whenever it has run for `SLICE_S` seconds.
 
     :param steps: does a part of the calculation at each step; a step is not interrupted.
-    :param pause: seconds; with 0 the reactor does what is due, and the calculation goes on.
-    :return: what the generator returns.
+    :param pause: the length of a pause in seconds; with 0, the reactor only processes the events that are due.
+    :return: the return value of the generator.
     """
     until = clock.seconds() + SLICE_S
     while True:

@@ -21,7 +21,7 @@ class PeriodicCheck(Service):
     :param interval: seconds between two calls.
     :param name: the name of the task in the log.
     :param log: logs the error that ends the calls; by default the logger of this module.
-    :param now: call the function at the start already.
+    :param now: make the first call when the service starts, instead of after the first interval.
     """
 
     def __init__(
@@ -35,7 +35,9 @@ class PeriodicCheck(Service):
         now: bool = False,
     ) -> None:
         self._interval, self._now = interval, now
-        self._report_end = lambda failure: log.failure("bug: {name} stopped", failure=failure, name=name)
+        self._report_end = lambda failure: log.failure(
+            "bug: the periodic task '{name}' failed; it does not run again until mpp is restarted", failure=failure, name=name
+        )
         self._loop = LoopingCall(check)
         self._loop.clock = clock
 

@@ -1,5 +1,5 @@
 """
-Divides long computations among the turns of the reactor. However many are under way, one turn does a slice of one of them.
+Lets long computations run in slices, by turns: however many are under way, one iteration of the reactor runs one slice.
 
 For computations that clients wait for; `mpp.core.scheduling.pacing` is for work without a waiting client.
 """
@@ -16,7 +16,7 @@ class Turns:
     """
     The computations that wait for a turn of the reactor, in the order in which they came.
 
-    :param clock: calls the next one.
+    :param clock: the reactor, which calls back for each turn.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -28,7 +28,7 @@ class Turns:
         return f"<Turns: {len(self._waiting)} waiting>"
 
     def next(self) -> Deferred[None]:
-        """Return a Deferred that fires in a later turn of the reactor, in which no other one fires; it may be cancelled."""
+        """Return a Deferred that fires in a later iteration of the reactor; no other of these Deferreds fires in the same one."""
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting[waiting] = None
         if self._next is None:

@@ -1,3 +1,3 @@
 """
-Parsers and formatters of texts: durations, sizes, names, YAML. Pure; imports no other package of mpp. Begin with ``values``.
+Parsers and formatters of texts: durations, sizes, names, secrets. Pure; imports no other package of mpp. Begin with ``values``.
 """

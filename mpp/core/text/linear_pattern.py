@@ -60,7 +60,7 @@ _Build = Callable[[_State], _State]
 
 class LinearPattern:
     """
-    A regular expression for whole texts.
+    A regular expression that is matched against whole texts.
 
     :raise ValueError: the expression is invalid or too large; the message is a short clause.
     """

@@ -13,25 +13,29 @@ _PARAMETER = re.compile(r"(?<==)[^&#]+")
 
 
 def secret_in_text(text: str) -> str:
-    """Return an error for a secret in a text that may only be ``@`` and the path of its file; empty for no error."""
+    """
+    Return an error unless a text is ``@`` and the path of a file that holds the secret; otherwise an empty text.
+
+    The errors of this module end in the middle of a sentence: the caller adds the variable that may contain the secret.
+    """
     return "" if text.startswith("@") else "a secret has no place in this file; give it as @ and the path of a file, or"
 
 
 def secret_in_urls(text: str) -> str:
-    """Return an error for URLs with a user and password; empty for no error."""
+    """Return an error for URLs with a user and password; an empty text for other URLs. The caller completes the sentence."""
     # Searched for everywhere, because a password may contain the characters that end the host.
     return "a user and password (an @) have no place in this file; give the URL" if "@" in text else ""
 
 
 def secret_in_url_or_file(text: str) -> str:
-    """Return an error for a URL with a user and password; empty for no error, and for ``@`` and the path of a file."""
+    """Return an error for a URL with a user and password; empty for other URLs, and for ``@`` and the path of a file."""
     if text.startswith("@") or not secret_in_urls(text):
         return ""
     return "a user and password (an @) have no place in this file; give the URL in a file, as @ and its path, or"
 
 
 def unmasked(text: str) -> str:
-    """Return a text that holds no secret, unchanged."""
+    """Return a text unchanged, for options whose values are no secrets."""
     return text
 
 

@@ -71,7 +71,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_interval(text: str) -> float:
-    """Return the seconds of an interval between selections, from `MIN_INTERVAL` to `MAX_INTERVAL`."""
+    """Return the seconds of an interval between selection rounds, from `MIN_INTERVAL` to `MAX_INTERVAL`."""
     return _between(text, MIN_INTERVAL, MAX_INTERVAL, "10s or 1m30s (100ms to 1h)")
 
 
@@ -166,7 +166,7 @@ def parse_path(text: str) -> str:
 
 
 def parse_paths(text: str) -> str:
-    """Return the paths of files, separated as the system separates them."""
+    """Return paths of files, with the separator of the system between them (a colon on Unix), unchanged."""
     return parse_path(text)
 
 
@@ -178,7 +178,7 @@ def parse_word(text: str) -> str:
 
 
 def parse_parameters(text: str) -> str:
-    """Return the query string of a URL without the parameters that probes set themselves."""
+    """Return the query string of a URL; a parameter that probes set themselves is an error."""
     if not _QUERY_STRING.fullmatch(text):
         raise ValueError(f"{text!r} is no query string; expected name=value, several with & between them, percent-encoded")
     for name in (part.partition("=")[0] for part in text.split("&")):

@@ -1,7 +1,7 @@
 """
 Reads the mappings, lists and scalars of a YAML text, and collects all errors in it with their lines. Pure.
 
-See `mpp.config.file` for the options.
+`mpp.config.file` reads options with it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _short(text: str) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Return a description of a value that must not be shown, for a message."""
+    """Return a description of the kind of a value, for a message that must not show the value itself."""
     shown = what_is(value)
     return shown if shown in ("keys and values", "a list", "nothing") else "a scalar"
 
@@ -81,7 +81,9 @@ class MappingReader:
 
     :ivar errors: the list of errors, shared with the readers of inner mappings.
     :ivar path: the keys that lead to the mapping, such as ``backends: http_config: ``; empty for the outermost mapping.
-    :ivar found: returns the description of a value for a message.
+    :ivar name: the name of the file, for messages.
+    :ivar line: the line of the mapping.
+    :ivar found: returns the description of an unexpected value for a message.
     """
 
     table: Table
