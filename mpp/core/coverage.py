@@ -29,7 +29,7 @@ class Hole:
     :ivar start: seconds since the epoch, or minus infinity.
     :ivar end: seconds since the epoch (exclusive), or infinity while the gap goes on.
     :ivar missing: the number of targets that the server lacks, at least one.
-    :ivar of: the number of targets of the job on the server that has most.
+    :ivar of: the number of targets of the job on the server that has the most.
     """
 
     start: float
@@ -41,9 +41,9 @@ class Hole:
 @frozen
 class Job:
     """
-    The size and the pace of one scrape job, over all servers.
+    The size and the scrape interval of one scrape job, over all servers together.
 
-    :ivar targets: the number of its targets on the server that has most of them, at least one.
+    :ivar targets: the number of its targets on the server that has the most of them, at least one.
     :ivar window: two scrape intervals, in seconds: in this time each target is scraped at least once.
     """
 
@@ -71,7 +71,7 @@ class Missing:
 
     @classmethod
     def of(cls, whole: Intervals, jobs: Mapping[str, Iterable[Hole]], drift: Mapping[str, int] | None = None) -> Missing:
-        """Return the value for gaps in any order. Where gaps of a job overlap, the one with more missing targets counts."""
+        """Return a `Missing` of gaps in any order. Where gaps of a job overlap, the one with more missing targets counts."""
         flat = {job: _flat(tuple(holes), whole) for job, holes in jobs.items()}
         return cls(whole, {job: holes for job, holes in flat.items() if holes}, drift or {})
 
@@ -89,7 +89,7 @@ class Missing:
         )
 
     def only(self, times: Intervals) -> Missing:
-        """Return the missing data within some times; drift has no time, and stays."""
+        """Return the missing data within the given times; ``drift``, which has no times, is kept."""
         cut = {
             job: [evolve(hole, start=start, end=end) for hole in holes for start, end in times.within(hole.start, hole.end)]
             for job, holes in self.jobs.items()
@@ -97,7 +97,7 @@ class Missing:
         return Missing.of(self.whole & times, cut, self.drift)
 
     def shift(self, seconds: float) -> Missing:
-        """Return the same missing data with all times ``seconds`` later: by a clock that is so far ahead."""
+        """Return the same missing data with all times ``seconds`` later, as they are by a clock that is this far ahead."""
         moved = {
             job: tuple(evolve(hole, start=hole.start + seconds, end=hole.end + seconds) for hole in holes)
             for job, holes in self.jobs.items()

@@ -32,8 +32,8 @@ class ServerState:
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
     :ivar query_slots: how many queries it runs at the same time (its ``--query.max-concurrency``), or None when not known.
-    :ivar settles_s: the age in seconds from which on its data of a time no longer changes, by its configuration, see Note [When
-        the past is settled] in `mpp.selection.probing.config_times`; 0 when not known.
+    :ivar settles_s: the age in seconds from which on its data counts as final, computed from its configuration,
+        see Note [When the past is settled] in `mpp.selection.probing.config_times`; 0 when not known.
     :ivar settles_job: the job whose interval and timeout decide ``settles_s``; empty when not known, or if no job counts.
     :ivar answers_id: hash of what changes its responses for the past or the meaning of a query, see
         `mpp.selection.probing.answers_id`; empty when not known.
@@ -79,7 +79,7 @@ class Lack:
     The newest data that a server lacks and another server has.
 
     :ivar missing: the number of targets that the server does not scrape, at least one.
-    :ivar of: the number of targets of the server that scrapes most.
+    :ivar of: the number of targets that the server with the most targets scrapes.
     :ivar since: when the lack began, as far as known.
     :ivar stopped: the server scrapes none of the targets.
     :ivar back: the server has just come back into service, so it has not scraped all targets yet.

@@ -23,7 +23,7 @@ class ILocator(Interface):
     """A discovery source that lists backends."""
 
     name: str = Attribute("Short name, unique among the configured locators; the ``locator`` label in metrics.")
-    sought: str = Attribute("Object and place of its search, for the operator; shown when nothing is found.")
+    sought: str = Attribute("Description of its search, such as ``targets in a.json``; logged when it finds nothing.")
     explicit: bool = Attribute("Its source is a written list. If it is empty, maybe by mistake, the last list stays for a while.")
 
     def locate() -> Deferred[tuple[DiscoveredBackend, ...]]:
@@ -84,7 +84,7 @@ class IAffinity(Interface):
 
     def remember(facts: RequestInfo, backend: Backend, now: float) -> bytes | None:
         """
-        Record that ``backend`` answered this client in the end.
+        Record that ``backend`` has answered a request of this client.
 
         :return: the value of a ``Set-Cookie`` header to send with the response, or None.
         """
@@ -115,7 +115,7 @@ class ISelections(Interface):
 
     def reselect() -> Deferred[Selection]:
         """
-        Make a new Selection; a running round is joined.
+        Make a new Selection: start a round, or wait for the round that is running.
 
         :return Deferred(Selection): fires with the Selection that is current then. Never fails; each caller may cancel its own
             Deferred, which does not stop the round.
@@ -167,7 +167,7 @@ class IResponse(Interface):
     reason: bytes = Attribute("Reason phrase, may be empty.")
     headers: Headers = Attribute("As received, hop-by-hop fields included.")
     buffered: list[bytes] = Attribute("The pieces of the body that have arrived and were not delivered.")
-    complete: bool = Attribute("``buffered`` is the whole rest of the body.")
+    complete: bool = Attribute("The whole body has arrived, so ``buffered`` contains the rest of it.")
     length: int | None = Attribute("The whole body's length when it is known (complete, or announced), else None.")
     paused: bool = Attribute("``pause`` was called, and ``resume`` has not been since.")
 
@@ -253,8 +253,8 @@ class IUpstreams(Interface):
             all (an endless event stream must not be). None: yes.
         :param progress: the counters that are updated while bytes arrive.
         :param urgent: send at once, however many requests the backend is busy with; for probes.
-        :param query_slots: the number of queries that the backend runs at once, if this is one: it waits while so many are under
-            way. 0: no limit.
+        :param query_slots: for a query, how many the backend runs at once: the request waits while so many queries are under way;
+            0: no limit.
         :return Deferred(IResponse): fires when the response is complete, or more than ``buffer`` bytes of its body have arrived.
             Fails with `mpp.core.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
         """

@@ -48,7 +48,7 @@ class Backend:
     id: str = field(init=False, eq=False)
     """Short hash of the URL: opaque, unkeyed, the same on every mpp instance."""
     route: bytes = field(init=False, eq=False, repr=False, default=Factory(lambda self: self.id.encode("ascii"), takes_self=True))
-    """The hash in the form of the affinity cookie."""
+    """The ``id`` as bytes: the value of the affinity cookie."""
 
     @netloc.default
     def _netloc(self) -> str:
@@ -134,7 +134,7 @@ class Observation:
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever the result of its last probe; 0 while it is in service.
     :ivar replay: the progress of its WAL replay, None while no replay is known.
-    :ivar returns: how often it has returned to service; a request compares it with an earlier number to see a return since then.
+    :ivar returns: how often it has returned to service; a request compares it with an earlier number to detect a return.
     :ivar refused: it is not ready, but its answer to the probe shows that a server is there, see
         `mpp.selection.probing.interpret.is_refusal`.
     :ivar turned_away: an intermediary may have rejected the probe: it got 429, or a 503 that is not from Prometheus.
@@ -169,7 +169,7 @@ class Observation:
     gaps: tuple[Gap, ...] = ()
 
     def history(self, now: float) -> float:
-        """Return the length of the held history in seconds; 0 when there is none or it is not known."""
+        """Return the time in seconds since its oldest stored sample; 0 when there is none or it is not known."""
         return 0.0 if self.facts.oldest is None else max(0.0, now - self.facts.oldest)
 
     def lost(self, now: float, seconds: float = float("inf")) -> float:

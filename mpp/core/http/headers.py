@@ -24,7 +24,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-"""Fields that concern one connection only (RFC 9110 section 7.6.1), and their relatives."""
+"""Fields that concern one connection only (RFC 9110 section 7.6.1), and similar ones."""
 REQUEST_DROPPED = HOP_BY_HOP | {
     b"content-length",
     b"expect",

@@ -1,5 +1,5 @@
 """
-The counters and histograms of mpp. Their names are the ones of the original Go program, with the suffixes that are usual today.
+The counters and histograms of mpp. Their names are the ones of the original mpp, a program in Go, with the suffixes usual today.
 
 The gauges, which describe the present, are computed by `mpp.admin.gauges`.
 """
@@ -159,7 +159,7 @@ class Metrics:
         self._counters["mpp_retry_budget_exhausted"].inc(reason)
 
     def query_of_death_suspected(self, backend: str) -> None:
-        """Count a server that a read may have crashed."""
+        """Count a read that may have crashed ``backend``."""
         self._counters["mpp_query_of_death_suspects"].inc(backend)
 
     def query_of_death_refused(self) -> None:
@@ -183,7 +183,7 @@ class Metrics:
         self._counters["mpp_joined_responses"].inc()
 
     def incomplete(self) -> None:
-        """Count a request that gets a warning, because data is missing in its response."""
+        """Count a request whose response gets a warning, because data is or may be missing in it."""
         self._counters["mpp_incomplete_requests"].inc()
 
     def shared(self) -> None:

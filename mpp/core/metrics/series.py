@@ -20,8 +20,8 @@ from mpp.core.prometheus.responses import LIMITED, REFUSED, RULES
 
 KEPT_INTERVALS = 30
 """
-The selection intervals for which the series of a removed backend stay: 5 minutes by default, as long as Prometheus looks back for
-a sample. A backend that returns earlier, such as a pod that was rescheduled, continues its counts.
+How many selection intervals the series of a removed backend stay: 5 minutes by default, as long as Prometheus looks back for a
+sample. A backend that returns earlier, such as a pod that was rescheduled, continues its counts.
 """
 
 _BROKEN_OFF = tuple(cause.value for cause in (Cause.TIMEOUT, Cause.TLS, Cause.RESET, Cause.CLOSED, Cause.GARBLED))

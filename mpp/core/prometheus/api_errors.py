@@ -37,14 +37,13 @@ class ApiError:
 
 def decoded(fields: Headers, body: bytes) -> bytes | None:
     """
-    Return a response body as it is before its compression (RFC 9110 section 8.4): gzip, deflate or none. It is still bytes.
+    Return the bytes of a response body without its compression, which may be gzip, deflate or none (RFC 9110 section 8.4).
 
     Servers with the coding ``deflate`` send zlib or raw deflate; both are decompressed.
 
     :param fields: the header fields of the response.
     :param body: the part of the body that has arrived, as received; it may end anywhere.
-    :return: `MAX_BODY` bytes at most. None if they cannot be had: another compression (``br``, ``zstd``), more than one, or
-        damaged data.
+    :return: the first `MAX_BODY` bytes; None if the body has another compression (``br``, ``zstd``) or several, or is damaged.
     """
     listed = b",".join(headers.values(fields, b"content-encoding")).lower()
     codings = [coding for coding in map(bytes.strip, listed.split(b",")) if coding not in (b"", b"identity")]

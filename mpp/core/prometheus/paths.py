@@ -1,8 +1,8 @@
 """
 Classifies the paths of request targets as Prometheus understands them. Pure.
 
-Targets are matched decoded and normalized, but forwarded unchanged. They match at any depth, because a server may have a route
-prefix (``/prometheus/api/v1/query``). `mpp.core.prometheus.unsafe_paths` decides which paths are unsafe.
+A path is decoded and normalized to be classified, but is forwarded unchanged. It may have any prefix, because a server may have a
+route prefix (``/prometheus/api/v1/query``). `mpp.core.prometheus.unsafe_paths` decides which paths are unsafe.
 """
 
 from __future__ import annotations

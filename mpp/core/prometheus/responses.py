@@ -77,13 +77,13 @@ class ResponseSign(enum.Enum):
     STORAGE = "storage"
     """Prometheus cannot read its own storage."""
     LOST_ROUTE = "lost route"
-    """Not found, although Prometheus serves the path."""
+    """A 404, although Prometheus serves the path: an intermediary has lost its route to the server."""
     CREDENTIALS = "credentials"
-    """The credentials of mpp are rejected."""
+    """A 401 to a request with credentials of mpp itself."""
     UNKNOWN_PAGE = "unknown page"
-    """The request for the next page of the rules has a token that this server does not know."""
+    """The request for the next page of ``/api/v1/rules`` has a token that this server does not know."""
     FORBIDDEN = "forbidden"
-    """Forbidden, and not because of the client's credentials."""
+    """A 403 to a request without credentials of the client."""
 
 
 @frozen

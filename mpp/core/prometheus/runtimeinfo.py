@@ -113,9 +113,9 @@ def _date(value: bytes) -> float | None:
 
 def read_replay(outcome: ProbeOutcome, previous: Replay | None, at: float) -> Replay | None:
     """
-    Parse a response of ``/api/v1/status/walreplay`` (from 2.28 on); None when it has no progress, as before the replay begins.
+    Parse a response of ``/api/v1/status/walreplay`` (from 2.28 on); None when it shows no progress, as before the replay begins.
 
-    :param previous: the progress that an earlier response showed, or None.
+    :param previous: the result for the previous response, or None.
     :param at: the time of the response.
     """
     if isinstance(outcome, UpstreamError) or outcome.status != 200:

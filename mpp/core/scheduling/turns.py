@@ -28,7 +28,7 @@ class Turns:
         return f"<Turns: {len(self._waiting)} waiting>"
 
     def next(self) -> Deferred[None]:
-        """Return a Deferred that fires in a later iteration of the reactor; no other of these Deferreds fires in the same one."""
+        """Return a Deferred that fires in a later iteration of the reactor, in which no other Deferred of this object fires."""
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting[waiting] = None
         if self._next is None:

@@ -1,4 +1,4 @@
-"""Formats durations for pages, reasons and the log. Pure."""
+"""Formats durations for pages, messages and the log. Pure."""
 
 from __future__ import annotations
 

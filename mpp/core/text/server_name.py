@@ -55,7 +55,7 @@ class ServerName:
         return b"" if self.address else self.host.encode("ascii")
 
     def is_named_by(self, names: SubjectNames) -> bool:
-        """Return whether a certificate with these names is valid for this server."""
+        """Return whether one of the names in a certificate is the name of this server."""
         if self.address:
             return self.address in names.addresses
         parent = self.host.partition(".")[2]

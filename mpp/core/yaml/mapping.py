@@ -94,7 +94,7 @@ class MappingReader:
     found: Callable[[object], str] = what_is
 
     def where(self, key: str) -> str:
-        """Return the position and path of a key, for a message."""
+        """Return the file, the line and the path of a key, for a message."""
         return f"{self.name}:{self.table.lines.get(key, self.line)}: {self.path}{key}"
 
     def wrong(self, key: str, problem: str) -> None:
