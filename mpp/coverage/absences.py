@@ -35,7 +35,7 @@ from mpp.coverage.lacks import BACK_S, LACKING, SMALL
 from mpp.coverage.presence import TimeAway
 
 SHORT_WINDOWS = 4
-"""Windows of two scrape intervals; a longer absence is found by the windows alone."""
+"""The longest short absence, in windows of two scrape intervals; a longer one is seen in windows without any sample."""
 MOST_ABSENCES = 1000
 """Maximum number of absences that are remembered of a server; the newest ones."""
 SCRAPES = 2
@@ -53,8 +53,8 @@ class Absences:
     """
     The times in which mpp has seen that a server was away, by the clock of that server.
 
-    :ivar times: all of them, each until the server could have scraped again.
-    :ivar restarts: the ones after which it was a new process.
+    :ivar times: all absences; each ends when the server could have scraped again.
+    :ivar restarts: the absences after which the server was a new process.
     """
 
     times: Intervals = NEVER
@@ -62,7 +62,7 @@ class Absences:
 
     def also(self, absence: TimeAway, skew: float) -> Absences:
         """
-        Return the absences with one more.
+        Return these absences and a further one.
 
         :param skew: how far the server's clock is ahead of mpp's, in seconds.
         """
@@ -96,8 +96,8 @@ class Weighed:
     The result of comparing the absences of a server with its missing samples.
 
     :ivar lost: the absences in which samples are missing.
-    :ivar explained: the times around them in which no more is missing than these absences cost.
-    :ivar undecided: the absences for which the windows do not suffice.
+    :ivar explained: the times around these absences in which no more samples are missing than the absences explain.
+    :ivar undecided: the absences at the edges of the compared time, which are not judged.
     """
 
     lost: Intervals = NEVER
@@ -110,7 +110,7 @@ def weighed(absences: Absences, backend: Backend, answers: Mapping[Backend, Sums
     Return which short absences of a server have cost it samples, see Note [Short absences].
 
     :param answers: the sums over all targets of some jobs with the same interval, by server.
-    :param windows: windows of two intervals of these jobs.
+    :param windows: the windows of the sums, each two scrape intervals of these jobs long.
     """
     length = windows.length
     times = absences.short(length, windows.start, windows.end)
@@ -139,7 +139,7 @@ def unseen(backend: Backend, answers: Mapping[Backend, Sums], windows: Windows) 
     Return the windows in which a server has lost samples of all jobs at once, apart from the first and the last window.
 
     :param answers: the sums over all targets of all jobs with the same interval, by server.
-    :param windows: windows of two intervals of these jobs.
+    :param windows: the windows of the sums, each two scrape intervals of these jobs long.
     """
     length = windows.length
     total = _Losses.of(backend, {each: {"": _total(sums)} for each, sums in answers.items()}, windows)

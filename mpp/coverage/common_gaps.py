@@ -1,5 +1,5 @@
 """
-Finds the times in which no server has any data, by the sums of ``up`` that all of them have answered. Pure.
+Finds the times in which no server has any data, by the sums of ``up`` that all servers have returned. Pure.
 
 # Note [Common gaps]
 
@@ -35,7 +35,7 @@ from mpp.coverage.holes import SUSPICIOUS, WITNESSES_OF_A_JOB, Sums, Windows
 ALIKE = 0.5
 """The smallest number of targets on one side of a common gap, as a share of the number on the other side."""
 LEAST_INTERVALS = 4
-"""Scrape intervals without a sample that make a common gap: two windows of two intervals."""
+"""The shortest common gap, in scrape intervals: two windows of two intervals each."""
 _LEAST_OF_SLOWEST = 1.5
 _NEAR = 3
 # So few windows do not show what is usual; they are all looked at.
@@ -45,10 +45,10 @@ _FEW = 3
 @frozen
 class Scale:
     """
-    How exactly times without data are looked for.
+    The precision with which times without data are looked for, by the scrape intervals of the jobs.
 
-    :ivar interval: the scrape interval of half of the targets or more, in seconds; the others are slower.
-    :ivar least: the shortest time without data, in seconds, in which each of the slower targets would have shown a sample.
+    :ivar interval: an interval in seconds; half of the targets or more are scraped as often as this or more often.
+    :ivar least: the shortest time that counts, in seconds: even the slowest target would have been scraped in it.
     :ivar jobs: the jobs whose targets are counted.
     """
 
@@ -58,7 +58,7 @@ class Scale:
 
     @classmethod
     def of(cls, jobs: Mapping[str, Job]) -> Scale:
-        """Return the scale for some jobs, at least one, that are not slow."""
+        """Return the scale for one or more jobs, whose scrape intervals are 150 s at most."""
         ordered = sorted(jobs.values(), key=lambda job: job.window)
         half = sum(job.targets for job in ordered) / 2
         place = next(n for n, count in enumerate(accumulate(job.targets for job in ordered)) if count >= half)
@@ -69,14 +69,14 @@ class Scale:
 @frozen
 class EmptyTime:
     """
-    A time in which the servers of a comparison have no sample.
+    A time in which none of the compared servers has a sample of ``up``.
 
     :ivar start: the start of the first window without a sample, in seconds since the epoch.
-    :ivar end: the end of the last one.
-    :ivar before: the number of targets that were scraped until then, 0 if they were removed; None if that is not known, because
-        the comparison begins within this time.
-    :ivar after: the number of targets that were scraped from then on; None if that is not known.
-    :ivar scale: how exactly it was looked for.
+    :ivar end: the end of the last window without a sample.
+    :ivar before: the number of targets that were scraped before ``start``, 0 if they were removed; None if that is not known,
+        because the comparison begins within this time.
+    :ivar after: the number of targets that were scraped after ``end``; None if that is not known.
+    :ivar scale: the precision with which it was looked for.
     """
 
     start: float
@@ -87,7 +87,7 @@ class EmptyTime:
 
     @property
     def is_common_gap(self) -> bool:
-        """Whether it is a common gap, see Note [Common gaps]."""
+        """Whether it is a gap that all servers share, see Note [Common gaps]."""
         before, after = self.before or 0, self.after or 0
         return self.end - self.start >= self.scale.least and min(before, after) >= max(1, ALIKE * max(before, after))
 
@@ -101,8 +101,8 @@ def candidates(answers: Answers, windows: Windows, jobs: Mapping[str, Job]) -> I
     """
     Return the windows in which each job has fewer samples than usual on all servers.
 
-    :param answers: the sums of the witnesses.
-    :param jobs: what is known of the jobs that have witnesses.
+    :param answers: the sums over the witnesses, which are a few targets of each job.
+    :param jobs: the jobs of the servers; a job that is not named is compared less exactly.
     """
     low = set(windows.ends)
     for name in set().union(*answers.values()) if windows.count >= _FEW else ():
@@ -116,9 +116,9 @@ def candidates(answers: Answers, windows: Windows, jobs: Mapping[str, Job]) -> I
 
 def empty_times(pieces: Pieces, scale: Scale) -> list[EmptyTime]:
     """
-    Return the times without a sample, in the order of time.
+    Return the times in which no server has a sample, in the order of time.
 
-    :param pieces: the sums over all targets of all jobs, without a time between two pieces.
+    :param pieces: the sums over all targets of all jobs, where each piece begins at the end of the one before it.
     """
     counts = []
     for each, answers in pieces:
@@ -161,15 +161,19 @@ def last_to_stop(pieces: Pieces, empty: EmptyTime) -> dict[Backend, int]:
 
 
 def marked_at(empty: EmptyTime) -> float:
-    """Return when removed targets are marked as such: Prometheus does it for the time of the next scrape."""
+    """Return a time at which removed targets are marked as stale: Prometheus does that when their next scrape is due."""
     return empty.start + empty.scale.interval + max(1.0, 0.1 * empty.scale.interval)
 
 
 def replaced(known: Iterable[EmptyTime], times: Intervals, found: Iterable[EmptyTime]) -> tuple[EmptyTime, ...]:
     """
-    Return what is known of times without data when some times have been compared again; what is known of other times stays.
+    Return the known times without data, replaced by ``found`` where the servers have been compared again.
 
-    The one of another comparison may go a little beyond the edge of its time, because windows do.
+    A known time that extends a little way into the compared times stays as it is, because the windows of another comparison may
+    extend beyond the time that it compared.
+
+    :param times: the times that have been compared again.
+    :param found: the times without data that were found in them.
     """
     kept = []
     for each in known:
@@ -181,7 +185,7 @@ def replaced(known: Iterable[EmptyTime], times: Intervals, found: Iterable[Empty
 
 
 def common_gaps(known: Iterable[EmptyTime]) -> Intervals:
-    """Return the common gaps among joined times, as `replaced` returns them."""
+    """Return the gaps that all servers share, among the times without data that `replaced` has returned."""
     gaps = [each for each in known if each.is_common_gap]
     return Intervals.of((each.start - 2 * each.scale.interval, each.end + each.scale.interval) for each in gaps)
 

@@ -41,7 +41,7 @@ class Difference:
 
     :ivar kind: ``version``, ``configuration``, ``flags``, ``retention``, ``targets``, ``clock``, ``reload``, ``stale`` or
         ``external_labels``.
-    :ivar text: what it means, one sentence.
+    :ivar text: what the difference means, one sentence.
     :ivar values: the name and the value of each server that reported one.
     :ivar level: `WARN`, or `NOTE` for a difference that may be intended.
     :ivar amounts: the values as numbers, in the same order, if they are numbers; empty otherwise.

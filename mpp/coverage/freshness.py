@@ -11,7 +11,7 @@ from attrs import frozen
 from mpp.core.model import Observation
 
 LONG_S = 600.0
-"""A longer freshness makes the cache of little use for dashboards of the last hour, so the status page warns."""
+"""Seconds: a greater age makes the cache of little use for dashboards of the last hour, so the status page warns."""
 
 
 @frozen
@@ -20,8 +20,8 @@ class Freshness:
     The age from which on samples count as final.
 
     :ivar seconds: the age.
-    :ivar job: the scrape job of a server that makes it longer than the configured one; empty if none does.
-    :ivar server: the name of that server; empty if none makes it longer.
+    :ivar job: the scrape job because of which the age is greater than the configured one; empty if there is none.
+    :ivar server: the name of the server because of which the age is greater; empty if there is none.
     :ivar behind: how many seconds the clock of that server is behind, which are a part of the age.
     """
 
@@ -32,7 +32,7 @@ class Freshness:
 
     @property
     def is_long(self) -> bool:
-        """True if the cache is of little use because of it."""
+        """True if the age is so great that the cache is of little use."""
         return self.seconds > LONG_S
 
 

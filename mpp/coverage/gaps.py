@@ -30,7 +30,7 @@ class Gaps:
         self.known: tuple[Gap, ...] = ()
 
     def note(self, lack: Lack | None, at: float) -> None:
-        """Record what the server lacks from ``at`` on, in seconds since the epoch; None for nothing."""
+        """Record what the server lacks from ``at`` on, in seconds since the epoch; None if it lacks nothing."""
         last = self.known[-1] if self.known and self.known[-1].end == math.inf else None
         share = 0.0 if lack is None else lack.missing / lack.of if lack.of else 1.0
         if last is not None and share and abs(last.share - share) < SAME_SHARE:

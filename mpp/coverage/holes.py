@@ -32,7 +32,7 @@ from mpp.core.prometheus.storage_errors import is_storage_error
 from mpp.coverage.lacks import LACKING, SMALL, WHOLE
 
 COARSE_S = 300
-"""Windows of the witnesses: a restart of 20 s leaves 91 to 94 % of one; without a gap it was 100 % in 60 of 60, measured."""
+"""Seconds in a window of the witnesses: measured, a restart of 20 s leaves 91 to 94 % of its samples, no restart 100 %."""
 SUSPICIOUS = 0.97
 WITNESSES_OF_A_JOB = 2
 """Maximum number of targets that stand for all targets of a job."""
@@ -43,18 +43,18 @@ _SCRAPES = 2
 
 
 class Unanswered(Enum):
-    """The reason why there are no sums of a server."""
+    """The reason why a server has returned no sums."""
 
     UNKNOWN = "unknown"
-    """It could not be asked, so it counts as equal."""
+    """The server could not be queried, so mpp assumes that it lacks nothing."""
     UNREADABLE = "unreadable"
-    """It cannot read what it was asked for, so it lacks all of that."""
+    """The server cannot read its storage for the queried time, so it lacks all data of that time."""
     TOO_MUCH = "too much"
-    """It refuses to read as many samples at once; it is asked again for shorter pieces."""
+    """The server refuses to read so many samples at once; it is queried again for shorter times."""
 
 
 Sums = Mapping[str, Mapping[int, float]]
-"""The sums by job, each by the end of its window in seconds since the epoch. Sums that are not named are 0."""
+"""The sums of ``up`` by job, and by the end of the window in seconds since the epoch. A sum that is absent is 0."""
 
 
 @frozen
@@ -83,7 +83,7 @@ class Windows:
 
 
 def read_sums(outcome: ProbeOutcome) -> Sums | Unanswered:
-    """Parse the response of a server to the range query for its sums."""
+    """Parse the response of a server to the range query for its sums of ``up``."""
     if isinstance(outcome, UpstreamError):
         return Unanswered.UNKNOWN
     if outcome.status in (422, 500):
@@ -110,13 +110,13 @@ def suspicious(
     answers: Mapping[Backend, Sums | Unanswered], windows: Windows, jobs: Mapping[str, Job]
 ) -> Generator[None, None, dict[Backend, dict[str, Intervals]]]:
     """
-    Return the times that are to be looked at again, by server and job: the windows in which it has less than the best one. Stop
-    after each job: all of them may take some tens of milliseconds.
+    Return the windows to look at again, by server and job: a server has fewer samples in them than the best server. Pause after
+    each job, because all jobs may take some tens of milliseconds.
 
     Where a window is no multiple of the scrape interval, one server has a sample of each target more than another one now and
     then, which does not count.
 
-    :param jobs: what is known of the jobs of the pool.
+    :param jobs: what is known of the jobs of all servers.
     """
     known = _known(answers)
     found: dict[Backend, dict[str, Intervals]] = {}
@@ -140,10 +140,10 @@ def judged(
     answers: Mapping[Backend, Sums | Unanswered], windows: Windows, jobs: Mapping[str, Job], *, all_jobs: bool
 ) -> Generator[None, None, dict[Backend, Missing]]:
     """
-    Return what each server lacks in some windows. Stop after each job, as `suspicious` does.
+    Return what each server lacks in some windows. Pause after each job, as `suspicious` does.
 
     :param answers: the sums over all targets of some jobs, by server.
-    :param jobs: what is known of the jobs of the pool.
+    :param jobs: what is known of the jobs of all servers.
     :param all_jobs: the sums cover all jobs, so that a server without any of them in a window lacks all of its data there.
     """
     known, best = _known(answers), {}
@@ -259,10 +259,10 @@ def _is_whole(own: float, best: float) -> bool:
 
 def younger(oldest: Mapping[Backend, float | None], tolerance: float = 0.0) -> dict[Backend, Missing]:
     """
-    Return what servers lack because they hold less history than another one: the time from its oldest sample to theirs.
+    Return what servers lack because their history is shorter: the time from the oldest sample of all servers to their own.
 
     :param oldest: the time of the oldest sample of each server, seconds since the epoch; None if it is not known.
-    :param tolerance: seconds; a smaller difference is none, such as that of two servers that were started together.
+    :param tolerance: seconds; a smaller difference is ignored, such as that of two servers that were started together.
     """
     first = min((time for time in oldest.values() if time is not None), default=0.0)
     return {
@@ -274,7 +274,7 @@ def younger(oldest: Mapping[Backend, float | None], tolerance: float = 0.0) -> d
 
 def with_drift(missing: Missing, start: float, end: float, unconfigured: Collection[str] = ()) -> Missing:
     """
-    Replace the gaps that are as old as the look back by drift, and the ones that the configurations explain.
+    Replace gaps by drift if they last for all of the compared time, or the configuration of the server does not have the job.
 
     :param start: the oldest time that was compared.
     :param end: the newest time that was compared.

@@ -16,13 +16,13 @@ MAX_NAME = 200
 """Maximum length of a job's name in characters; jobs with longer names are ignored."""
 
 LONGEST_INTERVAL_S = 86400.0
-"""A longer interval counts as this: every server is asked about the last two intervals, also when only one server reports it."""
+"""Seconds; a longer interval counts as this: every server is asked about the last two intervals, even if only one reports it."""
 
 _INTERVAL = b"  scrape_interval: "
 
 
 class JobLines:
-    """A parser of scrape jobs and intervals that reads a configuration line by line, escaped as in the JSON response."""
+    """A parser of scrape jobs and intervals that reads a configuration line by line, escaped as in its JSON response."""
 
     def __init__(self) -> None:
         self._job = ""
@@ -44,7 +44,7 @@ class JobLines:
 
 
 def scalar(written: bytes) -> str:
-    """Return the value of a YAML scalar as it is written in a JSON string, with its quotes escaped; "" if it is ambiguous."""
+    """Return the value of a YAML scalar that is written in a JSON string; "" if it is too long or has further escapes."""
     text = written.decode("utf-8", "replace")
     if text[:2] == '\\"' == text[-2:]:
         text = text[2:-2]

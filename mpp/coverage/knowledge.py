@@ -33,9 +33,9 @@ MOST_HOLES = 2000
 HEAD_S = 3 * 3600.0
 """Seconds before a restart in which the server's data may have been lost by it: what was not yet written to a block."""
 AWAY_S = 600.0
-"""Seconds before a server could not be reached in which it may have ceased to scrape."""
+"""Seconds before mpp could no longer reach a server in which the server may already have ceased to scrape."""
 AFTER_WINDOWS = 4
-"""Windows after which it is certain that a hole has ended: three well ones, and one that may have begun within the hole."""
+"""Windows after which it is certain that a gap has ended: three without a loss, and one that may have begun within the gap."""
 SAME_SHARE = 0.05
 """Smallest change of a number of targets, as a share of all, that counts; smaller changes come with every survey."""
 
@@ -70,8 +70,8 @@ class Knowledge:
     """
     The knowledge of what each server lacks.
 
-    :ivar coverage: all of it; a new value for each change.
-    :ivar jobs: the jobs of the pool, by the last survey.
+    :ivar coverage: what all servers lack; `publish` renews it.
+    :ivar jobs: the jobs of all servers, by the last survey.
     """
 
     coverage: Coverage = WHOLE_POOL
@@ -83,7 +83,7 @@ class Knowledge:
     _later: Intervals = field(default=NEVER, init=False)
 
     def surveyed(self, jobs: Mapping[str, Job]) -> None:
-        """Record the jobs of the pool; small changes of their numbers of targets are ignored."""
+        """Record the jobs of all servers; small changes of their numbers of targets are ignored."""
         same = jobs.keys() == self.jobs.keys() and all(_is_alike(self.jobs[name], job) for name, job in jobs.items())
         if not same:
             self.jobs = dict(jobs)
@@ -105,7 +105,7 @@ class Knowledge:
 
     def was_away(self, backend: Backend, absence: TimeAway, skew: float) -> None:
         """
-        Record that a server has come back. A new process has scraped nothing in the meantime; the other ones are looked at.
+        Record that a server has come back. Unless it is a new process, it may have gone on scraping: the look back finds out.
 
         :param skew: how far the server's clock is ahead of mpp's, in seconds.
         """
@@ -137,9 +137,9 @@ class Knowledge:
 
     def configured(self, jobs: Mapping[Backend, Collection[str]]) -> None:
         """
-        Record the jobs in the configuration of each server, to distinguish drift from holes.
+        Record the jobs in the configuration of each server, to distinguish permanent differences (drift) from gaps.
 
-        :param jobs: none of a server whose configuration is not known, or is empty, which is no intended difference.
+        :param jobs: empty if a server's configuration is not known, or has no jobs, which is no intended difference.
         """
         every = frozenset().union(*jobs.values())
         for backend, own in jobs.items():
@@ -161,7 +161,7 @@ class Knowledge:
         return NOTHING if server is None else server.history
 
     def judged(self, backend: Backend) -> Missing:
-        """Return the gaps of a server that have ended, and its drift apart from them."""
+        """Return the gaps of a server that have ended, with gaps that are as long as the compared time replaced by drift."""
         return self._with_drift(self.known(backend), self._servers.get(backend, _KnownServer()))
 
     def found(self, backend: Backend, times: Intervals, jobs: Collection[str], by: Missing) -> None:
@@ -189,28 +189,28 @@ class Knowledge:
 
     def absent(self, times: Intervals, found: Sequence[EmptyTime], *, all_servers: bool) -> None:
         """
-        Replace what was known of the times without data of any server.
+        Replace what was known of the times in which no server has data.
 
         :param times: the times that have been compared.
         :param found: the times without data that were found.
-        :param all_servers: all servers have been compared; if some could not be asked, nothing is added.
+        :param all_servers: whether all servers have been compared; if some could not be queried, no time is added.
         """
         if not all_servers:
             times, found = times - Intervals.of((each.start, each.end) for each in found), ()
         self._empty = replaced(self._empty, times, found)
 
     def look_later(self, times: Intervals) -> None:
-        """Add times of all servers that the look back must compare again when they are over."""
+        """Add times that the look back must compare again on all servers, once they have passed."""
         self._later |= times
 
     def due(self, until: float) -> Intervals:
-        """Return the times of all servers that must be compared again and are over, and forget them."""
+        """Return the times from `look_later` that end before ``until``, and forget them."""
         found = Intervals.of((start, end) for start, end in self._later if end <= until)
         self._later -= found
         return found
 
     def looked_at(self, start: float, end: float) -> None:
-        """Record the time that the look back has compared: targets that a server lacks in all of it are its drift, no gap."""
+        """Record the time that the look back has compared: targets that a server lacks in all of it are drift, no gap."""
         self._looked_at = (start, end)
 
     def keep(self, backends: Collection[Backend]) -> None:

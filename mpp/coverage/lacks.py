@@ -37,9 +37,9 @@ from mpp.coverage import drift
 from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
 
 LACKING = 0.9
-"""Share of the best server's targets of a job; a server with less is lacking the job."""
+"""Share of the targets of a job that the best server has; a server with less lacks the job."""
 WHOLE = 0.95
-"""Share of the best server's targets of a job from which on a server no longer lacks it."""
+"""Share of the targets of a job that the best server has; a server with as much no longer lacks the job."""
 BACK_S = 5.0
 """Seconds from a server's becoming ready to its first samples: measured, 5.2 s with Prometheus 3.5.3."""
 SMALL = 2
@@ -97,9 +97,9 @@ class Lacks:
         self._jobs: dict[Backend, dict[str, _JobState]] = {}
         self._configs: dict[Backend, float | None] = {}
         self.undecided = False
-        """Whether a difference was seen that needs another window to be decided."""
+        """Whether a difference between servers was seen that only a further survey can confirm."""
         self.missing: dict[Backend, Missing] = {}
-        """The gaps of each server by the last survey, by job; they go on. Servers that lack nothing are not named."""
+        """The current gaps of each server by job, by the last survey; none has ended. Servers that lack nothing are not named."""
         self.jobs: dict[str, Job] = {}
         """All jobs of which a server has targets, by the last survey."""
 
@@ -257,7 +257,7 @@ def _is_head_old(server_state: ServerState, intervals: Mapping[str, float]) -> b
 
 
 def by_state(known: Mapping[Backend, ServerState]) -> dict[Backend, Lack]:
-    """Return the idle servers (`is_idle`) while another one ingests samples; used before the first survey."""
+    """Return what each idle server (`is_idle`) lacks while another server ingests samples; used before the first survey."""
     intervals = _intervals(known.values())
     old = {backend for backend, server_state in known.items() if is_idle(server_state, intervals)}
     if all(backend in old or drift.age(server_state) is None for backend, server_state in known.items()):

@@ -16,9 +16,9 @@ class TimeAway:
     A time in which a server was not usable.
 
     :ivar start: when it was noticed, seconds since the epoch by the clock of mpp. After a restart it is when the server was last
-        usable: it may have ended at any time after that.
+        usable: the old process may have ended at any time after that.
     :ivar end: when the server was usable again.
-    :ivar restarted: it came back as a new process.
+    :ivar restarted: whether the server came back as a new process.
     """
 
     start: float
@@ -35,8 +35,8 @@ class Presence:
     """
     Whether a server is usable, and since when.
 
-    :param observation: its first observation: that of a server that was there before.
-    :param at: the time of it, seconds since the epoch.
+    :param observation: the first observation of the server, which is presumed to have run before.
+    :param at: the time of this observation, seconds since the epoch.
     :ivar usable: see `is_usable`.
     :ivar back_at: when it came back into service; None if that is long ago, or it was there from the beginning.
     """

@@ -33,7 +33,8 @@ Jobs = tuple[tuple[str, float], ...]
 DEFAULT_INTERVAL_S = 60.0
 """Default scrape interval of Prometheus, in seconds; used when no configuration is known."""
 SLOW_S = 150.0
-"""Seconds, half of the default of ``--query.lookback-delta``: a slower job has no newest sample after one missed scrape."""
+"""A scrape interval in seconds, half of the default of ``--query.lookback-delta``. A job with a longer one is slow: after one
+missed scrape, an instant query finds no sample of it."""
 MOST_WINDOWS = 4
 """Maximum number of queries for jobs that are not slow; further intervals share the last one. Slow jobs add one query."""
 
@@ -92,7 +93,7 @@ JobCounts = Mapping[str, TargetCounts]
 
 
 def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
-    """Return the queries for each server, given the known configurations; the longest interval of a job counts."""
+    """Return the queries for each server, by the known configurations; if they differ, a job's longest interval counts."""
     longest: dict[str, float] = {}
     for jobs in known:
         for job, interval in jobs:

@@ -15,12 +15,12 @@ from mpp.promql.guard import MOST_TEXT, PART, UNITS
 from mpp.promql.reads import SelectorReads
 
 FIRST_TIME = 1e9
-"""Seconds since the epoch, in 2001: a number that is not smaller may be a time."""
+"""Seconds since the epoch, in 2001: a number in a query that is at least as large may be a time."""
 SMOOTHED_S = 300.0
-"""How far ``smoothed`` reads behind its range: the default of ``--query.lookback-delta``."""
+"""Seconds after the end of its range that ``smoothed`` reads: the default of ``--query.lookback-delta``."""
 
 MOST_BRACKETS = 200
-"""Ranges in a query that are added up: each takes up to five microseconds."""
+"""Maximum number of ranges in a query that are added up: each takes up to five microseconds. With more, all times are read."""
 
 ALL_TIME = SelectorReads(-math.inf, math.inf, newest=False, fixed=True)
 """The samples of all jobs and times."""

@@ -9,7 +9,7 @@ process ends; on the stack of 128 KiB that a thread has with musl, 61 operators,
 a duration causes a panic of the parser: this raises a BaseException and writes to standard error, past the log. The parser reads
 ``@ -100`` as ``@ 0``.
 
-So operators, brackets and words are counted first. A range, an offset and a time behind ``@`` must have a form that all versions
+So operators, brackets and words are counted first. A range, an offset and a time after ``@`` must have a form that all versions
 of Prometheus understand. Newer syntax is rejected here, even if a newer parser may accept it, since `mpp.promql.walk` does not
 know its meaning.
 """
@@ -19,13 +19,13 @@ from __future__ import annotations
 import re
 
 MOST_TEXT = 4096
-"""Characters of a query without its literals; a search through all of them takes less than a millisecond."""
+"""Maximum length of a query without its literals, in characters; a search through all of them takes less than a millisecond."""
 MOST_WORDS = 1000
-"""Names, numbers and signs of a query; the parser takes 0.4 microseconds for each, where they are not nested."""
+"""Maximum number of names, numbers and signs in a query; the parser takes 0.4 microseconds for each that is not nested."""
 MOST_LEVELS = 50
-"""Operators, brackets and subqueries within each other, together: less than the 61 that overflow the smallest stack."""
+"""Maximum number of operators, brackets and subqueries within each other: less than the 61 that overflow the smallest stack."""
 MOST_WORK = 20_000
-"""The product of levels and words: 1.5 ms."""
+"""Maximum product of the number of levels and the number of words of a query; the parser takes 1.5 ms for it."""
 
 LONGEST_S = 1e10
 """Seconds, 317 years: with a longer duration the parser panics, or the servers' own numbers overflow."""

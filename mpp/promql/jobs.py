@@ -7,7 +7,7 @@ from attrs import frozen
 from mpp.promql.labels import LabelCondition
 
 MOST_CONDITIONS = 8
-"""Conditions of one selector that count; the others are left out."""
+"""Maximum number of conditions on ``job`` that are used of one selector; further ones are ignored."""
 
 
 @frozen(cache_hash=True)
@@ -46,7 +46,7 @@ class JobMatchers:
 
 
 ALL_JOBS = JobMatchers()
-"""No matcher that restricts the jobs."""
+"""The value for a selector that reads from all jobs: it has no matcher that restricts them."""
 
 
 def job_matchers(conditions: list[LabelCondition]) -> JobMatchers:

@@ -15,7 +15,7 @@ import re
 from attrs import frozen
 
 MOST_PREFIXES = 20
-"""Alternatives that end in ``.*`` or ``.+``: each is compared with each name."""
+"""Maximum number of alternatives with ``.*`` or ``.+`` in a regular expression: each is compared with each name."""
 
 _WORK_OF_PATTERNS = 4
 # Characters without a meaning in a regular expression of RE2, and punctuation marks behind a backslash.
@@ -43,12 +43,12 @@ class LabelCondition:
 
     @property
     def has_patterns(self) -> bool:
-        """Whether the beginnings of values count, so that each value has to be compared."""
+        """Whether some values match by their beginnings, so that each value has to be compared."""
         return bool(self.prefixes or self.longer)
 
     @property
     def work(self) -> int:
-        """The work to select among label values. One unit takes some hundredths of a millisecond for 2,000 values."""
+        """The estimated work of `select`. One unit takes some hundredths of a millisecond for 2,000 values."""
         beginnings = len(self.prefixes) + len(self.longer)
         return _WORK_OF_PATTERNS + beginnings if beginnings else int(self.negative)
 

@@ -4,8 +4,8 @@ knows no other module of mpp.
 
 # Note [Placeholders]
 
-The parser never sees a literal. Each is replaced by its number, as in ``".0"``; a regular expression behind ``=~`` or ``!~`` by
-``"~0"`` behind ``=`` or ``!=``. No name without quotation marks looks like that. So the parser compiles no regular expression (a
+The parser never sees a literal. Each is replaced by its number, as in ``".0"``; a regular expression after ``=~`` or ``!~`` by
+``"~0"`` after ``=`` or ``!=``. No name without quotation marks looks like that. So the parser compiles no regular expression (a
 small one can take 70 ms), one that only RE2 understands is no obstacle, and a count of characters or operators is not misled by
 the contents of quotation marks.
 
@@ -29,7 +29,7 @@ _LITERAL = re.compile(
 _EXPRESSION = re.compile(r'([=!])~[ \t\r\n]*+"\.')
 _QUOTES = ('"', "'", "`")
 MOST_QUOTES = 1000
-"""Quotation marks and comments in a query: each literal takes half a microsecond."""
+"""Maximum number of quotation marks and comments in a query: to replace a literal takes half a microsecond."""
 
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
@@ -38,7 +38,7 @@ _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 @frozen
 class Bare:
     """
-    A query whose literals are placeholders, without comments.
+    A query without comments, whose string literals are replaced by placeholders.
 
     :ivar text: the query with placeholders.
     :ivar literals: the literals by number, as written, with the quotation marks.
@@ -57,7 +57,7 @@ class Bare:
 
 
 def bare(query: str) -> Bare | None:
-    """Return a query with placeholders; None if it has too many literals, or a literal without an end."""
+    """Replace the literals of a query by placeholders; return None if it has too many literals, or a literal without an end."""
     if sum(map(query.count, _QUOTES)) + query.count("#") > MOST_QUOTES:
         return None
     literals: list[str] = []

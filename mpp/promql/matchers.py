@@ -20,9 +20,9 @@ JOB = "job"
 """The label of the scrape job."""
 
 MOST_PATTERNS = 8
-"""Different expressions with ``.*`` or ``.+`` in a query: each is compared with the names of all jobs."""
+"""Maximum number of different expressions with ``.*`` or ``.+`` in a query: each is compared with the names of all jobs."""
 MOST_DECODED = 500
-"""Escapes and alternatives in the literals of a query: each takes a microsecond."""
+"""Maximum number of escapes and alternatives that are decoded in the literals of a query: each takes a microsecond."""
 
 _LABELS = (JOB, NAME, ALERT)
 _REGULAR = (ast.MatchOp.Re, ast.MatchOp.NotRe)
@@ -43,7 +43,7 @@ class MatcherReader:
         self._expressions: dict[tuple[str, bool], LabelCondition | None] = {}
 
     def conditions(self, selector: ast.VectorSelector) -> dict[str, list[LabelCondition]]:
-        """Return by label the conditions of a selector that were understood; none if its matchers are joined by ``or``."""
+        """Return the understood conditions of a selector, by label; empty if its matchers are joined by ``or``."""
         found: dict[str, list[LabelCondition]] = {}
         if selector.matchers.or_matchers:
             return found

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 PIECE = 65536
-"""Bytes of a piece of the joined response, about."""
+"""The approximate size of a piece of the joined response, in bytes."""
 
 HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
 """The beginning of a joined response; its series follow, then `tail`."""
@@ -56,14 +56,14 @@ class _Whole(Struct, forbid_unknown_fields=True):
 
 
 class NotJoinable(Exception):
-    """A response is not that of a range query, or has a part that is not known."""
+    """The error for a response that is no successful one to a range query, or has unknown members."""
 
 
 class Matrix:
     """
     The response to one part of a range query, parsed as far as it has to be.
 
-    :param body: the whole body. Takes 3 ms for each MiB.
+    :param body: the whole body; to parse it takes 3 ms for each MiB.
     :raise NotJoinable: it is no successful response with a matrix.
     """
 
@@ -81,7 +81,7 @@ class Matrix:
         self.infos = found.infos
 
     def metrics(self) -> Iterator[bytes]:
-        """Yield the metric of each series."""
+        """Yield the metric of each series, which is the JSON object of its labels."""
         return (bytes(each.metric) for each in self.series)
 
     @classmethod
@@ -99,7 +99,7 @@ class Matrix:
 
 def joined(parts: Sequence[Matrix], warning: str = "") -> Iterator[bytes]:
     """
-    Yield the pieces of the joined response; each takes about a millisecond. The first ones are empty if there are many series.
+    Yield the pieces of the joined response; each takes about a millisecond. If many series must be sorted, the first are empty.
 
     :param parts: in the order of their steps, which must not overlap.
     :param warning: one more warning, or empty.
@@ -124,7 +124,7 @@ def joined(parts: Sequence[Matrix], warning: str = "") -> Iterator[bytes]:
 
 
 def tail(warnings: Sequence[str], infos: Sequence[str]) -> bytes:
-    """Return what a response ends with after its series; each text once."""
+    """Return the end of a response, which follows its series; each warning and each info is in it once."""
     return b"".join((b"]}", _texts(b"warnings", warnings), _texts(b"infos", infos), b"}"))
 
 
@@ -151,7 +151,7 @@ def sort_key(metric: Raw | bytes) -> bytes:
     Two spellings of the same labels have the same key.
 
     :param metric: a JSON object of labels, as a server wrote it.
-    :raise NotJoinable: it is something else.
+    :raise NotJoinable: ``metric`` is something else.
     """
     try:
         labels = _metric.decode(metric)

@@ -14,7 +14,7 @@ PIECE = 256 * 1024
 """Bytes that are parsed in one step, which takes about a millisecond; a single series may be longer."""
 
 MOST_SERIES = 4 * 1024 * 1024
-"""Bytes of the longest series that is parsed: it is parsed in one step, and searched through for each further piece."""
+"""Maximum size of a series in bytes: it is parsed in one step, and all of it is searched again with each further piece."""
 
 # A text in JSON cannot contain it, because a quotation mark in a text is escaped.
 _BETWEEN = b',{"metric":'
@@ -26,7 +26,7 @@ def parsed(body: Iterable[bytes]) -> Generator[None, None, Matrix]:
     Parse a response; yields between its steps, and returns the parsed response.
 
     :param body: the pieces of the body.
-    :raise NotJoinable: it is no successful response with a matrix, or a series is longer than `MOST_SERIES`.
+    :raise NotJoinable: the body is no successful response with a matrix, or a series is longer than `MOST_SERIES`.
     """
     head = b""
     rest: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A cache of what queries read, by the text of the query as the client sent it; bounded in bytes."""
+"""A cache of the data that queries read, by the text of the query as the client sent it; bounded in bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mpp.promql.reads import QueryReads, SelectorReads
 from mpp.promql.recorded import Rules, no_rules
 
 MOST_BYTES = 8 * 2**20
-"""Some 5,000 queries."""
+"""Maximum size of a cache in bytes, enough for some 5,000 queries."""
 LARGEST_SHARE = 64
-"""A single entry may have this fraction of all bytes; a larger one is not kept."""
+"""The largest entry is the maximum size of the cache divided by this; a larger one is not kept."""
 LONGEST_ENCODED = 3 * MOST_CHARACTERS
 """Bytes of the longest query that is decoded: percent-encoding makes three bytes of one."""
 MOST_ESCAPES = 10_000
-"""Percent-encoded characters of a query: to decode each takes a fifth of a microsecond."""
+"""Maximum number of percent-encoded characters in a query: to decode each takes a fifth of a microsecond."""
 
 _ENTRY = 400
 """Bytes of an entry without its parts: measured, rounded up."""
@@ -27,11 +27,11 @@ _PART = 300
 
 class QueryMemory:
     """
-    A least recently used cache of what queries read.
+    A cache of the data that queries read, from which the least recently used entries are dropped first.
 
     The clients choose the queries, so the bound is on bytes and not on entries.
 
-    :param rules: returns what the rules behind a metric read; `forget` replaces it.
+    :param rules: returns the data that rules read, for a metric that rules write; `forget` replaces it.
     :param most_bytes: the most bytes of this process's memory that all entries take, as estimated.
     """
 
@@ -43,7 +43,7 @@ class QueryMemory:
 
     def read(self, query: bytes) -> QueryReads:
         """
-        Return what a query reads, which takes less than a microsecond for a query that is kept.
+        Return the jobs and times that a query reads, which takes less than a microsecond for a query that is kept.
 
         :param query: the value of the parameter ``query`` as it was sent: percent-encoded, with ``+`` for a blank.
         """
@@ -58,7 +58,7 @@ class QueryMemory:
         return reads
 
     def forget(self, rules: Rules) -> None:
-        """Forget all queries, since there are other rules."""
+        """Forget all queries, since the servers have other rules."""
         self._rules = rules
         self._kept.clear()
         self.held = 0

@@ -1,4 +1,4 @@
-"""The reader of queries: from the text of a query to what it reads, by the modules beside it. Pure."""
+"""Finds out from the text of a query which data it reads, by the other modules of this package. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_CHARACTERS = 65536
 """The longest query that is read: to replace the literals takes some nanoseconds for each character."""
 
 TOO_LONG = QueryReads((ALL_TIME,), whole="it is not understood", refused="it is too long")
-"""The result for longer queries."""
+"""The result for a query that is longer than `MOST_CHARACTERS`."""
 
 
 _SAMPLE = 'sum by (a) (rate(x{job=~"b|c"}[5m] offset 1m)) / on (a) -max_over_time((y)[1h:1m] @ end()) > bool 1'
@@ -28,11 +28,11 @@ def parser_problem() -> str:
 
 def read(query: str, rules: Rules = no_rules) -> QueryReads:
     """
-    Return what one evaluation of a query reads, which takes less than 5 ms for any text.
+    Return the jobs and times that one evaluation of a query reads, which takes less than 5 ms for any text.
 
     A query that was not understood gets an estimate, and `QueryReads.refused` says why.
 
-    :param rules: returns what the rules behind a metric read.
+    :param rules: returns the data that rules read, for a metric that recording or alerting rules write.
     """
     if len(query) > MOST_CHARACTERS:
         return TOO_LONG

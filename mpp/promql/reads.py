@@ -22,7 +22,7 @@ from attrs import evolve, field, frozen
 from mpp.promql.jobs import ALL_JOBS, JobMatchers
 
 Span = tuple[float, float]
-"""A time from the first (exclusive) to the second (inclusive), which is how Prometheus 3.x reads ranges."""
+"""A span of time from the first number (exclusive) to the second (inclusive), which is how Prometheus 3.x reads ranges."""
 
 
 @frozen
@@ -37,7 +37,7 @@ class SelectorReads:
     :ivar newest: whether these are instant selectors, which need the newest scrape before each time from ``start`` to ``end``:
         the lookback, and the time in which a scrape must have happened, come before ``start``. The range of a range selector
         lies within ``start`` and ``end``.
-    :ivar fixed: whether the times are the same at each step: a selector behind an ``@``.
+    :ivar fixed: whether the times are the same at each step, as they are for a selector with ``@``.
     :ivar jobs: the scrape jobs that the samples may come from.
     :ivar metric: the metric's name; empty if it is not known.
     """
@@ -100,7 +100,7 @@ class QueryReads:
 
     def within(self, start: float, end: float) -> QueryReads:
         """
-        Return the reads for a known range, without parts that are relative to its start or end.
+        Return the reads for a known range: parts that are relative to its start or end get fixed times.
 
         :param start: the first step, in seconds since the epoch; for an instant query the time of evaluation.
         :param end: the end of the range, not rounded to a step.
@@ -121,7 +121,7 @@ class QueryReads:
         Data that is missing outside of this span does not matter for the query. Takes a microsecond. Call it on the result of
         `within`.
 
-        :param lookback_s: how far instant selectors look back, or the longest time in which targets are scraped if that is more.
+        :param lookback_s: how far instant selectors look back, or the longest two scrape intervals of a job if that is more.
         """
         moving, fixed = self._moving, self._fixed
         start, end = math.inf, -math.inf
@@ -133,8 +133,8 @@ class QueryReads:
 
     def final_until(self, limit: float) -> float:
         """
-        Return the last time of evaluation at which nothing is read that is later than a limit; infinite if that does not depend
-        on the time of evaluation.
+        Return the last time of evaluation at which the query reads no samples after a limit; infinity if it never reads any, and
+        -infinity if it always does.
 
         :param limit: seconds since the epoch. Call it on the result of `within`.
         """
@@ -149,10 +149,10 @@ def _hull(parts: Iterable[SelectorReads]) -> Span | None:
 
 
 MOST_SELECTORS = 12
-"""The most parts of a query; each is compared with each gap of a server, so that the time of a plan grows with their number."""
+"""Maximum number of parts of a query; each is compared with each gap of a server, so a plan takes longer the more there are."""
 
 MOST_WORK = 48
-"""The most work to select the jobs of a query, see `JobMatchers.work`: two milliseconds for 2,000 jobs."""
+"""Maximum work to select the jobs that a query reads, see `JobMatchers.work`: two milliseconds for 2,000 jobs."""
 
 _JOINED_BY = (
     attrgetter("newest", "fixed", "jobs", "start", "end"),
@@ -192,7 +192,7 @@ def _covering(parts: list[SelectorReads]) -> SelectorReads:
 
 
 def with_affordable_jobs(*lists: tuple[SelectorReads, ...]) -> list[tuple[SelectorReads, ...]]:
-    """Return lists of parts, of which the ones with too many conditions on jobs, beyond `MOST_WORK`, read from all jobs."""
+    """Return the parts; the ones whose jobs cannot be selected within `MOST_WORK` count as reading all jobs."""
     matchers = dict.fromkeys(part.jobs for parts in lists for part in parts)
     works = accumulate(each.work for each in matchers)
     kept = {each for each, work in zip(matchers, works, strict=True) if work <= MOST_WORK or not each.work}

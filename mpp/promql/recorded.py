@@ -1,4 +1,4 @@
-"""Values that describe metrics made by rules: which metrics a selector may read, and what a rule reads. Frozen."""
+"""Values that describe metrics that rules write: the metrics that a selector may read, and the data that a rule reads. Frozen."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class RecordedReads:
 
     :ivar selectors: their times are relative to the evaluation. The selectors of other rules whose results the rule reads are
         included.
-    :ivar back_s: how long before a sample of its result an evaluation that affects the sample may have been, in seconds: the
-        interval between two evaluations, and for an alert the time for which it is pending as well.
+    :ivar back_s: a sample of the rule's result may depend on an evaluation that is this much older, in seconds: the interval
+        between two evaluations, and for an alert the time for which it is pending as well.
     """
 
     selectors: tuple[SelectorReads, ...]
@@ -41,10 +41,10 @@ class RecordedReads:
 
     def behind(self, read: SelectorReads) -> Iterable[SelectorReads]:
         """
-        Return what the rule has read in order to write the samples that a selector reads, and these samples.
+        Return the data that the rule has read to compute the samples that a selector reads, and these samples.
 
-        They count as samples of the jobs that the rule reads: a server lacks the results of a rule for the time in which it was
-        away and did not evaluate it, and for the same time it lacks the samples of these jobs.
+        The computed samples count as samples of the jobs that the rule reads: a server lacks the results of a rule for the time
+        in which it was away and did not evaluate it, and for the same time it lacks the samples of these jobs.
         """
         if not self.selectors:
             yield read
@@ -59,7 +59,7 @@ class RecordedReads:
 
 
 Rules = Callable[[MetricSelection], Iterable[RecordedReads]]
-"""Returns what the rules behind the selected metrics read."""
+"""A function that returns, for each rule that writes one of the selected metrics, the data that the rule reads."""
 
 
 def no_rules(selection: MetricSelection) -> Iterable[RecordedReads]:

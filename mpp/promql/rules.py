@@ -1,5 +1,5 @@
 """
-The composition of what rules read: a rule may read the results of other rules. Does no I/O.
+Works out which data the servers' rules read, directly or through the results of other rules. Does no I/O.
 
 Source: Prometheus documentation, "Defining recording rules" and "Alerting rules". A rule's query is evaluated at each interval of
 its group; the result is stored under the rule's name, that of an alert under ``ALERTS`` and ``ALERTS_FOR_STATE``.
@@ -21,11 +21,11 @@ from mpp.promql.recorded import MetricSelection, RecordedReads
 ALERT_METRICS = ("ALERTS", "ALERTS_FOR_STATE")
 
 MOST_PARTS = 4
-"""The most parts of what one rule reads."""
+"""Maximum number of parts (`SelectorReads`) that describe the data that one rule reads."""
 MOST_TOGETHER = 4
-"""The most rules behind one selector that count one by one; with more, all rules count."""
+"""Maximum number of rules whose results one selector reads; with more, it counts as reading the results of all rules."""
 MOST_COMPARED = 200
-"""The most names of rules that are compared with the beginnings in a matcher."""
+"""Maximum number of names of rules that are compared with a matcher such as ``=~"api.*"``."""
 DEEPEST = 20
 """The longest chain of rules that read each other; further rules are left out."""
 
@@ -53,12 +53,12 @@ class RuleDefinition(NamedTuple):
 @frozen
 class RuleBook:
     """
-    The reads of all rules, by the names of their results.
+    The data that all rules read, by the names of the rules' results.
 
-    :ivar metrics: the reads of recording rules by metric.
-    :ivar alerts: the reads of alerts by the alert's name.
-    :ivar any_rule: the reads of all rules together; empty if there is no rule.
-    :ivar any_alert: the reads of all alerts together; empty if there is no alert.
+    :ivar metrics: the data that recording rules read, by the metric that they write.
+    :ivar alerts: the data that alerting rules read, by the alert's name.
+    :ivar any_rule: the data that all rules together read; empty if there is no rule.
+    :ivar any_alert: the data that all alerting rules together read; empty if there is none.
     """
 
     metrics: Mapping[str, RecordedReads] = field(factory=dict)
@@ -78,9 +78,9 @@ class RuleBook:
 
     def recorded(self, selection: MetricSelection) -> tuple[RecordedReads, ...]:
         """
-        Return what the rules behind the selected metrics read.
+        Return the data that is read by the rules that write the selected metrics.
 
-        With more than `MOST_TOGETHER` such rules that is what all rules read: a thousand rules must not make a query slow.
+        If these are more than `MOST_TOGETHER` rules, return the data of all rules: a thousand rules must not make a query slow.
         """
         if not selection.metric:
             return self._unnamed(selection)
@@ -104,7 +104,7 @@ class RuleBook:
 
 class RuleReading:
     """
-    The composition of a `RuleBook`, in steps of which each reads one query once, so that none takes more than some milliseconds.
+    The calculation of a `RuleBook`, in steps: each parses one rule's query once, so that none takes more than some milliseconds.
 
     :param definitions: all rules; the rules of one name count together.
     """
@@ -122,7 +122,7 @@ class RuleReading:
         self._wanted = ""
 
     def steps(self) -> Generator[None, None, None]:
-        """Read one rule after the other, after the rules that it reads from; yield after each step."""
+        """Read one rule after the other; each is finished after the rules whose results it reads. Yield after each step."""
         for name, definitions in self._alerting.items():
             self._alerts[name] = yield from self._read(definitions)
             self._any_alert = _together(*self._any_alert, self._alerts[name])

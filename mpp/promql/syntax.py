@@ -26,7 +26,7 @@ def reads(query: Bare, rules: Rules) -> QueryReads | None:
     """
     Return what a query reads; None if the parser rejects it.
 
-    :param query: one to which `mpp.promql.guard` does not object.
+    :param query: a query that `mpp.promql.guard` does not reject.
     """
     try:
         return Walk(query, rules).reads(promql_parser.parse(query.text))

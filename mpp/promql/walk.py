@@ -21,10 +21,10 @@ from mpp.promql.reads import QueryReads, SelectorReads, merged, with_affordable_
 from mpp.promql.recorded import MetricSelection, Rules
 
 MOST_UNNAMED = 4
-"""Selectors without a metric whose matchers for the name count: each is compared with the names of all rules."""
+"""Maximum number of selectors without a metric whose matchers for its name are used: each is compared with all rules' names."""
 
 MOST_PINNED = 4
-"""The most parts that are relative to the start of the range, or to its end; such a query is never divided among servers."""
+"""Maximum number of parts that are relative to the start of the range, or to its end; such a query is never divided."""
 
 START_OR_END = "it has @ start() or @ end(), which mean the whole range"
 PINNED = "a parameter of an aggregation may change from step to step, while @ pins what is aggregated"
@@ -68,7 +68,7 @@ class Walk:
     One walk through the syntax tree of a query.
 
     :param query: the query's text, with its literals.
-    :param rules: returns what the rules behind a metric read.
+    :param rules: returns the data that rules read, for a metric that recording or alerting rules write.
     """
 
     def __init__(self, query: Bare, rules: Rules) -> None:
@@ -81,7 +81,7 @@ class Walk:
 
     def reads(self, expression: ast.Expr) -> QueryReads:
         """
-        Return what the query reads.
+        Return the jobs and times that the query reads.
 
         :raise TypeError: an expression is of an unknown kind; then the parser is newer than this module.
         """

@@ -20,7 +20,7 @@ SETTLED_S = 20.0
 
 
 EARLY_S = 600.0
-"""Seconds: a time that is not over yet is looked at as far as it goes if it is that long, and the rest of it later."""
+"""Seconds: if a time to compare is not over yet, its past part is compared once it is this long, and the rest later."""
 
 
 @frozen
@@ -38,7 +38,7 @@ class Agenda:
     _looked: dict[Backend, Intervals] = field(factory=dict, init=False)
 
     def see(self, backend: Backend, at: float) -> None:
-        """Record a server; a known one is left as it is."""
+        """Add a server, whose past must be compared; ignore a server that was added before."""
         if backend not in self._looked:
             self._looked[backend] = Intervals.of([(at - SETTLED_S, math.inf)])
 
@@ -57,10 +57,10 @@ class Agenda:
         """
         Return the next span to compare; None if there is nothing left.
 
-        :param backends: the servers that can be asked.
-        :param first: nothing before this time is looked at.
-        :param until: nor anything after it.
-        :param longest: how many seconds are looked at together, at most a day.
+        :param backends: the servers that can be queried.
+        :param first: nothing before this time is compared.
+        :param until: nothing after this time is compared.
+        :param longest: the longest span, in seconds, at most a day.
         """
         all_time = Intervals.of([(first, math.inf)])
         left = [all_time - self._looked[backend] for backend in backends if backend in self._looked]
@@ -72,7 +72,7 @@ class Agenda:
         return Span(start, end)
 
     def until(self, backend: Backend) -> float | None:
-        """Return the oldest time down to which a server has been compared, apart from `pending`; None if it is not known."""
+        """Return the time back to which a server has been compared, apart from its `pending` times; None if it is not known."""
         looked = self._looked.get(backend)
         return looked.edges[0] if looked else None
 
@@ -92,9 +92,9 @@ class Agenda:
 
 def comparable_since(oldest: Mapping[Backend, float | None], unknown: float) -> float:
     """
-    Return since when at least two servers have data, as far as it is known.
+    Return the time from which on at least two servers have data, by the times of their oldest samples.
 
-    :param unknown: what is assumed of a server that does not report its oldest sample.
+    :param unknown: the time that counts for a server that does not report its oldest sample, or an older one.
     """
     times = sorted(unknown if time is None else max(time, unknown) for time in oldest.values())
     return times[1] if len(times) > 1 else math.inf

@@ -35,7 +35,7 @@ from mpp.coverage.holes import COARSE_S, Windows
 from mpp.coverage.knowledge import Knowledge
 
 MOST_LOOKED_AT = 20
-"""Maximum number of times that are looked at in one comparison; the newest ones."""
+"""Maximum number of suspicious times that are examined in one comparison; if there are more, the newest ones are."""
 _AT_ONCE = 24
 """Long windows that are asked for at once."""
 _MOST_WITH_DATA = 2
@@ -44,7 +44,7 @@ _MOST_WITH_DATA = 2
 
 @frozen
 class CommonGapSearch:
-    """The search for common gaps in one span of time, with the fields of `mpp.coverage.history.comparison.Comparison`."""
+    """The search for gaps of all servers in one span, with the fields of `mpp.coverage.history.comparison.Comparison`."""
 
     queries: PacedQueries
     knowledge: Knowledge
@@ -55,10 +55,10 @@ class CommonGapSearch:
 
     async def run(self, coarse: Answers, windows: Windows, jobs: Mapping[str, Job]) -> None:
         """
-        Query the servers where it is needed, and report what is found.
+        Query the servers about suspicious times, and record the times without data in ``knowledge``.
 
-        :param coarse: the sums of the witnesses; empty if there is no witness in all of the time.
-        :param jobs: the jobs of the quickest pace.
+        :param coarse: the sums over the witnesses, which are a few targets of each job; empty if no witness was found.
+        :param jobs: the jobs of which two scrape intervals fit into `COARSE_S`; the others are scraped too rarely.
         :raise Interrupted: a server cannot be queried at the moment; nothing has been reported.
         """
         scale = Scale.of(jobs)

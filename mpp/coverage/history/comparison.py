@@ -42,11 +42,11 @@ from mpp.coverage.holes import COARSE_S, Sums, Windows, judged, suspicious
 from mpp.coverage.knowledge import Knowledge
 
 MOST_JUDGED = 100
-"""Maximum number of jobs that are judged one by one."""
+"""Maximum number of jobs that are judged one by one; of more jobs together, only times without any sample are found."""
 ALL_JOBS = ""
 
 Bad = Mapping[Backend, Mapping[str, Intervals]]
-"""The times in which servers lack something, by job."""
+"""The times in which servers lack something, by server and job."""
 
 
 @frozen
@@ -55,8 +55,8 @@ class Comparison:
     The comparison of some servers for one span of time.
 
     :ivar selector: the metric that says whether a target was scraped, such as ``up``.
-    :ivar until: what ends after this time is not asked for.
-    :ivar all_servers: there is no further server that may have data of this time.
+    :ivar until: windows that end after this time are not queried.
+    :ivar all_servers: whether no further server may have data of this time.
     """
 
     queries: PacedQueries
@@ -69,9 +69,9 @@ class Comparison:
 
     async def run(self) -> None:
         """
-        Query the servers, and report what they lack.
+        Query the servers, and record in ``knowledge`` what they lack.
 
-        :raise Interrupted: a server cannot be queried at the moment; the findings until then are reported already.
+        :raise Interrupted: a server cannot be queried at the moment; the findings until then are recorded already.
         """
         paces = [(pace, jobs) for pace in PACES if (jobs := jobs_of_pace(self.knowledge.jobs, pace))]
         for place, (pace, jobs) in enumerate(paces):

@@ -1,5 +1,5 @@
 """
-Decides what servers are asked about their history: which targets are the witnesses of a day, and in which pieces. Pure.
+Decides which queries of the look back are sent: a few targets of each job are queried first (witnesses), in pieces. Pure.
 
 `mpp.coverage.holes` reads the answers. A query for sums costs a server `SAMPLE_S` of CPU time for each sample that it reads.
 """
@@ -23,20 +23,21 @@ from mpp.coverage.windows import with_matcher
 DAY_S = 86400
 MOST_WITNESSES = 80
 SAMPLE_S = 0.1e-6
-"""CPU time in seconds that Prometheus takes per sample; measured, 0.06 to 0.1 µs with 3.5.3, 0.1 µs with 2.42."""
+"""CPU time in seconds that Prometheus takes per sample that it reads; measured, 0.06 to 0.1 µs with 3.5.3, 0.1 µs with 2.42."""
 TARGET_S = 6e-6
-"""CPU time in seconds that it takes per target to find the witnesses; measured, 4 to 9 µs."""
+"""CPU time in seconds that Prometheus takes per target for the query of `witnesses_path`; measured, 4 to 9 µs."""
 PACES = (COARSE_S, 3600, 6 * 3600)
 """
-Windows in which the witnesses of a job are compared, in seconds: the shortest one that has two of its scrape intervals. A job
-that is scraped less often than every three hours has none: its scrapes are too far apart to find where a gap begins.
+The lengths in seconds of the windows in which witnesses are compared. A job gets the shortest one that has two of its scrape
+intervals. A job that is scraped less often than every three hours gets none: its scrapes are too far apart to find where a gap
+begins.
 """
 PIECE_S = 0.1
-"""CPU time that one query may take: a dashboard that is opened meanwhile waits no longer for it."""
+"""Seconds of a server's CPU time that one query may take: a dashboard that is opened meanwhile waits no longer than that."""
 MOST_BYTES = 300_000
-"""Bytes that one answer may have: it is parsed within some milliseconds, in which mpp serves no client."""
+"""Bytes that one response may have: it is parsed within some milliseconds, in which mpp serves no client."""
 MOST_STEPS = 11_000
-"""Steps that Prometheus evaluates for one query."""
+"""Maximum number of steps that Prometheus evaluates for one query."""
 
 # A gap of few targets is judged by three windows, see `mpp.coverage.holes`.
 _WINDOWS_OF_A_HOLE = 3
@@ -56,7 +57,7 @@ class Witness:
 
 def jobs_of_day(jobs: Collection[str], day: int) -> tuple[str, ...]:
     """
-    Return the jobs that have witnesses for a day: all, or as many as fit, which take turns from day to day.
+    Return the jobs whose witnesses are compared for a day: all, or with too many jobs as many as possible, others on each day.
 
     :param day: days since the epoch.
     """
@@ -75,10 +76,10 @@ def jobs_of_pace(jobs: Mapping[str, Job], pace: int) -> dict[str, Job]:
 
 def is_whole_pool(asked: Collection[str], jobs: Mapping[str, Job]) -> bool:
     """
-    Return whether a server lacked all of its data when it lacked some jobs as a whole.
+    Return whether a server that has no data of some jobs at a time is presumed to lack all of its data then.
 
-    It did if these are all jobs of the quickest pace, and have half of all targets: the scrapes of the other jobs are too rare to
-    show it themselves.
+    It is if these are all jobs that are compared in the shortest windows (`PACES`), and have half of all targets: the scrapes of
+    the other jobs are too rare to show it themselves.
     """
     quickest = next((found for pace in PACES if (found := jobs_of_pace(jobs, pace))), {})
     targets = sum(jobs[name].targets for name in asked if name in jobs)
@@ -86,7 +87,7 @@ def is_whole_pool(asked: Collection[str], jobs: Mapping[str, Job]) -> bool:
 
 
 def is_whole_interval(asked: Refinement, jobs: Mapping[str, Job]) -> bool:
-    """Return whether all jobs with one scrape interval are queried together."""
+    """Return whether a query is for all jobs that have its scrape interval."""
     return set(asked.jobs) >= {name for name, job in jobs.items() if math.ceil(job.window) == asked.windows.length}
 
 
@@ -122,10 +123,10 @@ def read_present(outcome: ProbeOutcome, jobs: Collection[str]) -> int | None:
 
 def read_witnesses(outcomes: Iterable[ProbeOutcome]) -> tuple[Witness, ...]:
     """
-    Return the witnesses by the responses of all servers.
+    Return the witnesses, which are chosen from the targets in the responses of all servers.
 
-    Each server names some in turn: a server that lacks targets at that time names only ones that it has, and if these were the
-    witnesses, its gap would not be seen.
+    They are chosen from each response in turn: a server that lacks targets at that time returns only ones that it has, and if all
+    witnesses were of these, its gap would not be seen.
     """
     named: dict[str, list[list[str]]] = {}
     for outcome in outcomes:
@@ -153,7 +154,7 @@ def _in_turn(lists: Sequence[Sequence[str]]) -> list[str]:
 
 def sums_path(selector: str, windows: Windows, *, jobs: Sequence[str] = (), witnesses: Sequence[Witness] = ()) -> str:
     """
-    Return the path of the range query for the sums by job.
+    Return the path of the range query for the sums of ``up`` by job, in each window.
 
     :param selector: the metric that says whether a target was scraped, such as ``up``.
     :param jobs: the jobs to query with all their targets.
@@ -170,9 +171,9 @@ def sums_path(selector: str, windows: Windows, *, jobs: Sequence[str] = (), witn
 
 def pieces(windows: Windows, series: int, samples_per_s: float) -> Iterator[Windows]:
     """
-    Return windows in pieces that are small enough to be asked for at once, the newest first; they are asked for backwards.
+    Split windows into pieces, each small enough for one query; yield the newest piece first.
 
-    :param series: how many series the answer has.
+    :param series: how many series the response has.
     :param samples_per_s: how many samples are read per second of history: targets by the interval of their scrapes.
     """
     values = (MOST_BYTES / max(1, series) - _SERIES_BYTES) / _VALUE_BYTES
@@ -202,7 +203,7 @@ def ended(windows: Windows, until: float) -> Windows:
 @frozen
 class Refinement:
     """
-    A second query of the same times, now for all targets instead of the witnesses.
+    A second query about suspicious times, for all targets of some jobs instead of their witnesses.
 
     :ivar jobs: the queried jobs, which have the same scrape interval.
     :ivar windows: the queried windows of time.

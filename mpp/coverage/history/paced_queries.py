@@ -110,7 +110,7 @@ class PacedQueries:
         """
         Send one query, and wait for the pause after it.
 
-        :param cost: seconds of CPU time.
+        :param cost: the server's CPU time for the query in seconds, as estimated.
         :return: a response of status 200, or of 422 or 500, which report an error of the query or of the storage.
         :raise Interrupted: the server cannot be asked at the moment, or does not answer.
         """
@@ -135,10 +135,10 @@ class PacedQueries:
         self, backend: Backend, path: Callable[[Windows], str], windows: Windows, *, series: int, samples_per_s: float
     ) -> Sums:
         """
-        Return the sums of a server for some windows; a piece that it cannot read has none.
+        Return the sums of a server for some windows, without the windows that it cannot read.
 
         :param path: returns the path of the query for a piece of the windows.
-        :param series: how many series the answer has.
+        :param series: how many series the response has.
         :param samples_per_s: how many samples are read per second of history.
         :raise Interrupted: the server cannot be asked, or does not answer.
         """

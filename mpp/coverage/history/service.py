@@ -36,7 +36,7 @@ UNKNOWN_HISTORY_S = 15 * 86400.0
 MOST_S = 400 * 86400.0
 """How far it is looked back at most, in seconds."""
 MIN_INTERVAL_S = 0.1
-"""A shorter scrape interval counts as this when it is estimated what a query costs, in seconds."""
+"""Seconds; a shorter scrape interval counts as this in the estimate of what a query costs."""
 MOST_NAMED = 4
 """Maximum number of servers that are named in a message."""
 
@@ -46,8 +46,8 @@ class Progress:
     """
     How far the look back has come for one server.
 
-    :ivar until: down to which time its history was compared with that of the others, seconds since the epoch; None: not yet.
-    :ivar finished: nothing older is left that could be compared.
+    :ivar until: the time back to which its history was compared, seconds since the epoch; None if nothing was compared.
+    :ivar finished: whether nothing older is left that could be compared.
     :ivar problem: why it does not go on, one line; empty if it does or is finished.
     :ivar again: the times since ``until`` that are compared again, because the server was away or lacked data then.
     """

@@ -11,10 +11,10 @@ from mpp.coverage.planning.selectors import Jobs, Selector
 @frozen
 class JobGroup:
     """
-    Jobs that a selector reads and that are scraped at one interval.
+    The jobs with one scrape interval that a selector reads.
 
     :ivar window: two scrape intervals, in seconds.
-    :ivar jobs: their names; none for a job that is not known.
+    :ivar jobs: their names; empty if mpp knows no job.
     :ivar targets: how many targets they have in all.
     """
 
@@ -23,7 +23,7 @@ class JobGroup:
     targets: int
 
     def lacking(self, missing: Missing) -> list[str]:
-        """Return the jobs of the group that have gaps of their own, or that have drifted."""
+        """Return the jobs of the group that ``missing`` names: they have gaps of their own, or permanently missing targets."""
         few, many = sorted((self.jobs, {**missing.jobs, **missing.drift}), key=len)
         return [job for job in few if job in many]
 
@@ -33,7 +33,7 @@ Grouped = tuple[tuple[Selector, tuple[JobGroup, ...]], ...]
 
 
 def job_groups(jobs: Jobs, coverage: Coverage) -> tuple[JobGroup, ...]:
-    """Return the jobs that a selector reads, grouped by scrape interval; a group without names if none is known."""
+    """Return the jobs that a selector reads, grouped by scrape interval; one group without names if mpp knows no job."""
     selected = jobs.select(coverage.names)
     if not selected:
         return (JobGroup(UNKNOWN_JOB.window, frozenset(), UNKNOWN_JOB.targets),)

@@ -1,5 +1,5 @@
 """
-The lacks of the servers for the queries that were asked last, kept until the coverage or the rules change. Pure.
+Keeps, for the last queries, the data that each server lacks of what the query reads, until gaps or rules change. Pure.
 
 # Note [Preparing a plan]
 
@@ -24,13 +24,13 @@ from mpp.coverage.planning.selectors import Selector
 from mpp.coverage.planning.steps import Steps
 
 MANY_GAPS = 50
-"""Gaps of all servers from which on a plan is prepared: with fewer it takes less than 5 ms."""
+"""The number of gaps of all servers together from which on a plan is prepared: with fewer it takes less than 5 ms."""
 
 MOST_KEPT = 256
-"""Queries that are remembered."""
+"""Maximum number of queries that are remembered."""
 
 MOST_BENDS = 200_000
-"""Bends of the lines of all queries that are remembered, see `QueryLacks.bends`; they take some 20 to 40 MB."""
+"""Maximum of `QueryLacks.bends`, which measures memory, for all queries together: some 20 to 40 MB."""
 
 
 @frozen
@@ -54,9 +54,9 @@ class LacksKey:
 @define
 class KeptLacks:
     """
-    The lacks for the last queries.
+    The memory of what each server lacks of the data of the last queries.
 
-    :ivar coverage: the coverage that they were worked out for.
+    :ivar coverage: all gaps of the servers, from which it was worked out.
     """
 
     coverage: Coverage = WHOLE_POOL
@@ -66,14 +66,14 @@ class KeptLacks:
     _begun: dict[LacksKey, Generator[None, None, QueryLacks]] = field(init=False, factory=dict)
 
     def clear(self, coverage: Coverage) -> None:
-        """Forget all lacks, because the coverage or the rules have changed."""
+        """Forget all queries, because the gaps of the servers or their rules have changed."""
         self.coverage = coverage
         self._kept.clear()
         self._begun.clear()
         self._bends = 0
 
     def of(self, key: LacksKey, selectors: Iterable[Selector]) -> QueryLacks:
-        """Return the lacks for a query, worked out now if they are not kept."""
+        """Return the data of a query that each server lacks, worked out now if it is not kept."""
         found = self._kept.get(key)
         if found is None:
             found = result_of(working_out_lacks(selectors, self.coverage, key.lookback))
@@ -86,10 +86,10 @@ class KeptLacks:
         self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
     ) -> Generator[None, None, None]:
         """
-        Prepare the plan of a request, see Note [Preparing a plan]; yields after each step. It ends when the coverage changes.
+        Prepare the plan of a request, see Note [Preparing a plan]; yields after each step. It ends when the gaps change.
 
         :param steps: the steps of the request.
-        :param compared: each set of servers that will be compared, in its order.
+        :param compared: each set of servers that will be compared, sorted by `mpp.coverage.planning.plan.in_one_order`.
         """
         coverage = self.coverage
         while key not in self._kept:

@@ -7,7 +7,7 @@ from attrs import Factory, define, field
 from mpp.coverage.planning.steps import Segment, Tolerance
 
 Levels = tuple[tuple[Segment, ...], ...]
-"""Which servers are good enough when: by what is needed and looked back on, and if that differs by what is needed alone."""
+"""The servers that are good enough at each time: by data that is needed and looked back on; if it differs, also by the former."""
 
 
 @define
@@ -15,10 +15,10 @@ class KeptLevels:
     """
     The comparisons of some servers for a query.
 
-    :ivar starts: where each of the spans of time starts that are compared one by one, in milliseconds since the epoch; the first
-        one before all times.
-    :ivar by_need: how much more than the best one a server may lack of what is needed.
-    :ivar by_both: the same of all that is looked at.
+    :ivar starts: the start of each span of time that is compared on its own, in milliseconds since the epoch; the first one is
+        before all times.
+    :ivar by_need: how much more than the best server another good one may lack of the data that is needed.
+    :ivar by_both: the same for all data that is looked back on.
     :ivar by_span: the result for each span; None if it has not been needed so far.
     """
 

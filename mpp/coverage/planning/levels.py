@@ -1,5 +1,5 @@
 """
-The servers that are good enough at each time, worked out for a query once and kept. Pure.
+The servers that have enough of a query's data to answer it at each time, worked out once and kept. Pure.
 
 # Note [Span by span]
 
@@ -22,7 +22,7 @@ from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Segment, Steps, Tolerance, compared
 
 MOST_BENDS = 250
-"""Bends of all lines in a span of time; to compare the servers for it takes 2 to 3 ms."""
+"""Maximum number of bends of all servers' lines (`Polyline`) in a span of time; to compare the servers for it takes 2 to 3 ms."""
 
 _MOST_KEPT = 8
 _EVER_MS = 1 << 54
@@ -34,8 +34,8 @@ def levels_of(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) 
     """
     Return the candidates that are good enough at each time, at least from the first to the last of some steps.
 
-    :return: segments of times in milliseconds, not of steps, which may be cut between two spans: by what is needed and looked
-        back on, and a second sequence, by what is needed alone, if that differs.
+    :return: segments of times in milliseconds, not of steps: one sequence by the data that is needed and looked back on, and if
+        that differs, a second one by the data that is needed alone. Segments may be cut where two spans meet.
     """
     return result_of(comparing(lacks, candidates, steps))
 
@@ -62,7 +62,7 @@ def comparing(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) 
 
 
 def tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolerance, Tolerance]:
-    """Return how much more than the best one a server may lack: of what is needed, and of what is looked back on."""
+    """Return how much more than the best server a good one may lack: of needed data, and of data that is looked back on."""
 
     def of(lines: Sequence[Polyline]) -> Tolerance:
         return Tolerance(lacks.window * max(line.steepest for line in lines))

@@ -12,8 +12,8 @@ from mpp.coverage.planning.selectors import Selector, ms, span
 
 MATERIAL = 0.01
 """
-The share of a range's target-seconds above which the client is warned: a ``rate[1d]`` after a restart of 20 s lacks 0.02 %, and a
-warning on every panel for a day would only teach people to ignore it.
+The missing share of a range's target-seconds above which the client is warned: a ``rate[1d]`` after a restart of 20 s lacks
+0.02 %, and a warning on every panel for a day would only teach people to ignore it.
 """
 
 _Times = tuple[int, int, int]
@@ -23,7 +23,7 @@ _Known = dict[tuple[str, int], tuple[_Times, ...]]
 
 
 def material_times(selectors: Grouped, coverage: Coverage, missing: Missing) -> Generator[None, None, Intervals]:
-    """Return the times of evaluation, in milliseconds, at which a server lacks a material amount; yields after each job."""
+    """Return the times of evaluation, in milliseconds, at which a server lacks enough for a warning; yields after each job."""
     found: list[tuple[float, float]] = []
     known: _Known = {}
     for selector, groups in selectors:

@@ -27,8 +27,9 @@ from mpp.coverage.planning.steps import Segment, Steps, Tolerance, at_steps, com
 
 MOST_PARTS = 32
 """
-A joined response costs one query per part, and each joint is a place where a raw counter may fall by a little. Two servers that
-are restarted in turn each day for two weeks make 28 joints; with a limit of 8, an hour of restarts left 28,000 points wrong.
+Maximum number of parts. A joined response costs one query per part, and each joint is a place where a raw counter may fall by
+a little. Two servers that are restarted in turn each day for two weeks make 28 joints; with a limit of 8, an hour of restarts
+left 28,000 points wrong.
 """
 
 _MOST_TIMES = 3
@@ -41,7 +42,7 @@ Run = tuple[int, int]
 
 @frozen
 class Part:
-    """The steps that one server answers: from number ``first`` to number ``last`` (inclusive)."""
+    """The steps that one server answers, from the one with number ``first`` to the one with number ``last`` (inclusive)."""
 
     backend: Backend
     first: int
@@ -54,8 +55,8 @@ class QueryPlan:
     The decision which server answers which steps.
 
     :ivar parts: in the order of the steps; each step is in one of them.
-    :ivar warning: a line for the client about data that is missing in the response; empty if none is.
-    :ivar missing: the times of that data, in milliseconds since the epoch.
+    :ivar warning: a line for the client about data that is missing in the response; empty if no warning is due.
+    :ivar missing: the times of the missing data, in milliseconds since the epoch.
     """
 
     parts: tuple[Part, ...]
@@ -70,7 +71,7 @@ def plan(
     Return which server answers which steps.
 
     :param lacks: what the servers lack of what the query reads.
-    :param candidates: the usable servers, at least one, best first for equal data.
+    :param candidates: the usable servers, at least one; of servers with equal data the first is chosen.
     :param preferred: the client's own server by affinity or strategy; the first candidate if it is None or no candidate.
     :param splice: whether different servers may answer different steps.
     """
@@ -132,10 +133,11 @@ def good_steps(
     lacks: QueryLacks, steps: Steps, backend: Backend, others: Sequence[Backend], shared: Intervals
 ) -> list[tuple[int, int]]:
     """
-    Return the sequences of steps at which a server lacks nothing that another one has, and nothing that is needed.
+    Return the sequences of steps, as first and last step, at which a server lacks nothing that another one has, and has all data
+    that is needed.
 
     :param others: all other servers.
-    :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
+    :param shared: the times of evaluation, in milliseconds, at which needed data may be missing because all servers lack it.
     """
     ordered = in_one_order({backend, *others})
     good = _runs(at_steps(levels_of(lacks, ordered, steps)[0], steps), ordered.index(backend))
@@ -154,7 +156,7 @@ def good_steps(
 
 
 def in_one_order(backends: Collection[Backend]) -> tuple[Backend, ...]:
-    """Return servers in the order in which they are compared: one result is kept, however they are ranked for a request."""
+    """Sort servers by a fixed order, so that one kept comparison serves all requests, however these rank the servers."""
     return tuple(sorted(backends, key=_by_id))
 
 
@@ -225,7 +227,7 @@ def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) ->
 
 
 def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
-    """Return the plan of these parts, with a warning if a material amount of data is missing in them."""
+    """Return the plan of these parts, with a warning to the client if a material amount of data is missing."""
     missing, avoidable = NEVER, False
     by_server: dict[Backend, Intervals] = {}
     for part in parts:

@@ -131,7 +131,7 @@ class RequestPlan:
 
 class Planner:
     """
-    The memory of queries, and of the data that each server lacks for them.
+    The chooser of the servers that answer requests; it keeps what it has worked out for the last queries.
 
     :param memory: the reads of the queries that were seen before.
     :ivar rules_version: how often the rules of the servers have changed.
@@ -152,14 +152,14 @@ class Planner:
         self.rules_version += 1
 
     def reads(self, request: DataRequest) -> QueryReads:
-        """Return the samples that a query reads; for a request of a query only."""
+        """Return the jobs and times that the query of a request reads; only for a request that has one query."""
         return self._memory.read(request.queries[0]).within(request.start / 1000, request.end / 1000)
 
     def preparation(
         self, request: DataRequest, coverage: Coverage, compared: Iterable[Collection[Backend]]
     ) -> Generator[None, None, None] | None:
         """
-        Return a calculation of what the plan of a request needs, or None if no plan is needed, or it is soon made.
+        Return a calculation that prepares the plan of a request; None if no plan is needed, or it takes little time.
 
         See Note [Preparing a plan] in `mpp.coverage.planning.kept_lacks`.
 
@@ -179,8 +179,8 @@ class Planner:
         Return which servers are to answer a request; None if it does not matter which server does, and no warning is due.
 
         :param coverage: what the servers lack.
-        :param candidates: the servers that may answer, best first for equal data.
-        :param own: the one of them that would answer it otherwise.
+        :param candidates: the servers that may answer; of servers with equal data the first is chosen.
+        :param own: the candidate that would answer the request if no server lacked data.
         :param splice: whether different servers may answer different steps.
         """
         reads, steps = self._reads(request), _steps(request)
@@ -221,11 +221,11 @@ class Planner:
         self, request: DataRequest, coverage: Coverage, backend: Backend, others: Sequence[Backend], shared: Intervals
     ) -> list[tuple[int, int]]:
         """
-        Return the steps of a range query, by number, at which a server lacks nothing that another one has, and nothing that is
-        needed.
+        Return the steps of a range query at which a server lacks nothing that another one has, and has all data that is needed;
+        each sequence of steps as the numbers of its first and last step.
 
         :param others: all other servers.
-        :param shared: the times of evaluation, in milliseconds, at which a lack that all servers share is accepted.
+        :param shared: the times of evaluation, in milliseconds, at which needed data may be missing because all servers lack it.
         """
         steps = _steps(request)
         lacks = self._lacks(request, self.reads(request), coverage)

@@ -61,7 +61,7 @@ class Polyline:
         return self.piece(bisect_right(self.times, time) - 1, time)[0]
 
     def piece(self, place: int, time: int) -> tuple[int, int]:
-        """Return the function's value and slope at a time, given the number of the last bend up to this time, -1 for none."""
+        """Return the function's value and slope at a time, given the number of the last bend up to this time (-1: none)."""
         if place < 0:
             return self.base, 0
         return self.values[place] + self.slopes[place] * (time - self.times[place]), self.slopes[place]

@@ -38,8 +38,10 @@ class Lacking:
     """
     The data of a query that one server lacks, by the time of evaluation.
 
-    :ivar needed: the missing target-milliseconds of what is needed.
-    :ivar looked_back_on: the missing target-milliseconds of all data that is looked at.
+    Two targets that are missing for one second are 2,000 missing target-milliseconds.
+
+    :ivar needed: the missing target-milliseconds of the data that is needed.
+    :ivar looked_back_on: the same of all data that is looked back on, which includes the data that is needed.
     """
 
     needed: Polyline = ZERO
@@ -85,7 +87,7 @@ class QueryLacks:
 
     @property
     def bends(self) -> int:
-        """The number of bends of all lines, a measure of the memory that this takes."""
+        """The number of bends in the functions of all servers, a measure of the memory that they take."""
         return sum(len(line.times) for each in self.servers.values() for line in (each.needed, each.looked_back_on))
 
     def concerns(self, start: int, end: int) -> bool:
@@ -94,9 +96,9 @@ class QueryLacks:
 
     def material(self, backend: Backend, *, common: bool = False) -> Intervals:
         """
-        Return the times of evaluation, in milliseconds, at which a server lacks a material amount; the result is kept.
+        Return the times of evaluation, in milliseconds, at which a server lacks enough for a warning; the result is kept.
 
-        :param common: what no server has counts as well.
+        :param common: whether data that no server has counts as well.
         """
         return result_of(self.judging(backend, common=common))
 
@@ -111,7 +113,7 @@ class QueryLacks:
         return found
 
     def incomplete(self, backend: Backend) -> Intervals:
-        """Return the times of evaluation, in milliseconds, at which a server lacks anything that is needed; kept as well."""
+        """Return the times of evaluation, in milliseconds, at which a server lacks anything that is needed."""
         found = self._incomplete.get(backend)
         if found is None:
             found = self._incomplete[backend] = self.of(backend).needed.above(0) | self.lacked_by_all
@@ -127,11 +129,11 @@ class QueryLacks:
         return found
 
     def common(self, read: Intervals) -> Intervals:
-        """Return the times without data of any server among the ones that `read_by` has returned."""
+        """Return the times of which no server has data, among the times that `read_by` has returned."""
         return read & _in_ms(self.coverage.common) if self.lacked_by_all else NEVER
 
     def lacked(self, backend: Backend, read: Intervals) -> Intervals:
-        """Return the times at which a server lacks data that is needed, among the ones that `read_by` has returned."""
+        """Return the times of which a server lacks data that is needed, among the times that `read_by` has returned."""
         return self._times_lost(backend).within(*read.hull) & read if read.hull else NEVER
 
     def _times_lost(self, backend: Backend) -> Intervals:
@@ -145,7 +147,7 @@ class QueryLacks:
         return found
 
     def lacked_jobs(self, backend: Backend, read: Intervals) -> tuple[tuple[str, int, int], ...]:
-        """Return the jobs of which a server lacks data that is needed, each with its missing and all targets."""
+        """Return the jobs of which a server lacks needed data, each with the number of missing targets and of all its targets."""
         missing = self.coverage.missing.get(backend, NOTHING)
         found = {}
         if read & _in_ms(missing.whole):

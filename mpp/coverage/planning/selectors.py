@@ -11,7 +11,7 @@ _FOREVER_MS = 1 << 53
 
 
 class Jobs(Protocol):
-    """The condition which jobs a selector reads; implemented by `mpp.promql.jobs.JobMatchers`. Hashable."""
+    """The condition that decides which jobs a selector reads; implemented by `mpp.promql.jobs.JobMatchers`. Hashable."""
 
     def select(self, jobs: frozenset[str]) -> frozenset[str]:
         """Return the given jobs that the selector reads."""
@@ -33,7 +33,7 @@ class Selector(Protocol):
 
     @property
     def newest(self) -> bool:
-        """Whether it is an instant selector, which reads a time before ``start`` as far back as the lookback."""
+        """Whether it is an instant selector, which also reads the lookback before ``start``."""
 
     @property
     def fixed(self) -> bool:

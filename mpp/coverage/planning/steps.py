@@ -52,7 +52,7 @@ class Segment:
 
     :ivar first: the first step.
     :ivar last: the last step (inclusive).
-    :ivar good: the numbers of these servers, in a set of bits.
+    :ivar good: these servers as bits: bit n is 1 if the server with number n is one of them.
     """
 
     first: int
@@ -68,7 +68,7 @@ class Tolerance:
     One window of the lacking targets, for the edges of gaps are not known better than that; but never more than half of what the
     best one lacks. So a server that lacks something is never as good as one that lacks nothing.
 
-    :ivar window: the missing target-milliseconds of one window.
+    :ivar window: how much more a server may lack at most, in target-milliseconds.
     """
 
     window: int
@@ -90,7 +90,7 @@ def pieces(lines: Iterable[Polyline], steps: Steps, first: int, last: int) -> It
 
 
 def total(line: Polyline, steps: Steps, first: int, last: int) -> int:
-    """Return twice the sum of a line over some steps, at a cost that grows with the smaller of their and the bends' number."""
+    """Return twice the sum of a line's values at some steps. The cost grows with the steps or the bends, whichever are fewer."""
     start, step, bends = steps.time(first), steps.step, line.times
     place, behind = bisect_right(bends, start), bisect_right(bends, steps.time(last))
     if 2 * (behind - place) > last - first:

@@ -1,5 +1,5 @@
 """
-The composition of what the rules read, beside the requests of clients: in short slices, each time other rules are known.
+Works out which data the servers' rules read, each time their rules change; in slices, so that clients are served meanwhile.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _log = make_logger()
 
 class RuleComposer:
     """
-    The composer of the rules of one process.
+    The calculation of the data that the servers' rules read; each process makes its own.
 
-    :param composed: called with the function that returns what the rules behind a metric read.
+    :param composed: called with the result: a function that returns the data that rules read, for a metric that they write.
     :param clock: a monotonic clock.
     """
 
@@ -32,14 +32,14 @@ class RuleComposer:
         self._running: Deferred[None] | None = None
 
     def compose(self, definitions: Sequence[RuleDefinition]) -> None:
-        """Begin to work out what some rules read; until that is known, the former rules apply."""
+        """Begin to work out which data some rules read; until that is known, the result for the former rules applies."""
         self.stop()
         running = Deferred.fromCoroutine(self._compose(definitions))
         running.addErrback(self._broken)
         self._running = running
 
     def stop(self) -> None:
-        """Stop a composition that is running."""
+        """Stop a calculation that is running."""
         if self._running is not None:
             self._running.cancel()
             self._running = None
@@ -51,4 +51,4 @@ class RuleComposer:
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            _log.failure("bug: what the rules read could not be worked out", failure)
+            _log.failure("bug: cannot determine which data the servers' rules read; mpp goes on with their former rules", failure)

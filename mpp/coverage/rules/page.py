@@ -18,7 +18,7 @@ from mpp.promql.rules import RuleDefinition
 DEFAULT_INTERVAL_S = 60.0
 """Seconds between two evaluations of a group that does not report its interval."""
 LONGEST_S = 30 * 86400.0
-"""A longer interval, or time for which an alert is pending, counts as this."""
+"""Seconds; a longer interval, or a longer time for which an alert is pending, counts as this."""
 
 
 class _PageData(Struct):
@@ -52,7 +52,7 @@ class RulesPage:
     The rules on one page.
 
     :param body: a complete response to ``/api/v1/rules``.
-    :raise ValueError: it is none.
+    :raise ValueError: ``body`` is no such response.
     :ivar found: the rules in the order of the page, each once; complete after all `steps`.
     """
 

@@ -35,11 +35,11 @@ _log = make_logger()
 PATHS = ("/api/v1/rules?type=record", "/api/v1/rules?type=alert&exclude_alerts=true")
 """The recording rules, and the alerting rules without the active alerts (which versions before 2.49 report all the same)."""
 MOST_BYTES = 4 * MIB
-"""A longer response is not read; it has some 12,000 rules."""
+"""Maximum size of a response in bytes, which has some 12,000 rules; a longer one is not read."""
 MOST_RULES = 10_000
-"""The most rules of all servers together; further ones are left out."""
+"""Maximum number of rules of all servers together; further ones are ignored."""
 FIRST_S = 5.0
-"""Seconds after mpp has seen a server first: a limiter in front of it may already be busy with the probes at the start."""
+"""Seconds from a server's first observation to the request for its rules: a limiter in front of it may be busy with probes."""
 PAUSE_LEAST_S = 60.0
 """Seconds between two requests for the rules of one server; after each failure twice as many, up to `PAUSE_MOST_S`."""
 PAUSE_MOST_S = 3600.0
@@ -111,9 +111,7 @@ class RuleSurvey:
     def begin(self) -> None:
         """Ask the servers that may have other rules than before."""
         if self._parser_problem and self._enabled:
-            text = (
-                "queries cannot be parsed ({problem}): mpp guesses from the durations in a query what it reads, and divides none"
-            )
+            text = "queries cannot be parsed ({problem}): mpp guesses from its durations what a query reads, and divides no query"
             _log.warn(text, problem=self._parser_problem)
             self._parser_problem = ""
         if self._running is not None or self._stopped or self._next() is None:
