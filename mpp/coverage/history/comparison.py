@@ -42,7 +42,7 @@ from mpp.coverage.holes import COARSE_S, Sums, Windows, judged, suspicious
 from mpp.coverage.knowledge import Knowledge
 
 MOST_JUDGED = 100
-"""Maximum number of jobs that are judged one by one; of more jobs together, only times without any sample are found."""
+"""Maximum number of jobs that are judged one by one; of more jobs, only losses of all of them together are found."""
 ALL_JOBS = ""
 
 Bad = Mapping[Backend, Mapping[str, Intervals]]

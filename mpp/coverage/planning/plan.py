@@ -71,7 +71,7 @@ def plan(
     Return which server answers which steps.
 
     :param lacks: what the servers lack of what the query reads.
-    :param candidates: the usable servers, at least one; of servers with equal data the first is chosen.
+    :param candidates: the usable servers, at least one; the first ones are preferred if their data is equal.
     :param preferred: the client's own server by affinity or strategy; the first candidate if it is None or no candidate.
     :param splice: whether different servers may answer different steps.
     """

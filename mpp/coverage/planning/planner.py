@@ -179,7 +179,7 @@ class Planner:
         Return which servers are to answer a request; None if it does not matter which server does, and no warning is due.
 
         :param coverage: what the servers lack.
-        :param candidates: the servers that may answer; of servers with equal data the first is chosen.
+        :param candidates: the servers that may answer; the first ones are preferred if their data is equal.
         :param own: the candidate that would answer the request if no server lacked data.
         :param splice: whether different servers may answer different steps.
         """
