@@ -53,7 +53,7 @@ class Options(TwistedOptions):
     sources: ConfigSources
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the configuration from all sources; after a request for a text such as ``--help``, or an error, print and exit."""
+        """Read the configuration from all sources; for an option such as ``--help``, or after an error, print and exit."""
         argv = sys.argv[1:] if options is None else options
         self.sources = ConfigSources.of(argv, os.environ)
         try:
@@ -76,7 +76,8 @@ class Launch(MultiService):
 
     :param program: the program of mpp.
     :param parsed: the parsed configuration, so that errors name the option or key that the operator wrote.
-    :param verify: asks the discovery sources, once, after the start; fails with `ConfigError` if they reject the configuration.
+    :param verify: asks the discovery sources whether they accept their configuration; called once, after the start. Its Deferred
+        fails with `ConfigError` if one of them rejects it.
     :param end: ends the running program with `mpp.app.fatal.EXIT_STATUS`.
     :param log: the log observer; None leaves the log to twistd.
     """
@@ -122,7 +123,7 @@ class Launch(MultiService):
 
     def stopService(self) -> Deferred[Any]:
         """
-        Stop the program after the requests in flight; another SIGTERM or SIGINT aborts them.
+        Finish the requests in flight, and stop the program; another SIGTERM or SIGINT aborts these requests.
 
         :return Deferred(object): fires when all is closed.
         """
@@ -142,7 +143,8 @@ class Launch(MultiService):
         if self.running:
             self._verifying = self._verify()
             self._verifying.addErrback(self._refused)
-            self._verifying.addErrback(lambda failure: _log.failure("bug: verification of the configuration failed", failure))
+            text = "bug: the discovery sources could not be asked whether they accept their configuration; mpp continues"
+            self._verifying.addErrback(lambda failure: _log.failure(text, failure))
 
     def _refused(self, failure: Failure) -> None:
         failure.trap(ConfigError, CancelledError)
@@ -168,7 +170,7 @@ def makeService(options: Options) -> IService:
         _log.warn("{warning}", warning=warning)
     try:
         check(parsed.settings, reactor)
-        _log.debug("at most {limit} open files", limit=raise_file_limit())
+        _log.debug("this process may have {limit} open files and sockets", limit=raise_file_limit())
         program = _program(options, reactor, log)
     except ConfigError as error:
         raise fatal(parsed.with_option_name(error)) from None

@@ -46,10 +46,10 @@ class Backends:
     The objects that find, probe, select and connect to the backends.
 
     :param each_round: called in each selection round, after discovery.
-    :param role: the role of this process; a worker has the Selection from its parent, and no discovery and no probe.
+    :param role: the role of this process; a worker gets the Selection from its parent, and runs no discovery and no probes.
     :ivar locator: the merged locator of all discovery sources.
-    :ivar selections: the service that has the Selection; the caller starts and stops it.
-    :ivar rounds: the same as ``selections`` if it makes the Selection; None in a worker.
+    :ivar selections: the service that has the current Selection; the caller starts and stops it.
+    :ivar rounds: the same object as ``selections`` in a process that runs selection rounds itself; None in a worker.
     :ivar event_log: the latest events of the selection; it remains empty in a worker.
     :ivar addresses: returns the known IP addresses of a backend.
     :ivar credentials: the active credentials, and the discovery sources of each backend.
@@ -170,9 +170,10 @@ class Backends:
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """
-        Refresh what may change between selection rounds: problems of locators, credentials, and the addresses of host names.
+        Refresh credentials and the addresses of host names, and record problems of locators; called in each selection round.
 
-        :return Deferred(None): fires when the addresses are up to date.
+        :param backends: the backends that the locators list now.
+        :return Deferred(None): fires when the addresses of these backends are up to date.
         """
         self._problems.look({f"locator {each.name}": each.problem or each.note for each in self.locator.sources})
         self.credentials.set_sources(self._components.origins(self.locator.sources))
@@ -184,7 +185,7 @@ class Backends:
         return self._book.refresh(backends)
 
     def refresh_credentials(self) -> None:
-        """Read changed credential files again, before the health check of a backend."""
+        """Read changed credential files again; called before the probe of a backend."""
         self.credentials.refresh_soon()
 
     def verify(self, components: Components) -> Deferred[None]:
@@ -192,7 +193,7 @@ class Backends:
         return self._merged(components.made).verify()
 
     def reconfigure(self, components: Components) -> None:
-        """Replace the components while requests in flight continue with the former ones, and connections stay open."""
+        """Replace the components at a reload; requests in flight continue with the previous ones, and connections stay open."""
         before, settings = self._components.settings, components.settings
         self._components = components
         if (before.cache_vary, before.cache_neutral) != (settings.cache_vary, settings.cache_neutral):
@@ -210,8 +211,8 @@ class Backends:
 
     def check(self) -> None:
         """
-        Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`. Give free memory
-        back to the operating system if there is a cache.
+        Remove the metric series of backends, locators and affinities that no longer exist, after a delay, see
+        `mpp.core.metrics.series`. Return free memory to the operating system if there is a cache.
         """
         self._upkeep.remove_expired()
         if self.cache is not None:
@@ -245,7 +246,7 @@ class Backends:
         self.pool.remove(backend)
 
     def _ruled(self, definitions: Sequence[RuleDefinition]) -> None:
-        """Apply other rules of the backends to the queries that follow."""
+        """Apply the changed recording rules and alerts of the backends to the queries that follow."""
         self._rules.compose(definitions)
 
     def _moved(self, host: str, addresses: tuple[str, ...]) -> None:

@@ -36,7 +36,7 @@ class ClientSide(Protocol):
 
     @property
     def workers(self) -> int:
-        """See `ClientSide`."""
+        """The number of these processes."""
 
     def __len__(self) -> int:
         """Return the number of open client connections."""
@@ -45,20 +45,20 @@ class ClientSide(Protocol):
         """
         Finish the requests in flight, and close the client connections.
 
-        :return Deferred(None): fires when the last connection is closed. Cancel it to bound the wait.
+        :return Deferred(None): fires when the last connection is closed. Cancel it to stop waiting.
         """
 
     def abort(self) -> None:
         """Abort the remaining client connections."""
 
     def reconfigure(self, settings: Settings) -> None:
-        """Apply new settings; the sockets they ask for are already open."""
+        """Apply new settings; the sockets that they configure are already open."""
 
     def in_step(self) -> Deferred[None]:
         """
-        Wait until all earlier changes are active in all processes.
+        Wait until all processes have applied the changes that were passed to them so far.
 
-        :return Deferred(None): fires when they are, or after one second; never fails.
+        :return Deferred(None): fires when they have, or after one second; never fails.
         """
 
     def refresh_credentials(self) -> None:
@@ -81,18 +81,20 @@ class ClientSide(Protocol):
         """Apply a new web configuration to the requests that follow."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
-        """Return the number of requests in flight and of requests in the queue, by the name of the backend."""
+        """Return, by the name of each backend, the number of requests in flight to it and of requests in its queue."""
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """See `mpp.admin.recorder.Collect`."""
+        """Return the metric families that have samples of these names, see `mpp.admin.recorder.Collect`."""
 
     def local_errors(self) -> Mapping[int, int]:
-        """Return the number of local error replies by status code, see `mpp.core.metrics.registry.Metrics.local_errors`."""
+        """Return the number of error responses that mpp itself has made, by status code: 0 if there are none of a code."""
 
 
 class InProcess:
     """
-    The client side of a program without workers. Changes reach it through the Program, so that most methods do nothing.
+    The client side of a program without workers, in its own process.
+
+    `mpp.app.program.Program` applies changes there itself, so that the methods for changes do nothing.
 
     :param cache: returns the range cache; None while it is off.
     """
@@ -108,34 +110,34 @@ class InProcess:
         self._cache = cache
 
     def __len__(self) -> int:
-        """See `ClientSide`."""
+        """Return the number of open client connections."""
         return len(self._channels)
 
     def drain(self) -> Deferred[None]:
-        """See `ClientSide`."""
+        """Finish the requests in flight, and close the client connections, see `ClientSide`."""
         return self._channels.drain()
 
     def abort(self) -> None:
-        """See `ClientSide`."""
+        """Abort the remaining client connections."""
         self._channels.abort()
 
     def reconfigure(self, settings: Settings) -> None:
         """Do nothing, see `InProcess`."""
 
     def in_step(self) -> Deferred[None]:
-        """See `ClientSide`."""
+        """Return a Deferred that has fired, because changes are active at once."""
         return succeed(None)
 
     def refresh_credentials(self) -> None:
         """Do nothing, see `InProcess`."""
 
     def cache(self) -> CacheState:
-        """See `ClientSide`."""
+        """Return how full the range cache is."""
         cache = self._cache()
         return EMPTY if cache is None else cache.state
 
     def flush_cache(self) -> Deferred[Flushed]:
-        """See `ClientSide`."""
+        """Remove all entries of the range cache; return a Deferred that has fired."""
         cache = self._cache()
         return succeed(Flushed(0 if cache is None else cache.flush()))
 
@@ -146,25 +148,25 @@ class InProcess:
         """Do nothing, see `InProcess`."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
-        """See `ClientSide`."""
+        """Return, by the name of each backend, the number of requests in flight to it and of requests in its queue."""
         return {each.name: (self._pool.active(each), self._pool.queued(each)) for each in backends}
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """See `ClientSide`."""
+        """Return the metric families that have samples of these names, see `mpp.admin.recorder.Collect`."""
         return self._metrics.counted(names)
 
     def local_errors(self) -> Mapping[int, int]:
-        """See `ClientSide`."""
+        """Return the number of error responses that mpp itself has made, by status code."""
         return self._metrics.local_errors()
 
 
 P = TypeVar("P")
 Reload = Callable[[], Deferred[Reloaded]]
-"""Reloads the configuration; fires with the result and never fails."""
+"""A function that reloads the configuration; its Deferred fires with the result and never fails."""
 
 
 class Follow(Protocol):
-    """The function that returns the parent's Selection, and subscribes to its changes."""
+    """The function by which a worker gets the Selections of its parent, and sets the functions to call when they change."""
 
     def __call__(
         self,
@@ -174,21 +176,21 @@ class Follow(Protocol):
         ruled: Callable[[Sequence[RuleDefinition]], None],
     ) -> ISelections:
         """
-        Return the Selection that the parent publishes.
+        Return the object that always has the newest Selection of the parent, and call these functions from now on.
 
-        :param forget: called with each backend that no discovery source lists any longer.
-        :param located: called with the discovery sources of the backends, before the backends are in the Selection.
-        :param moved: called when a host name has lost addresses, see `mpp.wire.address_book.AddressBook`.
-        :param ruled: called with the rules of all backends when they have changed.
+        :param forget: called with each backend that is no longer in the Selection.
+        :param located: called with the discovery sources that listed each backend, before a Selection with it becomes current.
+        :param moved: called with a host name and its current addresses when it no longer has one of the previous addresses.
+        :param ruled: called with the recording rules and alerts of all backends when they have changed.
         """
 
 
 @frozen
 class ParentLink:
     """
-    The link of a worker to its parent, which replaces discovery, probes, and the reading of the configuration.
+    The functions by which a worker uses its parent, because it has no discovery and no probes, and reads no configuration.
 
-    :ivar follow: returns the Selection that the parent publishes.
+    :ivar follow: returns the object that has the Selection of the parent, see `Follow`.
     :ivar addresses: returns the IP addresses of a backend.
     :ivar page: returns an admin page about all processes, see `mpp.admin.resource.AdminPages`.
     :ivar flush: removes all entries of the range caches of all processes; never fails.
@@ -209,12 +211,15 @@ def _not_reloadable(_: object) -> Reload:
 @frozen
 class Role(Generic[P]):
     """
-    The differences between the roles, for a program of type ``P``. The defaults describe a process alone.
+    The role of a process, as the parts that its program (of type ``P``) gets: alone, the parent of workers, or a worker.
+
+    The defaults are for a process alone.
 
     :ivar instance: the identity by which mpp recognizes its own requests, the same in all processes.
-    :ivar opener: opens the listening sockets; None: the reactor does.
-    :ivar client_side: returns the workers of a program, given its selection rounds; None: it serves clients itself.
-    :ivar reload: returns the function that reloads the configuration of a program; by default it always fails.
+    :ivar opener: a stand-in for the reactor, which opens the listening sockets; None: the reactor opens them.
+    :ivar client_side: returns the supervisor of workers for a program and the service that runs its selection rounds; None: the
+        program serves clients itself.
+    :ivar reload: returns the function that reloads the configuration of a program; that of the default reports an error.
     :ivar parent: the parent of a worker; None in the other roles.
     """
 

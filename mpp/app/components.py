@@ -37,7 +37,7 @@ class Components:
     The objects that are built from one version of the settings.
 
     :ivar locators: the locators with their plans, in the order in which their backends are ranked.
-    :ivar made: the locators that were built for this version, and not taken over from the former one.
+    :ivar made: the locators that were built for this version, and not taken over from the previous version.
     """
 
     settings: Settings
@@ -72,7 +72,7 @@ class Components:
         return self.settings.http.probe_params_of(backend, self.settings.probe_params)
 
     def discard(self) -> None:
-        """Stop the locators that were built for this version; for a version that is never applied."""
+        """Stop the locators that were built for this version, because the version will not become active."""
         for locator in self.made:
             locator.stop()
 

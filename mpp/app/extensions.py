@@ -30,11 +30,11 @@ AFFINITIES = "mpp.affinities"
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 Factory = Callable[[str], T]
-"""Builds an extension from its arguments, or raises ValueError."""
+"""Builds a strategy or an affinity from its arguments, or raises ValueError if they are invalid."""
 
 
 Installed = Callable[[str], Iterable[metadata.EntryPoint]]
-"""Returns the entry points of a group."""
+"""Returns the entry points of a group, such as ``mpp.strategies``."""
 
 
 def installed(group: str) -> Iterable[metadata.EntryPoint]:
@@ -66,7 +66,7 @@ def build_affinities(
 
     :param names: ``cookies``, ``sourceip``, ``header:NAME``, or affinities of other distributions.
     :param trusted: networks of the proxies whose ``X-Forwarded-For`` is trusted.
-    :param memory: the number of client addresses that are remembered.
+    :param memory: the number of client addresses that ``sourceip`` remembers.
     :raises ConfigError: an affinity does not exist, or its arguments are invalid.
     """
     table: dict[str, tuple[str, Factory[IAffinity]]] = {

@@ -21,7 +21,7 @@ class FatalError(SystemExit, Exception):
     """
     The exception that ends the program before its start.
 
-    It is also an ``Exception``, because ``twistd`` cleans up only after its subclasses: it removes its pid file, and a daemon
+    It is also an ``Exception``, because ``twistd`` cleans up only after an ``Exception``: it removes its pid file, and a daemon
     (which has no stderr) reports the error to the waiting parent process.
     """
 

@@ -190,7 +190,7 @@ class Program(MultiService):
     # Reload
 
     def config_read(self, problem: ConfigProblem | None) -> None:
-        """Record that the configuration was read, and the reason why it is not the active one; None if it is."""
+        """Record that the configuration was read; the problem is the reason why it did not become active, None if it did."""
         self.config_problem = problem
         self.metrics.config_read(applied=problem is None, at=time.time())
 
@@ -204,7 +204,7 @@ class Program(MultiService):
 
     def apply(self, components: Components) -> None:
         """
-        Activate the prepared components while requests in flight continue with the former ones, and connections stay open.
+        Activate prepared components; requests in flight continue with the previous ones, and connections stay open.
 
         :raise ConfigError: a socket cannot be opened, or mpp is stopping; then nothing has changed.
         """
@@ -221,7 +221,7 @@ class Program(MultiService):
         close_former()
 
     def reload_certificates(self) -> list[str]:
-        """Read the certificates of ``ssl:`` endpoints again, here and in the workers; return the endpoints, see `Listeners`."""
+        """Read the certificates of ``ssl:`` endpoints again, here and in the workers; return the addresses of changed ones."""
         renewed = self.listeners.reload_certificates()
         self.client_side.reload_certificates()
         return renewed
@@ -292,7 +292,7 @@ class Program(MultiService):
 
     def _cut(self, failure: Failure) -> None:
         """Abort the client connections that did not end in time."""
-        _log.warn("{count} client connections aborted: mpp is stopping", count=len(self.client_side))
+        _log.warn("mpp is stopping and aborts {count} client connections; their requests fail", count=len(self.client_side))
         self.client_side.abort()
 
 

@@ -114,7 +114,7 @@ class Reloader:
         return Reloaded(errors=errors)
 
     def _broken(self, failure: Failure) -> Reloaded:
-        _log.failure("bug: the configuration could not be applied", failure)
+        _log.failure("bug: the reload failed, and a part of the new configuration may be active", failure)
         self._report(ConfigProblem("an internal error of mpp"))
         self._note("refused", "the configuration was read again and not applied: internal error of mpp, see its log")
         return Reloaded(errors=("internal error of mpp, see its log",))

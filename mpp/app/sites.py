@@ -27,7 +27,7 @@ class Sites:
 
     :param web_config: adds TLS and authentication to both sites; None without a web configuration.
     :ivar clients: forwards requests and serves the admin pages; with ``--admin-listen``, only the pages for health checks.
-    :ivar kube_probes: reports Kubernetes probes among the forwarded requests.
+    :ivar kube_probes: logs a warning if Kubernetes sends its probes to paths that mpp forwards.
     :ivar admin: serves the admin pages only.
     """
 

@@ -1,6 +1,7 @@
 """
 The log of the overall status: a line whenever a state of the verdict (`mpp.selection.verdict.verdict`) starts or ends, with the
-text of the verdict, and a line about each run of errors that clients get. No decision about servers or requests is made here.
+text of the verdict, and a line when clients no longer get errors from mpp itself. No decision about servers or requests is made
+here.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ class StatusLog(PeriodicCheck):
     The service that logs changes of the overall status.
 
     :param situation: returns the inputs of the verdict.
-    :param local_errors: returns the number of local replies with an error since the start of mpp, by status code.
+    :param local_errors: returns the number of error responses that mpp itself has made since its start, by status code.
     :param clock: the monotonic clock of the checks.
     :param wall: returns the time of day in seconds since the epoch.
-    :ivar errors: the current run of errors that clients get; None if there is none.
+    :ivar errors: the errors that clients have got from mpp itself lately, without a longer pause; None if there are none.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class StatusLog(PeriodicCheck):
         self._reminded = (0.0, 0)
 
     def stopService(self) -> None:
-        """Stop the periodic check, and log the current run of errors if there is one."""
+        """Stop the periodic check, and log the errors that clients have got from mpp itself lately, if there are any."""
         PeriodicCheck.stopService(self)
         self._end_run(None)
 

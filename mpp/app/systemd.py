@@ -73,7 +73,8 @@ class SystemdNotifier(Service):
 
     It compares the state with the last notification every `BEAT_S` seconds; a failed notification is repeated at the next time.
 
-    :param clock: the clock of this timer.
+    :param supervisor: the service manager; without an address, no notification is sent.
+    :param clock: the clock by which notifications are timed.
     """
 
     def __init__(self, supervisor: ServiceManager, selections: ISelections, clock: IReactorTime) -> None:

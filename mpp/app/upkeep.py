@@ -19,7 +19,7 @@ from mpp.core.metrics.registry import Metrics
 from mpp.core.model import MIB
 
 MEMORY_INTERVAL_S = 2.0
-"""Seconds between two returns of free memory."""
+"""The least number of seconds between two returns of free memory to the system."""
 
 
 class SeriesExpiry:
@@ -80,7 +80,7 @@ class FreeMemory:
     The free memory of the process, see Note [Free memory].
 
     :param seconds: returns the monotonic time in seconds.
-    :param trim: returns the memory, see `system_trim`.
+    :param trim: returns the memory to the system, see `system_trim`.
     """
 
     def __init__(self, seconds: Callable[[], float], trim: Callable[[], object]) -> None:

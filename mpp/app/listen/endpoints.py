@@ -66,7 +66,7 @@ class OpenEndpoint:
 
     :ivar inherited: True if systemd passed the socket to mpp; systemd keeps it open for the next process.
     :ivar reload_certificate: reads the certificate files again, for new connections, and returns whether the certificate has
-        changed. It raises `ConfigError` if the files are invalid; the former certificate is then kept. It returns False on an
+        changed. It raises `ConfigError` if the files are invalid; the previous certificate is then kept. It returns False on an
         endpoint without a certificate.
     """
 

@@ -26,7 +26,7 @@ class Listeners:
     """
     The listening sockets of this process.
 
-    :param opener: the reactor, as far as sockets are opened with it.
+    :param opener: the reactor, or a stand-in for it that opens listening sockets.
     :param clients: the protocol factory for clients.
     :param admin: the protocol factory for the sockets of ``--admin-listen``.
     :param gate: the connection limit, applied to each socket.
@@ -62,7 +62,7 @@ class Listeners:
 
     def reload_certificates(self) -> list[str]:
         """
-        Read the certificates of ``ssl:`` endpoints again, for new connections; an invalid one is logged, and the former one kept.
+        Read the certificates of ``ssl:`` endpoints again, for new connections; if one is invalid, log it and keep the old one.
 
         :return: the addresses of the endpoints with a changed certificate.
         """
@@ -72,7 +72,7 @@ class Listeners:
                 if each.reload_certificate():
                     renewed.append(listening.where(each.port))
             except ConfigError as error:
-                _log.error("certificate not reloaded, the former one stays in use: {error}", error=str(error))
+                _log.error("certificate of an endpoint not reloaded, the previous one stays in use: {error}", error=str(error))
         return renewed
 
     def close(self) -> None:

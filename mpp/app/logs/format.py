@@ -104,9 +104,9 @@ def sameness(event: Mapping[str, Any], record: Mapping[str, Value]) -> str | Non
     """
     Return a key that is equal for events whose lines repeat each other; None if each line of the event is written.
 
-    The key of an event with ``log_same`` is this text, which leaves out numbers that differ each time; events that an unstable
-    server can cause without end have it. Other warnings and errors are equal if all fields but the time are. Other events are
-    always written, and so are events with ``log_each``: they report the result of an operator's action.
+    Events that an unstable server can cause without end have the field ``log_same``: a text without the numbers that differ each
+    time, which is their key. Other warnings and errors have the same key if all fields but the time are equal. Other events are
+    always written, and so are events with ``log_each``, which report the result of an operator's action.
 
     :param record: the event's `fields`.
     """

@@ -18,7 +18,7 @@ QUIET_S = 60.0
 """Seconds after a line was written in which the same line is only counted."""
 
 MAX_LINES = 1000
-"""The largest number of lines that are remembered; further different lines within a minute are all written."""
+"""The largest number of different lines whose repetitions are counted; further lines within a minute are all written."""
 
 LogFields = Mapping[str, Value]
 
@@ -72,6 +72,7 @@ class RepeatFilter:
         Return whether a line is to be written now; otherwise count it.
 
         :param same: the key that is equal for lines which repeat each other.
+        :param states: the fields of the line.
         """
         with self._lock:
             now = self._clock()

@@ -92,7 +92,7 @@ class MetricsGatherer:
         return process.channel.request("samples", timeout=timeout).addCallbacks(received, failed)
 
     def has_ended(self, process: WorkerProcess) -> None:
-        """Keep the counters of a worker that has ended."""
+        """Keep the last counters of a worker that has ended, as a part of the sum of all workers."""
         self._departed = sums.counted(sums.add(self._departed, [process.metrics]))
 
     def exposition(self) -> bytes:
@@ -122,7 +122,7 @@ class MetricsGatherer:
 
     def local_errors(self) -> Mapping[int, int]:
         """
-        Return the number of local replies with an error, by status code, from the last metrics of the workers.
+        Return the number of error responses that workers have made themselves, by status code, from their last metrics.
         """
         total = dict.fromkeys(CODES, 0)
         for found in [self._departed, *(process.metrics for process in self._processes())]:

@@ -30,7 +30,7 @@ class ParentProgram:
     :ivar config: returns the page of the active configuration in a format.
     :ivar record: adds an event, given its kind and text, to the event log on the status page.
     :ivar reload: reloads the configuration; fires with the result.
-    :ivar encoded: returns a worker's share of the settings as text.
+    :ivar encoded: returns the settings for one worker as text; limits of the whole program are divided by the number of workers.
     :ivar handover: returns the active web configuration with the verified credentials; None without one.
     :ivar familiar: remembers credentials that a worker has verified, for workers that start later.
     :ivar descriptors: returns the descriptors of the listening sockets, in the order in which a worker opens them.

@@ -105,7 +105,7 @@ class IPCChannel(Int32StringReceiver):
     def _requested(self, number: int, question: str, *values: Any) -> None:
         answer = self._questions[question](*values)
         answer.addCallback(lambda value: self.notify("!", number, value))
-        text = "bug: a question between mpp's processes was not answered: {question}"
+        text = "bug: the request {question} of another mpp process failed, and gets no response"
         answer.addErrback(lambda failure: _log.failure(text, failure, question=question))
 
     def _responded(self, number: int, value: Any) -> None:
@@ -122,7 +122,8 @@ class IPCChannel(Int32StringReceiver):
             word, *values = json.loads(string)
             self._handlers[word](*values)
         except Exception:
-            _log.failure("message of another mpp process not understood, channel closed: {beginning}", beginning=string[:_QUOTED])
+            text = "message of another mpp process not understood; the worker that sent or received it ends: {beginning}"
+            _log.failure(text, beginning=string[:_QUOTED])
             self.close()
 
     def close(self) -> None:

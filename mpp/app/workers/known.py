@@ -42,7 +42,7 @@ class SentBackends:
     """
     The parent's cache of the last text about each backend.
 
-    :ivar news: the texts that were not in the Selection before.
+    :ivar news: the texts about the backends that are new or have changed in the last Selection.
     """
 
     def __init__(self) -> None:

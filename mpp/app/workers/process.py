@@ -43,11 +43,11 @@ class WorkerProcess(ProcessProtocol):
     :param number: the index of the worker, from 0.
     :param gone: called once with this object when the process has ended.
     :ivar channel: the IPC channel to the worker.
-    :ivar heard: the number of the last report of the worker.
+    :ivar heard: the number of the last report that has arrived from the worker, see `mpp.app.workers.remote_selections`.
     :ivar metrics: the last metrics of the worker.
     :ivar pid: the process id; 0 before the start.
     :ivar ended: the way in which the process ended, as the predicate of a sentence; empty while it runs.
-    :ivar silences: the number of liveness checks in a row without a response; it is below 0 until the start may be over.
+    :ivar silences: the number of liveness checks in a row without a response; it begins below 0, because a start takes time.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class WorkerProcess(ProcessProtocol):
 
     def publish_coverage(self, coverage: Coverage, message: Callable[[], str]) -> None:
         """
-        Send the worker what the backends lack of their history, if it is not what was sent last.
+        Send the worker what the backends lack of their history, if that has changed since it was sent last.
 
         :param message: returns the encoded message.
         """
@@ -123,7 +123,7 @@ class WorkerProcess(ProcessProtocol):
 
     def publish_rules(self, rules: Sequence[RuleDefinition], messages: Callable[[], list[str]]) -> None:
         """
-        Send the worker the rules of the backends, if they are not what was sent last.
+        Send the worker the rules of the backends, if they have changed since they were sent last.
 
         :param messages: returns the encoded messages.
         """
@@ -134,7 +134,7 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def is_starting(self) -> bool:
-        """Whether the worker does not serve yet, as far as is known."""
+        """True until the worker has reported that it serves, has responded to a check, or has had enough time to start."""
         return self.silences < 0
 
     def has_started(self) -> None:

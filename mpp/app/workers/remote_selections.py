@@ -5,7 +5,8 @@ This module uses the IPC channel to the parent; it does not know how the parent 
 
 # Note [Until the parent has heard]
 
-Hard evidence has to take effect at once (`mpp.core.interfaces.ISelections.report`), before the parent has processed the report.
+A failure that shows that a backend is down or not ready has to take effect at once (`mpp.core.interfaces.ISelections.report`),
+before the parent has processed the report.
 So a reported backend leaves the worker's Selection immediately. Reports are numbered, and each message of the parent contains the
 number of the last report that it has processed. Later reports are applied to the Selection of this message again; the others are
 dropped, because the parent has taken them into account.
@@ -46,9 +47,9 @@ class RemoteSelections(Service):
     The service that receives the Selection from the parent and reports to it.
 
     :param now: returns the monotonic time in seconds, as used for requests.
-    :ivar current: see `ISelections`.
-    :ivar coverage: see `ISelections`.
-    :ivar suspects: see `ISelections`; the parent sends each entry to all workers.
+    :ivar current: the newest Selection, see `ISelections`.
+    :ivar coverage: the known gaps in the histories of the servers.
+    :ivar suspects: the queries that may have crashed servers lately; the parent sends each one to all workers.
     :ivar known: the data about each backend that the parent has sent.
     :ivar channel: the IPC channel to the parent.
     """
@@ -108,7 +109,7 @@ class RemoteSelections(Service):
                 self._moved(host, found)
 
     def heard(self, heard: int, failing: list[Any]) -> None:
-        """Drop the reports that the parent has processed, and store the failing backends."""
+        """Drop the reports up to the number ``heard``, which the parent has processed, and store the backends that fail now."""
         self._unheard = [report for report in self._unheard if report[0] > heard]
         self.current = self._published
         for _, backend, standing, why in self._unheard:
@@ -119,11 +120,11 @@ class RemoteSelections(Service):
             self._reported_backends.clear()
 
     def covered(self, coverage: Any) -> None:
-        """Decode what the backends lack of their history."""
+        """Decode and store the gaps in the histories of the backends."""
         self.coverage = coverage_in(coverage)
 
     def ruled(self, part: Any, is_last: bool) -> None:
-        """Decode a part of the rules of the backends, which come in several messages."""
+        """Decode a part of the rules of the backends, which arrive in several messages; apply them after the last part."""
         self._rules += rules_in(part)
         if is_last:
             rules, self._rules = self._rules, []
@@ -170,7 +171,7 @@ class RemoteSelections(Service):
         self.channel.notify("report", self._reported, backend_out(backend), int(standing), why)
 
     def rescued(self, failed: Backend, by: Backend) -> None:
-        """Report to the parent process that ``by``, which is out of service, responded to a request after ``failed`` did not."""
+        """Report to the parent that a backend out of service (``by``) responded to a request that another one had failed."""
         self.channel.notify("rescued", backend_out(failed), backend_out(by))
 
     def storage_failed(self, backend: Backend, error: str) -> None:

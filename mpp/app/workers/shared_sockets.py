@@ -45,7 +45,7 @@ class OpenSocket:
         """Do nothing, because only the workers accept connections."""
 
     def stopListening(self) -> None:
-        """Close the socket in this process; Twisted would shut it down, and the workers could not accept waiting connections."""
+        """Close the socket in this process only; Twisted's method would shut it down, also for the workers."""
         self.port.stopReading()
         self.port.socket.close()
         self.port.connectionLost(Failure(ConnectionDone()))
@@ -90,7 +90,7 @@ class InheritedSocket:
     _adopt: Callable[[Any], Any]
 
     def listen(self, protocolFactory: Any) -> Deferred[Any]:
-        """Accept connections from the socket; the Deferred has fired with the port."""
+        """Accept connections from the socket; return a Deferred that has fired with the port."""
         return succeed(self._adopt(protocolFactory))
 
 

@@ -209,7 +209,7 @@ class WorkerSupervisor(Service):
             process.channel.notify("settings", self._boot)
 
     def in_step(self) -> Deferred[None]:
-        """See `mpp.app.client_side.ClientSide`. A worker handles messages in order: its response means that it handled all."""
+        """Wait until each worker responds: it handles messages in order, so that it has applied all earlier changes then."""
         return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: None)
 
     def refresh_credentials(self) -> None:
@@ -218,11 +218,11 @@ class WorkerSupervisor(Service):
             process.channel.notify("renew")
 
     def cache(self) -> CacheState:
-        """See `mpp.app.client_side.ClientSide`; from the last metrics of the workers."""
+        """Return how full the range caches of all workers are together, from their last metrics."""
         return self._gathering.cache()
 
     def flush_cache(self) -> Deferred[Flushed]:
-        """See `mpp.app.client_side.ClientSide`."""
+        """Remove all entries of the range caches of all workers, see `mpp.app.client_side.ClientSide`."""
         return flush_caches(self._processes.values(), ANSWER_S)
 
     def reload_certificates(self) -> None:
@@ -284,15 +284,15 @@ class WorkerSupervisor(Service):
     # Metrics of the workers
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
-        """See `mpp.app.client_side.ClientSide`."""
+        """Return the requests in flight and in the queue of each backend, see `mpp.app.client_side.ClientSide`."""
         return self._gathering.load(backends)
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """See `mpp.app.client_side.ClientSide`; with the last metrics of each worker."""
+        """Return the metric families of the parent and of all workers that have samples of these names."""
         return self._gathering.collect(names)
 
     def local_errors(self) -> Mapping[int, int]:
-        """See `mpp.app.client_side.ClientSide`; with the last metrics of each worker."""
+        """Return the number of error responses that workers have made themselves, by status code, from their last metrics."""
         return self._gathering.local_errors()
 
 

@@ -86,7 +86,7 @@ class Worker:
         self._remote.channel = self.channel
 
     def begin(self) -> None:
-        """Open the IPC channel to the parent, through which everything else arrives."""
+        """Open the IPC channel to the parent, from which the settings and the Selections arrive."""
         self._reactor.adoptStreamConnection(LINE_DESCRIPTOR, socket.AF_UNIX, Factory.forProtocol(lambda: self.channel))
         os.close(LINE_DESCRIPTOR)
 
@@ -104,7 +104,7 @@ class Worker:
         try:
             self._start(_decoded(settings), Instance(token), unpacked(handover))
         except ConfigError as error:
-            _log.error("worker {number} cannot start: {error}", number=self._number, error=str(error))
+            _log.error("worker {number} cannot start, and is replaced: {error}", number=self._number, error=str(error))
             self.channel.close()
 
     def _start(self, settings: Settings, instance: Instance, handover: Handover | None) -> None:
@@ -128,7 +128,8 @@ class Worker:
             program.apply(program.prepare(_decoded(text)))
         except ConfigError as error:
             # The parent has applied the same settings. If that fails here, this worker ends and is replaced.
-            _log.error("worker {number} ends: new settings not applied: {error}", number=self._number, error=str(error))
+            text = "worker {number} could not apply new settings, and is replaced: {error}"
+            _log.error(text, number=self._number, error=str(error))
             self._drain()
         else:
             self._guard()
@@ -148,7 +149,8 @@ class Worker:
             self._program.web_config.adopt(unpacked(text))
         except ConfigError as error:
             # The worker must not continue with the former web configuration: a user may have been removed.
-            _log.error("worker {number} ends: new web configuration not applied: {error}", number=self._number, error=str(error))
+            text = "worker {number} could not apply a new web configuration, and is replaced: {error}"
+            _log.error(text, number=self._number, error=str(error))
             self._drain()
 
     def _familiar(self, *credentials: str) -> None:
