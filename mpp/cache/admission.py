@@ -15,9 +15,9 @@ from hashlib import blake2b
 from twisted.internet.interfaces import IReactorTime
 
 SECOND_WITHIN_S = 600.0
-"""A query with a rare phase is admitted if it is asked a second time within these seconds."""
+"""A query whose phase is not usual is admitted if it is asked a second time within this number of seconds."""
 USUAL_PHASES = 4
-"""How many phases of a step are admitted from the first time on, besides 0."""
+"""The number of phases of a step, besides 0, that are usual: their queries are admitted when they are asked the first time."""
 
 _BITS = 16
 _SLOTS = 1 << _BITS
@@ -28,7 +28,8 @@ _MOST_COUNTED = 1024
 
 class Admission:
     """
-    The memory of the range queries that were asked lately and are not in the cache: 64 Ki hashes and the phases of 256 steps.
+    The memory of the range queries that were asked lately and are not in the cache: 64 Ki hashes of queries, and the phases of
+    256 different steps.
 
     :param secret: the key of the hash, so that clients cannot choose queries whose hashes collide.
     """
@@ -44,8 +45,9 @@ class Admission:
         """
         Return whether a query that is not in the cache gets an entry, and remember that it was asked.
 
-        :param query: its key, in an unambiguous form.
-        :param phase_ms: the start of its range modulo the step.
+        :param query: the key of the query in the cache, as bytes; other keys have other bytes.
+        :param step_ms: its step in milliseconds.
+        :param phase_ms: the start of its range modulo the step, in milliseconds.
         """
         return phase_ms == 0 or self._is_usual(step_ms, phase_ms) or self._is_second(query)
 

@@ -25,7 +25,7 @@ OWN_WARNING = "mpp: "
 """The beginning of the warnings that mpp itself adds."""
 
 SLICE_US = 1000
-"""The estimated time in microseconds after which a slice of the work ends."""
+"""The time in microseconds, by estimates and not by a clock, after which a slice of the work ends."""
 
 
 @frozen(eq=False)
@@ -33,8 +33,8 @@ class ParsedSteps:
     """
     Consecutive steps of a parsed response: a new answer of a server, or the newest steps of a cached query.
 
-    :ivar first: its first step.
-    :ivar last: its last step (inclusive).
+    :ivar first: the first of these steps.
+    :ivar last: the last of these steps (inclusive).
     :ivar matrix: the answer to exactly these steps.
     """
 
@@ -48,12 +48,12 @@ class Assembly:
     The response for the steps of a view.
 
     :param view: the steps, and the pages that had some of them before the servers were asked for the others.
-    :param new: answers that have all steps that are not cached, in any order. They count more than pages where both have a
-        step, and may go beyond the view.
-    :param warning: mpp's own warning for the client, which replaces the ones in the new answers; if it is empty, these
-        stay.
+    :param new: answers that have all steps that are not cached, in any order. Where a page has the same step, the answer is used.
+        Answers may have steps outside of the view, which are left out.
+    :param warning: mpp's own warning for the client, in place of the warnings in the answers that begin with `OWN_WARNING`; if it
+        is empty, they stay.
     :param gzip: whether the response gets the content coding gzip.
-    :ivar length: bytes of the body; known when the work is finished.
+    :ivar length: the length of the body in bytes; known when the work is finished.
     :raise ValueError: a step is neither cached nor new, or two answers have the same step.
     """
 
@@ -79,7 +79,7 @@ class Assembly:
         return True
 
     def pieces(self) -> Iterator[Bytes]:
-        """Yield the bytes of the body, at most `mpp.cache.texts.body.PIECE` at once; after the work is finished."""
+        """Yield the bytes of the body, at most `mpp.cache.texts.body.PIECE` at once; called when the work is finished."""
         return self._body.pieces()
 
 

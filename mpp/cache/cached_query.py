@@ -24,9 +24,9 @@ class Tail:
     """
     The newest steps of a response.
 
-    :ivar steps: these steps.
-    :ivar sent_at: when the request for them was sent, by the monotonic clock.
-    :ivar sources: the servers that have answered them, see `mpp.cache.extents.Extent`.
+    :ivar steps: these steps, with their part of the response.
+    :ivar sent_at: the time when the request for them was sent, by the monotonic clock.
+    :ivar sources: the servers that have answered, in the form of ``source`` of `mpp.cache.extents.Extent`.
     :ivar size: bytes of memory.
     """
 
@@ -60,11 +60,12 @@ class CachedQuery:
     The cached steps of one query.
 
     :ivar pages: all steps but the newest ones.
-    :ivar fields: the header fields of its responses.
+    :ivar fields: the header fields that responses from the cache get.
     :ivar tail: the newest steps; None if there are none.
-    :ivar checked_with: the knowledge of the servers by which the pages were checked last; None if they have to be checked.
-    :ivar oldest: the time of the oldest sample of any server at that time, in seconds since the epoch; None if it was not known.
-    :ivar step_seconds: how long a server takes for one step, on average; 0 if that is not known.
+    :ivar checked_with: the known state of the servers by which invalid pages were dropped last; None if the next request has to
+        drop them.
+    :ivar oldest: the time of the oldest sample of any server when that was done, in seconds since the epoch; None if not known.
+    :ivar step_seconds: the seconds that a server takes for one step, on average; 0 if that is not known.
     """
 
     __slots__ = ("_fields_size", "checked_with", "fields", "oldest", "pages", "step_seconds", "tail")
@@ -93,14 +94,15 @@ class CachedQuery:
         self.pages.drop_unused()
 
     def shrink(self, most_bytes: int) -> None:
-        """Drop cached steps until the others take no more than some bytes, if that is possible."""
+        """Drop cached steps until the whole takes at most ``most_bytes`` of memory, if that is possible."""
         self.pages.shrink(most_bytes - (self.size - self.pages.size))
 
     def tail_for(self, last: int, sent_since: float) -> Tail | None:
         """
-        Return the newest steps for a request that ends with a step; None if there are none.
+        Return the newest steps, if they end with the last step of a request and are recent enough; otherwise None.
 
-        :param sent_since: the time since which they must have been asked for, by the monotonic clock.
+        :param last: the last step of the request.
+        :param sent_since: the earliest time at which the newest steps may have been requested, by the monotonic clock.
         """
         tail = self.tail
         return tail if tail is not None and tail.steps.last == last and tail.sent_at >= sent_since else None

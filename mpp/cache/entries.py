@@ -8,15 +8,15 @@ from typing import Protocol
 
 class CacheKey(Hashable, Protocol):
     """
-    The key of an entry: the query and everything that may change its response. Its ``repr`` is unambiguous.
+    The key of an entry: the query and everything that may change its response. Keys that differ have a different ``repr``.
 
-    :ivar question: the query without the header fields and the user.
+    :ivar question: the query alone, without the header fields and the user of its request.
     :ivar size: the bytes of memory that the key takes.
     """
 
     @property
     def question(self) -> Hashable:
-        """The query without the header fields and the user."""
+        """The query alone, without the header fields and the user of its request."""
 
     @property
     def size(self) -> int:
@@ -38,4 +38,4 @@ class SizedEntry(Protocol):
         """Drop the parts that no later request has used."""
 
     def shrink(self, most_bytes: int, /) -> None:
-        """Drop a part of the entry, so that the rest takes no more than some bytes, if that is possible."""
+        """Drop parts of the entry until the rest takes at most ``most_bytes`` of memory, if that is possible."""

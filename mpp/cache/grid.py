@@ -1,7 +1,7 @@
 """
-The steps of a range query, numbered so that every request with the same step and phase numbers them alike. Pure.
+The steps of a range query, numbered so that every request with the same interval (``step``) and phase numbers them alike. Pure.
 
-The time of a step is its number times the step, plus the phase. A page has `PAGE_STEPS` consecutive steps, from a multiple of
+The time of a step is its number times the interval, plus the phase. A page has `PAGE_STEPS` consecutive steps, from a multiple of
 that number on.
 """
 
@@ -15,7 +15,7 @@ PAGE_STEPS = 120
 Steps of a page.
 
 A request that begins within a page has it inflated and cut, which takes longer the larger pages are; the smaller they are, the
-more memory each step takes. At 120 steps a compressed series takes about 1.2 kB, of which 12 bytes are ours.
+more memory each step takes. At 120 steps a compressed series takes about 1.2 kB; 12 bytes of this are its length, end and CRC.
 """
 
 
@@ -33,7 +33,7 @@ class Grid:
 
     @classmethod
     def through(cls, time_ms: int, step_ms: int) -> Grid:
-        """Return the grid that has a step at a time."""
+        """Return the grid with an interval of ``step_ms`` in which a given time is the time of a step."""
         return cls(step_ms, time_ms % step_ms)
 
     def time(self, step: int) -> int:
@@ -46,7 +46,7 @@ class Grid:
 
 
 def page_numbers(first: int, last: int) -> range:
-    """Return the numbers of the pages that have some of these steps."""
+    """Return the numbers of the pages to which the steps from the first to the last one belong."""
     return range(first // PAGE_STEPS, last // PAGE_STEPS + 1)
 
 

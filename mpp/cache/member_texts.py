@@ -16,14 +16,14 @@ from mpp.cache.texts.deflate import Piece, Run, compressed, inflated
 
 @frozen(eq=False)
 class PlainTexts:
-    """The texts of some series, as they are."""
+    """The texts of some series, uncompressed."""
 
     series: tuple[Series, ...]
     _texts: tuple[bytes, ...]
 
     @classmethod
     def of(cls, texts: Mapping[Series, bytes], series: tuple[Series, ...]) -> PlainTexts:
-        """Return the texts of series, in their order."""
+        """Return the texts of some series, in the order of ``series``."""
         return cls(series, tuple(texts[each] for each in series))
 
     def pieces(self) -> Iterator[tuple[Series, Piece]]:
@@ -36,7 +36,7 @@ class PlainTexts:
 
     @property
     def size(self) -> int:
-        """Bytes of memory, without the series and their order."""
+        """Bytes of memory, without ``series``, which most pages share."""
         return getsizeof(self) + getsizeof(self._texts) + sum(map(getsizeof, self._texts))
 
 
@@ -59,7 +59,7 @@ class CompressedTexts:
 
     @classmethod
     def of(cls, texts: Mapping[Series, bytes], series: tuple[Series, ...]) -> CompressedTexts:
-        """Return the texts of series, in their order. Lets other threads go on meanwhile."""
+        """Return the texts of some series, in the order of ``series``. Other threads can run while a text is compressed."""
         runs = [compressed(texts[each]) for each in series]
         ends = accumulate(len(run.data) for run in runs)
         blob = b"".join(run.data for run in runs)
@@ -83,9 +83,9 @@ class CompressedTexts:
 
     @property
     def size(self) -> int:
-        """Bytes of memory, without the series and their order."""
+        """Bytes of memory, without ``series``, which most pages share."""
         return getsizeof(self) + sum(map(getsizeof, (self._blob, self._ends, self._lengths, self._crcs)))
 
 
 MemberTexts: TypeAlias = PlainTexts | CompressedTexts
-"""Of an open page plain, of a full one compressed."""
+"""The texts of one member: plain in an open page, compressed in a full one, see `mpp.cache.page`."""

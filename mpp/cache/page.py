@@ -1,7 +1,7 @@
 """
 The cached steps of one page: the texts of all series at these steps, and the servers that answered them. Pure; frozen values.
 
-A page that has its last step is compressed, because it is full. Any other page is *open*: its texts stay as they are, so that
+A page that has the last of its steps is *full*, and compressed. Any other page is *open*: its texts stay as they are, so that
 the next steps are added by joining two texts. A series without points in a page is not in it: the extents
 say which steps were fetched.
 """
@@ -24,7 +24,7 @@ class CachedPage:
     :ivar number: the page's number, see `mpp.cache.grid`.
     :ivar extents: the steps that it has, in order.
     :ivar members: the texts of all series at these steps, for each member (`mpp.cache.texts.cutting.MEMBERS`).
-    :ivar size: bytes of memory, without the series and their order.
+    :ivar size: bytes of memory, without the series, which most pages share.
     """
 
     number: int

@@ -1,6 +1,6 @@
 """
-Makes the pages that an answer adds to a query. Pure, and slow: it cuts and compresses, so for more than a few KiB it runs in a
-thread.
+Makes the pages that an answer adds to a cached query. Pure, and slow: it cuts and compresses, so for more than a few KiB it runs
+in a thread.
 
 The query may get other pages meanwhile. So a `PreparedPages` names the pages that it was made of, and
 `mpp.cache.query_pages.QueryPages.add` rejects it if these have been replaced by then.
@@ -35,11 +35,11 @@ _MANY = 1000
 @frozen(eq=False)
 class PreparedPages:
     """
-    The pages that an answer adds to a query.
+    The pages that an answer adds to a cached query.
 
-    :ivar pages: the new pages, each with the one that it replaces.
+    :ivar pages: pairs of a page that is replaced (None if there is none) and its new page.
     :ivar table: all series of the query.
-    :ivar replaces: the table that this one replaces; often the same.
+    :ivar replaces: the table that ``table`` replaces; the same object if that had all series already.
     """
 
     pages: tuple[tuple[CachedPage | None, CachedPage], ...]
@@ -49,14 +49,14 @@ class PreparedPages:
 
 def prepare(view: View, matrix: Matrix, *, source: Hashable, expires_at: float) -> PreparedPages:
     """
-    Return the pages that an answer adds to a query. The answer replaces steps that are cached already.
+    Return the pages that an answer adds to a cached query. The answer replaces steps that are cached already.
 
-    Takes about 15 ms for each MiB of the answer, most of it without the lock of the interpreter.
+    Takes about 15 ms for each MiB of the answer, most of it while other threads can run.
 
     :param view: the pages at the steps that are to be cached; the answer has at least these steps.
-    :param source: see `mpp.cache.extents.Extent`.
-    :param expires_at: until when the steps may be used, by the monotonic clock, in seconds. Where they follow steps of the same
-        source in the same page, they expire with these, because a page is dropped as a whole.
+    :param source: the server that answered, see `mpp.cache.extents.Extent`.
+    :param expires_at: the time until which the steps may be used, in seconds of the monotonic clock. Where they follow steps of
+        the same source in the same page, they expire with these, because a page is dropped as a whole.
     :raise NotJoinable: labels or times are not written as Prometheus writes them.
     """
     table = view.table.including(matrix.metrics(), _release_lock if len(matrix.series) >= _MANY else None)

@@ -1,6 +1,6 @@
 """
-The cached answer to one range query, in pages. Changes at once, in the reactor's thread; what other threads and later turns work
-with (views and prepared pages) is frozen.
+The cached answer to one range query, in pages. Only the reactor's thread changes it, without a wait within a change; the objects
+that other threads and later turns of the reactor work with (views and prepared pages) are frozen.
 
 Knows neither the query nor the time, nor how much memory all queries may take.
 
@@ -27,22 +27,21 @@ from mpp.cache.view import View
 
 MOST_PAGES = 400
 """
-Pages of a query: four times the longest range that Prometheus answers (11,000 steps). Each page is looked at with every change,
-and very many pages without series would fit into the memory.
+The most pages of a query: they have four times the steps of the longest range that Prometheus answers (11,000). Without a limit,
+the memory would have room for very many pages without series, and each change visits all pages.
 """
 USED_SHARE = 0.8
-"""The share of the room that the pages have which a later request has used."""
+"""The share of the room of a query that is for the pages which a later request has used."""
 
 
 class QueryPages:
     """
     The cached answer to one range query.
 
-    :param grid: the times of the query's steps.
     :param recent: keeps the spans that are joined for responses.
-    :ivar grid: the parameter.
-    :ivar size: bytes of memory, without the recent spans. Changes when pages are added or dropped.
-    :ivar unused_size: the bytes of the pages that no later request has used. Changes with a use as well.
+    :ivar grid: the times of the query's steps.
+    :ivar size: bytes of memory, without the recent spans; it changes when pages are added or dropped.
+    :ivar unused_size: the bytes of the pages that no later request has used; it changes also when a page is used.
     """
 
     __slots__ = (
@@ -73,7 +72,7 @@ class QueryPages:
         self.unused_size = 0
 
     def view(self, first: int, last: int) -> View:
-        """Return what is cached of some steps now."""
+        """Return a view of the steps from the first to the last one, with the pages that have some of them now."""
         view = self._last_view
         if view is not None and view.first == first and view.last == last:
             return view
@@ -82,7 +81,7 @@ class QueryPages:
         return view
 
     def use(self, view: View) -> bool:
-        """Count a use of the steps of a view that are cached; return whether `unused_size` may have changed."""
+        """Record that a request uses the cached steps of a view; return whether `unused_size` may have changed."""
         key = view.version, view.first, view.last
         if key == self._last_use:
             # Many look at a dashboard at the same time.
@@ -103,7 +102,7 @@ class QueryPages:
         return True
 
     def extents(self) -> Iterator[Extent]:
-        """Yield all extents, of one page after the other, in no order of pages."""
+        """Yield the extents of all pages; the pages are in no particular order."""
         for page in self._pages.values():
             yield from page.extents
 
@@ -111,8 +110,8 @@ class QueryPages:
         """
         Add prepared pages; return whether they were added.
 
-        Nothing changes if the query no longer has the pages or the series that they replace, because another answer was added or
-        pages were dropped since the view.
+        They are not added if the pages or the series that they replace have changed since the view was made, because another
+        answer was added or pages were dropped.
         """
         if prepared.replaces is not self._table:
             return False
@@ -130,7 +129,7 @@ class QueryPages:
         return True
 
     def shrink(self, most_bytes: int) -> None:
-        """Drop pages until the others take no more than some bytes, see Note [What a query loses]."""
+        """Drop pages until the query takes at most ``most_bytes`` of memory, see Note [What a query loses]."""
         self._limit_used(most_bytes, lambda page: page.size)
         found, size = [], self.size
         for number in self._dispensable():
@@ -159,7 +158,7 @@ class QueryPages:
         return [number for number in self._pages if number not in self._used]
 
     def drop(self, bad: Callable[[Extent], bool]) -> int:
-        """Drop the pages that have a bad extent; return how many these are."""
+        """Drop the pages that have an extent for which ``bad`` returns true; return the number of dropped pages."""
         found = [page.number for page in self._pages.values() if any(map(bad, page.extents))]
         if found:
             self._remove(found)
@@ -167,7 +166,7 @@ class QueryPages:
         return len(found)
 
     def expire(self, now: float) -> int:
-        """Drop the pages that have steps which were to be used until now, by the monotonic clock; return how many these are."""
+        """Drop the pages with an extent that has expired at a time of the monotonic clock; return the number of dropped pages."""
         return self.drop(lambda extent: extent.expires_at <= now) if self._expires_at <= now else 0
 
     def _remove(self, numbers: Iterable[int]) -> None:

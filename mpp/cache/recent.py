@@ -1,4 +1,4 @@
-"""The spans of cached steps that were joined last, and the bodies that were made of them. Bounded in bytes."""
+"""The spans (ranges of cached steps) that were joined for the last responses, and the bodies of these. Bounded in bytes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mpp.cache.series import Series
 from mpp.cache.texts.deflate import Piece, Run
 
 Row: TypeAlias = tuple[Sequence[Piece], Sequence[Piece]]
-"""The pieces of the values and of the histograms of one series."""
+"""The pieces of text of the values and of the histograms of one series, which together are its steps of a span."""
 
 _OVERHEAD = 400
 """Bytes of a span besides its rows: its key, the version in it, and its place in the table; measured, rounded up."""
 
 SpanKey: TypeAlias = tuple[object, int, int, bool]
-"""The version of the pages, the first and the last step, and whether the pieces will be sent compressed."""
+"""The version of the pages, the first and the last step of a span, and whether its pieces will be sent compressed."""
 
 MOST_BODY = 256 * 1024
-"""Most bytes of a body that is cached."""
+"""The largest length in bytes of a body that is cached."""
 
 BodyKey: TypeAlias = tuple[object, int, int, bool, object]
-"""The members of a `SpanKey`, and a reference to the newest steps, which are in no page, with mpp's own warning."""
+"""The items of a `SpanKey`, and then the newest steps, which are in no page, together with mpp's own warning."""
 
 
 @frozen
@@ -38,7 +38,7 @@ class AssembledBody:
 
 class RecentSpans:
     """
-    The spans and bodies of all queries that were joined last: users of one dashboard ask for the same steps within a short time.
+    The spans and bodies of the last responses to any query: users of one dashboard ask for the same steps within a short time.
 
     They take up to four times the memory of the pages, and are soon useless, because each new step changes the pages. So they
     have a bound of their own: otherwise the cache would have room for fewer queries.
@@ -55,25 +55,25 @@ class RecentSpans:
         self.size = 0
 
     def get(self, key: SpanKey) -> Mapping[Series, Row] | None:
-        """Return the rows of a span, or None if it is not there."""
+        """Return the rows of a span by series, or None if the span is not cached."""
         found = self._used(key)
         return None if isinstance(found, AssembledBody) else found
 
     def body(self, key: BodyKey) -> AssembledBody | None:
-        """Return a body, or None if it is not there."""
+        """Return the body of a response, or None if it is not cached."""
         found = self._used(key)
         return found if isinstance(found, AssembledBody) else None
 
     def put(self, key: SpanKey, rows: Mapping[Series, Row], size: int) -> None:
         """
-        Cache the rows of a span, and drop the spans that were used least recently if there is no room for them.
+        Cache the rows of a span; drop the least recently used spans and bodies for which there is no room.
 
-        :param size: the sum of the rows' `row_size`, which takes long for many rows.
+        :param size: the sum of `row_size` of the rows; the caller adds it up, because that takes long for many rows.
         """
         self._put(key, rows, getsizeof(rows) + size)
 
     def put_body(self, key: BodyKey, body: AssembledBody) -> None:
-        """Cache a body in the same way."""
+        """Cache a body; drop the least recently used spans and bodies for which there is no room."""
         self._put(key, body, body.length)
 
     def _used(self, key: SpanKey | BodyKey) -> Mapping[Series, Row] | AssembledBody | None:
@@ -91,7 +91,7 @@ class RecentSpans:
         self._trim()
 
     def limit(self, most_bytes: int) -> None:
-        """Set another limit, and drop the spans and bodies for which there is no room any longer."""
+        """Set another limit, and drop the least recently used spans and bodies that exceed it."""
         self._most = most_bytes
         self._trim()
 

@@ -16,7 +16,7 @@ from mpp.promql.matrix import sort_key
 @frozen(eq=False)
 class Series:
     """
-    One series of a query. No table has two with the same labels.
+    One series of a query. A table has one object for all spellings of the same labels.
 
     :ivar metric: the labels as the first server wrote them, a JSON object.
     :ivar key: the text by which series are sorted, see `mpp.promql.matrix.sort_key`.
@@ -45,8 +45,8 @@ class SeriesTable:
     """
     All series of a query.
 
-    :ivar by_metric: by each spelling that was seen.
-    :ivar ordered: as Prometheus sorts them.
+    :ivar by_metric: the series by each spelling of their labels that a server has sent.
+    :ivar ordered: the series in the order in which Prometheus sorts them.
     :ivar content: bytes of memory of the series and of their other spellings.
     :ivar size: bytes of memory in all.
     """
@@ -58,8 +58,9 @@ class SeriesTable:
 
     def including(self, metrics: Iterable[bytes], between: Callable[[], object] | None = None) -> SeriesTable:
         """
-        Return the table with these series, too; itself if it has all of them.
+        Return a table that has these series, too; this table if it has all of them.
 
+        :param metrics: the labels of each series, as JSON objects.
         :param between: called after each part of the work.
         :raise NotJoinable: a metric is no JSON object of labels.
         """
@@ -67,7 +68,7 @@ class SeriesTable:
 
     def adding(self, metrics: Iterable[bytes]) -> Generator[int, None, SeriesTable]:
         """
-        Make the table with these series, too: return it, or itself if it has all of them.
+        Make a table that has these series, too, as `including` does, and return it.
 
         Yields the cost of each part of the work in microseconds: thousands of series take longer than a turn of the reactor may.
 
@@ -119,7 +120,7 @@ class SeriesTable:
         return (*found, *self.ordered[done:])
 
     def only(self, series: set[Series]) -> SeriesTable:
-        """Return the table without all other series; itself if it has no others."""
+        """Return a table with only these of its series; this table if it has no others."""
         if len(series) == len(self.ordered):
             return self
         by_metric = {metric: each for metric, each in self.by_metric.items() if each in series}

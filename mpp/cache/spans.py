@@ -17,13 +17,13 @@ from mpp.cache.texts.deflate import Deflated, Piece, compressed, inflated, text_
 from mpp.cache.view import View
 
 MOST_JOINED = 512 * 1024
-"""Bytes of text up to which a span is joined and cached. The texts of larger answers would take too much memory."""
+"""The most bytes of text of a span that is joined and cached. The texts of larger answers would take too much memory."""
 
 SERIES_US = 3
 PIECE_US = 1
 CUT_US = 8
 JOIN_US = 5
-"""The time that a series, a piece of it, a cut, and a joined series take, in microseconds, measured on a slow core."""
+"""The microseconds that the work on a series, a piece of its text, a cut, and a joined series takes, measured on a slow core."""
 
 _BYTES_INFLATED_PER_US = 100
 BYTES_COMPRESSED_PER_US = 50
@@ -36,7 +36,7 @@ class CachedSpan:
     """
     Consecutive steps that are cached.
 
-    :param view: has all of the steps.
+    :param view: the pages of the query; they have all of the steps.
     :param gzip: whether the pieces will be sent compressed.
     :ivar first: the first step.
     :ivar last: the last step (inclusive).
@@ -59,7 +59,7 @@ class CachedSpan:
         self._gzip = gzip
 
     def fill(self) -> Iterator[int]:
-        """Collect the rows; yield the cost of each slice in microseconds."""
+        """Collect `rows` from the pages or from the recent spans; yield the cost of each slice of work in microseconds."""
         known = self._recent.get(self._key)
         if known is not None:
             self.rows = known
@@ -119,7 +119,7 @@ def _joining_us(piece: Piece) -> int:
 
 
 def separated(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """Yield the pieces of a text, and what is between them."""
+    """Yield the pieces of a list of points, with a comma between two of them."""
     for number, piece in enumerate(pieces):
         if number:
             yield b","

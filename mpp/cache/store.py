@@ -33,7 +33,7 @@ PROBATION_SHARE = 0.2
 LARGEST_SHARE = 1 / 8
 """The share of the memory that a single entry may have."""
 RECENT_SHARE = 1 / 8
-"""The share of the memory that the spans which were joined last may take."""
+"""The share of the memory that the recent spans and bodies may take, see `mpp.cache.recent`."""
 LIFETIME_SPREAD = 0.2
 """The share of ``--cache-max-age`` by which lifetimes differ, so that the pages of a dashboard do not all expire at once."""
 
@@ -71,7 +71,7 @@ class Flushed:
     The result of a flush.
 
     :ivar entries: how many entries were removed.
-    :ivar problem: why there may be entries left; empty if there are none.
+    :ivar problem: the reason why some entries may not be removed; empty if all are.
     """
 
     entries: int = 0
@@ -93,10 +93,10 @@ class RangeCache(Generic[K, E]):
 
     :param most_bytes: the most bytes of all entries with their keys, and of the recent spans.
     :param max_age: the seconds that a page stays on average.
-    :param rng: spreads the lifetimes, and makes the key of the hashes.
-    :ivar recent: the spans of all entries that were joined last.
-    :ivar flushed_at: when it was flushed last, by the clock; minus infinity if it never was. The response to a request that was
-        sent before is not cached, because it may be older than the cause of the flush.
+    :param rng: spreads the lifetimes, and makes the secret of `mpp.cache.admission.Admission`.
+    :ivar recent: the spans and bodies of the last responses, for all entries.
+    :ivar flushed_at: the time of the last flush, by the clock; minus infinity before the first one. The response to a request
+        that was sent before this time is not cached, because it may be older than the cause of the flush.
     """
 
     def __init__(self, most_bytes: int, max_age: float, clock: IReactorTime, rng: random.Random, metrics: Metrics) -> None:
@@ -151,15 +151,15 @@ class RangeCache(Generic[K, E]):
         return self._protected.get(key) or self._probation.get(key)
 
     def alike(self, key: K) -> K | None:
-        """Return the key of an entry with the same question, but other header fields or another user; None if there is none."""
+        """Return the key of an entry for the same query with other header fields or another user; None if there is none."""
         found = self._alike.get(key.question)
         return None if found == key else found
 
     def why_not_admitted(self, key: K, step_ms: int, phase_ms: int) -> str:
         """
-        Return why a query that has no entry gets none, in the words of ``MPP.Cache``; empty if it gets one.
+        Return the reason why a query without an entry gets none, as in the response header ``MPP.Cache``; empty if it gets one.
 
-        :param phase_ms: the start of its range modulo the step.
+        :param phase_ms: the start of its range modulo the step, in milliseconds.
         """
         too_large_until = self._large.get(hash(key))
         if too_large_until is not None and self._clock.seconds() < too_large_until:
@@ -167,7 +167,7 @@ class RangeCache(Generic[K, E]):
         return "" if self._admission.admits(repr(key).encode(), step_ms, phase_ms) else "asked for once"
 
     def put(self, key: K, entry: E) -> None:
-        """Add an entry, unless it is large, in place of the one with the same key if there is one."""
+        """Add an entry, or replace the one with the same key. An entry larger than `LARGEST_SHARE` does not stay."""
         counted = self._counted(key)
         if counted is not None:
             counted.entry = entry
@@ -180,7 +180,7 @@ class RangeCache(Generic[K, E]):
         """
         Count the present size of an entry, which may have changed, and evict others if there is no room for it.
 
-        An entry that has become large is evicted itself; one that was evicted before stays so.
+        An entry that has become larger than `LARGEST_SHARE` is shrunk, or else evicted. Without an entry of this key, do nothing.
         """
         protected = key in self._protected
         counted = self._counted(key)
@@ -220,7 +220,7 @@ class RangeCache(Generic[K, E]):
         return count
 
     def reconfigure(self, most_bytes: int, max_age: float) -> None:
-        """Set other limits; entries for which there is no room any longer are evicted, and lifetimes that have begun stay."""
+        """Set other limits, and evict entries that exceed them; the pages that are cached keep their lifetime."""
         self._most, self._max_age = most_bytes, max_age
         self.recent.limit(int(most_bytes * RECENT_SHARE))
         self._large.clear()

@@ -27,12 +27,12 @@ class View:
     :ivar last: the last step (inclusive).
     :ivar pages: the pages that have some of the steps, in order.
     :ivar table: all series of the query.
-    :ivar recent: the spans that were joined last.
+    :ivar recent: the spans and bodies of the last responses.
     :ivar version: another object after each change of the query's pages.
     :ivar extents: the extents of the pages, cut to the steps, in order.
     :ivar cached: the steps that are cached, in order, in as few ranges as possible.
-    :ivar missing: the steps that are not cached, likewise.
-    :ivar sources: what answered the cached steps, see `mpp.cache.extents.Extent`, that of the newest steps first.
+    :ivar missing: the steps that are not cached, in order, in as few ranges as possible.
+    :ivar sources: the different values of ``source`` of the extents, see `mpp.cache.extents.Extent`, the newest one first.
     """
 
     grid: Grid
@@ -72,7 +72,7 @@ class View:
 
 
 def merged(ranges: Sequence[Range]) -> tuple[Range, ...]:
-    """Return ordered ranges in as few as possible."""
+    """Return ranges, which are in order, with adjacent ones joined to one."""
     found: list[Range] = []
     for first, last in ranges:
         if found and found[-1][1] + 1 == first:
@@ -83,7 +83,7 @@ def merged(ranges: Sequence[Range]) -> tuple[Range, ...]:
 
 
 def subtracted(whole: Range, ranges: Sequence[Range]) -> tuple[Range, ...]:
-    """Return a range without ordered ones."""
+    """Return the parts of a range that are in none of some others, which are in order."""
     edges = [whole[0] - 1, *(edge for each in ranges for edge in each), whole[1] + 1]
     gaps = zip(edges[::2], edges[1::2], strict=True)
     return tuple((before + 1, after - 1) for before, after in gaps if before + 1 <= after - 1)

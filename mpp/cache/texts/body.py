@@ -1,8 +1,8 @@
 """
 The body of a response that is made of pieces, as it is or as a gzip file. Pure.
 
-A body is written in whole, so that its length is known before its first byte is sent. Its bytes are made while they are sent: a
-plain body inflates its runs, a gzip body is made of slices of pages.
+All pieces are added before the first byte is sent, so that the length of the body is known. Its bytes are made only while they
+are sent: a plain body inflates its compressed pieces, a gzip body contains them as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from mpp.cache.texts.deflate import Bytes, Deflated, Piece, inflated, text_length
 
 PIECE = 65536
-"""Most bytes of what is sent at once."""
+"""The most bytes of a body that are sent at once."""
 
 
 class Body(Protocol):
@@ -23,7 +23,7 @@ class Body(Protocol):
         """Add a piece of text."""
 
     def finish(self) -> int:
-        """Return the bytes of the body; nothing may be added after this."""
+        """Return the length of the body in bytes; nothing may be added after this."""
 
     def pieces(self) -> Iterator[Bytes]:
         """Yield the bytes of the finished body, at most `PIECE` at once."""
@@ -42,7 +42,7 @@ class PlainBody:
         self._length += text_length(piece)
 
     def finish(self) -> int:
-        """Return the bytes of the body."""
+        """Return the length of the body in bytes; nothing may be added after this."""
         return self._length
 
     def pieces(self) -> Iterator[Bytes]:
@@ -62,7 +62,7 @@ class GzipBody:
         self._deflated.put(piece)
 
     def finish(self) -> int:
-        """Return the bytes of the body."""
+        """Return the length of the body in bytes; nothing may be added after this."""
         self._file = self._deflated.gzip()
         return sum(map(len, self._file))
 

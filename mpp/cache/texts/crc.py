@@ -19,7 +19,7 @@ _X8 = 1 << 23
 
 def combined(first: int, second: int, length: int) -> int:
     """
-    Return the CRC-32 of two texts, one after the other.
+    Return the CRC-32 of the text that two texts form, one after the other.
 
     :param first: the CRC-32 of the first text.
     :param second: the CRC-32 of the second text.

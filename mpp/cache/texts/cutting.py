@@ -21,13 +21,14 @@ MEMBERS = (b"values", b"histograms")
 _BETWEEN = (b'"],[', b"}],[")
 
 EARLIEST_MS, LATEST_MS = -(1 << 63), 1 << 63
-"""Beyond all times that Prometheus knows, in milliseconds since the epoch."""
+"""Times before and after all times that Prometheus knows, in milliseconds since the epoch."""
 
 
 def cut(text: bytes, member: int, first_ms: int, last_ms: int) -> bytes:
     """
-    Return the points from one time to another, both included.
+    Return the points of a text from one time to another, both included.
 
+    :param member: the number of the member that the text belongs to, see `MEMBERS`.
     :raise NotJoinable: a time is not written as Prometheus writes it.
     """
     start = offset(text, member, first_ms)
@@ -37,9 +38,10 @@ def cut(text: bytes, member: int, first_ms: int, last_ms: int) -> bytes:
 
 def offset(text: bytes, member: int, time_ms: int, start: int = 0) -> int:
     """
-    Return where the first point at or after a time begins; the length of the text if there is none.
+    Return the offset of the first point at or after a time; the length of the text if there is none.
 
-    :param start: where a point begins that is not later than the result.
+    :param member: the number of the member that the text belongs to, see `MEMBERS`.
+    :param start: the offset of a point at which the search begins; it must not be later than the result.
     :raise NotJoinable: a time is not written as Prometheus writes it.
     """
     between = _BETWEEN[member]

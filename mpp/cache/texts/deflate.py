@@ -53,22 +53,22 @@ class Run(NamedTuple):
 
 
 Piece: TypeAlias = bytes | Run
-"""Text as it is, or compressed."""
+"""A piece of text: plain, or compressed."""
 
 
 def text_length(piece: Piece) -> int:
-    """Return the bytes of the text."""
+    """Return the number of bytes of a piece when it is not compressed."""
     return len(piece) if isinstance(piece, bytes) else piece.length
 
 
 def compressed(text: bytes) -> Run:
-    """Return a text as a run. Lets other threads go on meanwhile."""
+    """Return a text as a run, compressed. Other threads can run meanwhile."""
     compressor = codec.compressobj(_FASTEST, codec.DEFLATED, _RAW)
     return Run(compressor.compress(text) + compressor.flush(codec.Z_FULL_FLUSH), len(text), codec.crc32(text))
 
 
 def inflated(data: Bytes) -> bytes:
-    """Return the text of a run, or of several that follow one another."""
+    """Return the text of the data of a run, or of several runs that follow one another."""
     return codec.decompressobj(_RAW).decompress(data)
 
 
@@ -94,12 +94,12 @@ class Deflated:
         self._crc = crc32_combine(self._crc, piece.crc, piece.length)
 
     def run(self) -> Run:
-        """Return all of it as one run."""
+        """Return all texts and runs that were added as one run."""
         self._flush()
         return Run(b"".join(self._pieces), self._length, self._crc)
 
     def gzip(self) -> list[Bytes]:
-        """Return all of it as a gzip file, in pieces."""
+        """Return all texts and runs that were added as a gzip file, in pieces."""
         self._flush()
         return [_GZIP_HEADER, *self._pieces, _LAST_BLOCK + _END.pack(self._crc, self._length & 0xFFFFFFFF)]
 
