@@ -1,6 +1,6 @@
 """
-The record of backends that cannot read parts of their storage, as client requests showed. It counts the errors and reports them
-in the log, the event log and the published observations. Does not know how errors are recognized.
+The record of backends that cannot read a part of their storage, according to their responses to clients. It counts the errors and
+reports them in the log, the event log and the published observations. Does not know how errors are recognized.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _StorageError:
 
 class StorageErrors:
     """
-    The storage errors of all known backends.
+    The latest storage error of each known backend.
 
     :param clock: a monotonic clock that limits how long errors are remembered.
     """
@@ -47,7 +47,7 @@ class StorageErrors:
 
     def record(self, backend: Backend, error: str) -> None:
         """
-        Record a storage error of a backend; it is logged once, and again after `REMEMBERED_S` without errors.
+        Record a storage error of a backend, and log it unless the backend had another one in the last `REMEMBERED_S` seconds.
 
         :param error: the error message of the backend, one line.
         """
@@ -55,11 +55,12 @@ class StorageErrors:
         known = self._known(backend)
         self._found[backend] = _StorageError(error if known is None else known.error, self._clock.seconds())
         if known is None:
-            _log.warn("{backend} cannot read a part of its storage: {why}", backend=backend.name, why=error)
+            text = "{backend} cannot read a part of its storage, so requests that need it are retried on another server: {why}"
+            _log.warn(text, backend=backend.name, why=error)
             self._event_log.record("storage", f"{backend.name} cannot read a part of its storage: {error}")
 
     def shown(self, observation: Observation) -> Observation:
-        """Return the observation with the storage error of its backend added."""
+        """Return the observation with the remembered storage error of its backend, or with none if none is remembered."""
         known = self._known(observation.backend)
         error = "" if known is None else known.error
         return observation if observation.unreadable == error else evolve(observation, unreadable=error)

@@ -1,5 +1,5 @@
 """
-A bounded log of the latest selection events for the status page. Does not interpret the events.
+A bounded log of the latest events for the status page, such as ejections and reloads. Does not interpret the events.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ REMEMBERED = 50
 
 class EventLog:
     """
-    The log of the latest events.
+    The log of the latest `REMEMBERED` events; older ones are dropped.
 
     :param wall: returns the time of day, in seconds since the epoch.
     """
@@ -25,7 +25,7 @@ class EventLog:
         self._events: deque[Event] = deque(maxlen=REMEMBERED)
 
     def record(self, kind: str, text: str) -> None:
-        """Record an event that happens now, see `mpp.selection.recent.Event`."""
+        """Record an event with the current time; its parts are described at `mpp.selection.recent.Event`."""
         self._events.append(Event(self._wall(), kind, text))
 
     @property

@@ -1,7 +1,7 @@
 """
-The evidence on each known server: requests (`mpp.selection.membership`, `mpp.selection.damage`), probes, locators, what the
-servers lack of the newest data (`mpp.coverage.survey`) and of their history (`mpp.coverage.history`), and what rules they have.
-Knows neither when a server is probed nor how the evidence is published.
+The evidence on each known server: the results of client requests (`mpp.selection.membership`, `mpp.selection.damage`), of probes
+and of locators, the newest data that it lacks (`mpp.coverage.survey`), the gaps in its history (`mpp.coverage.history`), and its
+rules. Knows neither when a server is probed nor how the evidence is published.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Probed(NamedTuple):
     """
     The result of one probe of a backend.
 
-    :ivar reports: how many failed requests of the backend had been reported when the probe began.
+    :ivar reports: the number of failed requests of the backend when the probe began. If more have failed since, a good result of
+        the probe does not count.
     """
 
     observation: Observation
@@ -44,17 +45,17 @@ class Probed(NamedTuple):
 
 class Evidence:
     """
-    The evidence on all known backends.
+    The evidence on all known backends: the results of requests, probes, locators and comparisons of data.
 
     :param clock: a monotonic clock.
     :param wall: returns the time of day, in seconds since the epoch.
-    :param changed: called by the survey with the backends whose published observation changes.
-    :param learned: called with what the backends lack of their history when that has changed.
-    :param coverage_query: the metric of the survey, see ``selector`` of `Survey`.
-    :ivar roster: which backends are in service.
-    :ivar damage: which backends cannot read their storage.
-    :ivar knowledge: what each backend lacks of its history.
-    :ivar survey: what each backend lacks of the newest data.
+    :param changed: called with the backends whose lack of newest data has changed, so that they must be published again.
+    :param learned: called with the gaps in the histories of all backends after they have changed.
+    :param coverage_query: the metric by which the data of the backends is compared, see ``selector`` of `Survey`.
+    :ivar roster: which backends are in service, which means that they take traffic or could.
+    :ivar damage: which backends cannot read a part of their storage.
+    :ivar knowledge: the gaps in the history of each backend.
+    :ivar survey: the newest data that each backend lacks.
     :ivar look_back: the comparison of the backends' histories.
     :ivar rules: the rules of all backends.
     :ivar discovered: the backends that the locators list.
@@ -101,7 +102,7 @@ class Evidence:
 
     def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
         """
-        Probe a backend, and keep its number of reports.
+        Probe a backend, and add the number of its failed requests when the probe begins.
 
         :param previous: the last observation of it, or None.
         :return: the result of the probe, for `note`. Fails only when cancelled.
@@ -111,7 +112,8 @@ class Evidence:
         def unobserved(failure: Failure) -> Observation:
             if failure.check(CancelledError):
                 failure.raiseException()
-            _log.failure("bug: probe of {backend} failed unexpectedly", failure, backend=backend.name)
+            text = "bug: the probe of {backend} failed unexpectedly; the backend counts as suspect until its next probe"
+            _log.failure(text, failure, backend=backend.name)
             last = previous or Observation(backend, Standing.SUSPECT)
             return evolve(last, standing=Standing.SUSPECT, why=f"could not be probed: {failure.getErrorMessage()}")
 
@@ -125,7 +127,11 @@ class Evidence:
         self.roster.observed(observation, probed.reports, held=located is not None and bool(located.not_ready))
 
     def shown(self, observation: Observation) -> Observation:
-        """Return an observation as it is published, with the evidence from requests and locators applied."""
+        """
+        Return an observation as it is published: corrected by the findings of requests, locators and the survey.
+
+        The look back and the survey of rules record it, too.
+        """
         shown, backend = self.damage.shown(self.roster.shown(observation)), observation.backend
         if not self.roster.vouches(backend):
             shown = _as_discovered(shown, self.discovered.get(backend))
@@ -135,19 +141,27 @@ class Evidence:
         return shown
 
     def compare(self) -> None:
-        """Go on with the comparisons of the newest data and of the histories and with the rules, after the last `shown`."""
+        """
+        Continue to compare the newest data and the histories of all backends, and to read their rules.
+
+        Call this after `shown` was called for each backend of a round.
+        """
         self.survey.begin()
         self.look_back.begin()
         self.rules.begin()
 
     def reconfigure(self, prober: BackendProber, coverage_query: str) -> None:
-        """Replace the sender and the metric of both comparisons; a new metric discards their findings, none also the rules."""
+        """
+        Replace the prober, and the metric by which newest data and histories are compared.
+
+        A different metric discards the findings of both comparisons; an empty one also discards the rules.
+        """
         self.survey.reconfigure(prober, coverage_query)
         self.look_back.reconfigure(prober, coverage_query)
         self.rules.reconfigure(prober, enabled=bool(coverage_query))
 
     def stop(self) -> None:
-        """Stop the surveys and the look back."""
+        """Stop the survey of newest data, the look back, and the survey of rules."""
         self.survey.stop()
         self.look_back.stop()
         self.rules.stop()
@@ -157,7 +171,7 @@ class Evidence:
             self._tell(self.knowledge.coverage)
 
     def forget(self, backends: Iterable[Backend]) -> None:
-        """Forget backends that are no longer listed."""
+        """Forget backends that no locator lists any longer."""
         for backend in backends:
             self.roster.forget(backend)
             self.damage.forget(backend)

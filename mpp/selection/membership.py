@@ -1,7 +1,7 @@
 """
-The membership: which backends are in service, and which are out. It keeps one record per known backend
-(`mpp.selection.outliers.ejection`), and reports each ejection and return to the log, the event log and the metrics. It does not
-know addresses, probes or the choice of a strategy.
+The membership: which backends are in service (take traffic, or could), and which are out of service. It keeps one record per
+known backend (`mpp.selection.outliers.ejection`), and reports each ejection and return to the log, the event log and the metrics.
+It does not know addresses, probes or the choice of a strategy.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Membership:
 
     :param clock: a monotonic clock for the records.
     :param wall: returns the time of day, for what is published.
-    :ivar failing: backends for which successful requests matter: their last request failed, in service or while requests vouch
-        for another one, or a limiter rejected their probe; mostly empty.
+    :ivar failing: the backends whose record changes when a request succeeds: since the last successful one, requests on them
+        failed, or a rate limiter in front of them may have rejected their probe. Mostly empty.
     """
 
     def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics, event_log: EventLog) -> None:
@@ -49,22 +49,22 @@ class Membership:
 
     @property
     def due(self) -> Mapping[Backend, float]:
-        """The times (by the clock) at which backends must be probed that cannot wait for a round; a live view."""
+        """The times, by the monotonic clock, of the probes that cannot wait for the next round, by backend; a live view."""
         return self._due
 
     @property
     def latest(self) -> Mapping[Backend, float]:
-        """The latest times (by the clock) for the probes in ``due``: soon, for backends that have been out only briefly."""
+        """The latest start of each probe in ``due``: the longer a backend has been out of service, the more it may be delayed."""
         return self._latest
 
     def failed(self, backend: Backend, standing: Standing, why: str) -> None:
-        """Record a failed request, see `mpp.selection.outliers.ejection.failed`."""
+        """Record that a request failed because of a backend; `mpp.selection.outliers.ejection.failed` decides what follows."""
         before, now = self._records.get(backend, _NEW), self._clock.seconds()
         spare = self._spare(backend) or self._probe_is_awaited()
         self._put(backend, before, ejection.failed(before, standing, why, now, spare=spare))
 
     def answered(self, backend: Backend) -> None:
-        """Record a successful request. It matters only while a backend is ``failing``."""
+        """Record that a request succeeded on a backend. This changes only the records of the backends in ``failing``."""
         for failing in tuple(self.failing):
             before = self._records[failing]
             after = ejection.answered(before) if failing == backend else ejection.other_answered(before)
@@ -75,7 +75,7 @@ class Membership:
         Record that a request failed on one backend and succeeded on another one that is out of service, see
         `mpp.selection.outliers.vouching`.
 
-        :param why: the published reason why the other one is out of service.
+        :param why: the published reason why ``by`` is out of service.
         """
         now, helper = self._clock.seconds(), self._records.get(by, _NEW)
         if not vouching.may_be_vouched_for(helper):
@@ -89,18 +89,19 @@ class Membership:
             self._put(failed, after, vouching.gave_way(after, by.name, now))
 
     def vouches(self, backend: Backend) -> bool:
-        """Return whether only successful requests keep a backend in service."""
+        """Return whether a backend is in service only because requests succeed on it, against its probe or its locator."""
         record = self._records.get(backend, _NEW)
         return record.vouched_at is not None and record.absence is None
 
     def reports(self, backend: Backend) -> int:
-        """Return the number of reports that a starting probe must remember, see `mpp.selection.outliers.ejection.observed`."""
+        """Return how many requests of a backend have failed so far; `observed` needs this number from the start of a probe."""
         return self._records.get(backend, _NEW).reports
 
     def observed(self, observation: Observation, reports: int, *, held: bool = False) -> None:
         """
         Record the result of a probe, see `mpp.selection.outliers.ejection.observed`.
 
+        :param reports: the result of `reports` when the probe started.
         :param held: whether a locator reports the backend as not ready.
         """
         backend, standing = observation.backend, observation.standing
@@ -115,7 +116,7 @@ class Membership:
         self._put(backend, before, after)
 
     def shown(self, observation: Observation) -> Observation:
-        """Return an observation as it is published, with the backend's ejection or vouching applied."""
+        """Return an observation as it is published: corrected if requests put it out of service, or into it."""
         backend = observation.backend
         record = self._records.get(backend, _NEW)
         return vouching.shown(record, ejection.shown(record, observation, self._ejected_at.get(backend, 0.0)))
@@ -199,7 +200,7 @@ class Membership:
         self._event_log.record("return", text)
 
     def log_standing(self, observation: Observation) -> None:
-        """Log the standing of a backend if it has changed, unless an ejection or return has already reported it."""
+        """Log a changed state (viable, busy, suspect, not ready, down) of a backend, unless its ejection or return was logged."""
         backend, standing, before = observation.backend, observation.standing, self._reported.get(observation.backend)
         # On its way back it is suspect for a moment, which is not worth a message.
         if standing == before or (standing is Standing.SUSPECT and self._records.get(backend, _NEW).absence is not None):

@@ -1,4 +1,4 @@
-"""A scheduler that runs a callback per key, each key at its own due time. Knows neither the callback nor the reason."""
+"""A scheduler that runs a callback per key, each key at its own due time. Does not know the purpose of the callback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ProbeSchedule(Generic[T]):
     A schedule of callbacks per key, each at its own due time; a key's callback never runs twice at once.
 
     :param run: starts the callback of a key; its Deferred is cancelled by `pause`.
-    :param due: due times by key, on the clock. A live mapping: call `plan` after each change.
+    :param due: due times by key, on the clock. The mapping is read, not copied: call `plan` after each change of it.
     :param spacing: minimum number of seconds between two starts; keys that become due in between start together.
     :param most: maximum number of keys that start together; the others wait for the next start.
     :param latest: latest start times by key, on the clock; the earliest of them start first when more than ``most`` are due.

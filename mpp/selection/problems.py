@@ -1,4 +1,4 @@
-"""A converter of problems that come and go into events: one when a problem begins or changes, one when it ends."""
+"""A converter of current problems into events for the event log: one when a problem begins or changes, one when it ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 class Problems:
     """
-    The last known problems of a set of named things.
+    The last known problems of named things, such as locators.
 
     :param note: called with the kind and the text of each event, see `mpp.selection.recent.Event`.
     :param kind: the kind of these events; the end of a problem is an event of the kind ``return``.
@@ -22,8 +22,8 @@ class Problems:
         """
         Compare the current problems with the previous ones, and record an event for each change.
 
-        :param problems: the problem of each thing by name, empty if it has none. A missing name has been removed, which is no
-            event.
+        :param problems: the problem of each thing by name, empty if it has none. A name that is missing was removed, for which no
+            event is recorded.
         """
         before, self._seen = self._seen, dict(problems)
         for name, problem in problems.items():

@@ -56,7 +56,11 @@ class Publication:
         self.publish(tuple(new.get(o.backend, o) for o in self.current.observations))
 
     def demote(self, observation: Observation) -> None:
-        """Rank a backend last without asking the strategy, if it is worse than published; `replace` follows soon."""
+        """
+        Rank a backend last in the current Selection, if this observation of it is worse than the published one.
+
+        The strategy is not asked, which saves time; `replace` asks it soon afterwards.
+        """
         before, self.current = self.current, demoted(self.current, observation)
         if self.current is not before:
             self.changed()
@@ -132,7 +136,11 @@ def _ignore() -> None:
 
 
 def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
-    """Return the last choice without backends that are removed, unusable or (if others remain) suspect; the rest stand by."""
+    """
+    Return the last choice without the selected backends that are no longer listed, not ready or down.
+
+    Suspect backends stay selected only if no better one does. All backends that are not selected are standbys.
+    """
     standings = {o.backend: o.standing for o in observations if o.standing < Standing.NOT_READY}
     healthy = tuple(b for b in last.selected if standings.get(b, Standing.DOWN) < Standing.SUSPECT)
     selected = healthy or tuple(b for b in last.selected if b in standings)
@@ -143,7 +151,7 @@ def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
 
 def describe_change(last: Selection, new: Selection, now: float, most: int | None = None) -> str:
     """
-    Return one line that names the selected backends, and the new and former ones with their states.
+    Return one line with the selected backends, and the state of each backend that is newly selected or no longer selected.
 
     :param most: the maximum number of names in each of the three lists; None: no limit.
     """

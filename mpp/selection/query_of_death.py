@@ -1,5 +1,6 @@
 """
-The detection of reads that crash servers: how such a read is recognized when it is repeated, and which servers may still get it.
+The detection of reads (queries, remote read) that crash servers: how such a read is recognized when it is repeated, and how many
+healthy servers are left for it.
 Decisions from the request's facts and the Selection; the only state is the bounded memory in `SuspectQueries`.
 
 # Note [Query of death]
@@ -37,9 +38,9 @@ MEMORY = 256
 
 def key_of(info: RequestInfo) -> str:
     """
-    Return a key of the text of a read: a hash of its path and its parameters, except the ones that give times.
+    Return a key by which repetitions of a read are recognized: a hash of its path and parameters without the time parameters.
 
-    A body that is no form (remote read) is hashed as it is.
+    A body that is not form-encoded (remote read) is hashed as it is.
     """
     text = query_text(info)
     found = hashlib.blake2b(repr((text.path, text.parameters)).encode(), digest_size=16)
@@ -60,10 +61,11 @@ def healthy(selection: Selection, without: Collection[Backend]) -> int:
 @implementer(ISuspectQueries)
 class SuspectQueries:
     """
-    The suspect reads of the last minutes, by key.
+    The reads of the last minutes that may have crashed a server, each by its key from `key_of`.
 
     :param now: returns the time in seconds, by a monotonic clock.
-    :ivar until: the time at which each read is forgotten, oldest first. Each request reads it to see whether there are any.
+    :ivar until: the time at which each read is forgotten, by key, oldest first. It is public because each request looks whether
+        it is empty.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -84,7 +86,7 @@ class SuspectQueries:
         self._forget()
 
     def left(self) -> list[tuple[str, float]]:
-        """Return the keys of the suspect queries, each with the seconds until it is forgotten."""
+        """Return the keys of the remembered reads, each with the seconds until the read is forgotten."""
         self._forget()
         return [(key, until - self._now()) for key, until in self.until.items()]
 

@@ -18,7 +18,7 @@ SLOT_S = 10.0
 SLOTS = 60
 """Number of slots. Ten minutes cover the time in which an engineer on call opens the page."""
 NOW_S = SLOT_S
-"""Minimum length of the latest period in seconds: a shorter one would often contain one request or none."""
+"""Minimum length in seconds of the period whose traffic counts as current: in a shorter one, often no request would end."""
 
 
 @frozen
@@ -26,8 +26,13 @@ class Event:
     """
     An event of the event log.
 
-    :ivar kind: ``selection``, ``ejection``, ``return``, ``crash``, ``storage``, ``reload`` (a new configuration is active),
-        ``refused`` (a configuration was rejected), ``discovery`` (a source cannot be read) or ``worker`` (a process died).
+    :ivar at: when it happened, in seconds since the epoch.
+    :ivar kind: ``selection`` (others take traffic), ``ejection``, ``return`` (a server is back, or a problem has ended),
+        ``crash`` (a query may have crashed a server), ``storage`` (a server cannot read a part of its storage), ``lack`` (a
+        server starts or ceases to lack newest data), ``history`` (the look back has finished), ``reload`` (a new configuration
+        is active), ``refused`` (a configuration was rejected), ``discovery`` (a source cannot be read) or ``worker`` (a process
+        died).
+    :ivar text: one line for the operator.
     """
 
     at: float
@@ -42,9 +47,9 @@ class Totals:
 
     :ivar requests: number of responses from the backend.
     :ivar errors: number of responses with a status of 500 or more.
-    :ivar retries: number of attempts on the backend that were abandoned for another one, hedged requests included.
+    :ivar retries: number of attempts on the backend that were abandoned for an attempt elsewhere, hedged requests included.
     :ivar ejections: number of its ejections.
-    :ivar latency: pairs of upper bound and number of attempts that took no longer, as in a Prometheus histogram, in order.
+    :ivar latency: pairs of upper bound in seconds and the number of attempts that took no longer, as in Prometheus' histograms.
     """
 
     requests: float = 0.0
@@ -73,7 +78,12 @@ class CounterSample:
 
 @frozen
 class TrafficSlot:
-    """The traffic between two samples: counts, and the ``state`` at its end (``ejected`` if it was ejected in between)."""
+    """
+    The traffic of one backend between two samples.
+
+    :ivar seconds: time between the samples; the three counts are the differences between them.
+    :ivar state: the backend's state in the second sample, or ``ejected`` if it was ejected in between.
+    """
 
     seconds: float
     requests: float
@@ -88,7 +98,8 @@ class TrafficSpan:
     The traffic of one backend in a period.
 
     :ivar seconds: length of the period; 0 when there was only one sample.
-    :ivar p50: median of the attempts' durations in seconds, None when there were none; ``p99`` likewise.
+    :ivar p50: median of the attempts' durations in seconds; None when there was no attempt.
+    :ivar p99: 99th percentile of the attempts' durations in seconds; None when there was no attempt.
     """
 
     seconds: float = 0.0
@@ -114,8 +125,8 @@ class RecentTraffic(TrafficSpan):
     """
     The traffic of one backend in the last minutes.
 
-    :ivar slots: the periods between samples, oldest first.
-    :ivar latest: the last period, at least `NOW_S` long unless there is less in all.
+    :ivar slots: the traffic between each two successive samples, oldest first.
+    :ivar latest: the current traffic: of the last `NOW_S` seconds or little more; of less time if the samples cover less.
     """
 
     slots: tuple[TrafficSlot, ...] = ()
@@ -171,7 +182,7 @@ def _slot(before: CounterSample, after: CounterSample, name: str) -> TrafficSlot
 
 
 def difference(before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the histogram of the observations between two samples of a histogram."""
+    """Return the histogram of the values that were observed between two samples of a cumulative histogram."""
     had = dict(before)
     return [(bound, count - had.get(bound, 0.0)) for bound, count in after]
 

@@ -18,42 +18,42 @@ class BackendSource(Protocol):
     """A source of the list of backends; fails only when cancelled: `mpp.discovery.merged.MergedLocator`."""
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
-        """See `MergedLocator`."""
+        """List the backends of all locators, see `MergedLocator`."""
 
     def start(self, changed: Callable[[], None]) -> None:
-        """See `MergedLocator`."""
+        """Start watching the sources; ``changed`` is called when a list may have changed, see `MergedLocator`."""
 
     def stop(self) -> None:
-        """See `MergedLocator`."""
+        """Stop watching, and cancel the look-ups in progress."""
 
 
 class BeforeRound(Protocol):
     """A refresher of addresses and credentials before a round; fails only when cancelled: `mpp.app.backends.Backends`."""
 
     def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
-        """See `Backends`."""
+        """Refresh the addresses and credentials for a round, see `Backends`."""
 
     def refresh_credentials(self) -> None:
-        """See `Backends`."""
+        """Refresh the credentials for a probe between rounds, see `Backends`."""
 
 
 class BackendProber(Protocol):
     """An observer of backends; fails only when cancelled: `mpp.selection.probing.prober.Prober`."""
 
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
-        """See `Prober`."""
+        """Observe a backend once, see `Prober`."""
 
     def ask(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
-        """See `Prober`."""
+        """Send one query for the newest data of a backend, see `Prober`."""
 
     def ask_history(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
-        """See `Prober`."""
+        """Send one query of the look back, see `Prober`."""
 
     def ask_rules(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
-        """See `Prober`."""
+        """Send one request for the rules of a backend, see `Prober`."""
 
     def keep(self, backends: Collection[Backend], /) -> None:
-        """See `Prober`."""
+        """Forget all backends except the given ones, see `Prober`."""
 
     def stop(self) -> None:
-        """See `Prober`."""
+        """Cancel all background reads, see `Prober`."""

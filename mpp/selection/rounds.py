@@ -26,7 +26,7 @@ STARTING_S = 30.0
 
 
 class Waiters:
-    """A set of Deferreds that fire together; each may be cancelled alone."""
+    """A set of Deferreds that fire together; cancelling one removes only that one."""
 
     def __init__(self) -> None:
         self._waiting: list[Deferred[None]] = []
@@ -51,7 +51,7 @@ class Waiters:
 
 class StartWaiters(Waiters):
     """
-    A set of Deferreds that wait for a first result after the start; after `STARTING_S` they fire without one.
+    A set of Deferreds that wait for the first result after the start of mpp; after `STARTING_S` they fire without a result.
 
     :param now: returns the time in seconds, by a monotonic clock.
     """
@@ -62,11 +62,11 @@ class StartWaiters(Waiters):
         self._until = now() + STARTING_S
 
     def begin(self) -> None:
-        """Start the time limit now, not at the construction."""
+        """Start the time limit of `STARTING_S` now; until this is called, it counts from the construction."""
         self._until = self._now() + STARTING_S
 
     def settle(self, *, found: bool) -> None:
-        """Fire all Deferreds if the result was found, or if the time limit has passed."""
+        """Fire all Deferreds if the first result was found, or if the time limit has passed."""
         if found or self._now() >= self._until:
             self.fire()
 
@@ -103,7 +103,7 @@ class Rounds:
         return waiter
 
     def refresh(self) -> None:
-        """Start a new round; a round that is running is outdated."""
+        """Start a new round, because of an event that a running round may have missed; it follows a running round."""
         self._outdated = self._in_round
         self._request()
 
@@ -174,7 +174,7 @@ class PeriodicCall:
             loop.stop()
 
     def change(self, interval: float) -> None:
-        """Change the interval; a different one starts with a call now."""
+        """Change the interval; if it differs from the current one, the next call is made now."""
         if interval != self._interval:
             self._interval = interval
             if self._loop is not None:
@@ -183,6 +183,6 @@ class PeriodicCall:
 
 
 def log_failure(failure: Failure) -> None:
-    """Log the failure of a round, unless it was cancelled."""
+    """Log the failure of a round or of a probe between rounds, unless it was cancelled."""
     if not failure.check(CancelledError):
         _log.failure("bug: a selection round or follow-up probe failed unexpectedly; the next one is tried as usual", failure)

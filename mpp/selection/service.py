@@ -53,12 +53,13 @@ class SelectionService(Service):
     :param clock: a monotonic clock for the rounds.
     :param wall: returns the time of day, in seconds since the epoch.
     :param interval: seconds between rounds.
-    :param coverage_query: the metric of the survey, see ``selector`` of `Survey`.
+    :param coverage_query: the metric by which the data of the backends is compared, see ``selector`` of `Survey`.
     :param forget: called with each backend that no locator lists any longer.
     :ivar event_log: the latest events of the selection.
     :ivar look_back: the comparison of the backends' histories.
     :ivar rules: the rules of all backends.
-    :ivar coverage: see `ISelections`, as for ``suspects``.
+    :ivar coverage: the known gaps in the histories of the backends, see `ISelections`.
+    :ivar suspects: the reads that may have crashed servers lately, see `ISelections`.
     :ivar took: duration of the last round in seconds; None before the first one has finished.
     """
 
@@ -133,7 +134,7 @@ class SelectionService(Service):
         self._first.fire()
 
     def reconfigure(self, prober: BackendProber, strategy: IStrategy, interval: float, coverage_query: str = "") -> None:
-        """Replace the prober, the strategy, the interval and the survey's metric at once; the evidence on backends stays."""
+        """Replace the prober, the strategy, the interval and the metric at once; the records of failed requests stay."""
         self._prober.stop()
         self._prober = prober
         self._published.strategy = strategy
@@ -148,14 +149,14 @@ class SelectionService(Service):
         return self._interval if self._evidence.discovered else min(self._interval, _SEARCH_INTERVAL_S)
 
     def ready(self) -> Deferred[Selection]:
-        """Wait for the first backend, see `ISelections`."""
+        """Wait until a backend is known, see `ISelections`."""
         waiter = self._first.wait()
         if self.took is not None:
             self._first.settle(found=bool(self.current.observations))
         return waiter.addCallback(self._give_current)
 
     def reselect(self) -> Deferred[Selection]:
-        """Join or start a round, see `ISelections`. After the service has stopped, there are no rounds."""
+        """Join or start a round, see `ISelections`. After the service has stopped, the current Selection is returned."""
         waiter = self._rounds.join() if self.running else succeed(None)
         return waiter.addCallback(self._give_current)
 
@@ -163,7 +164,7 @@ class SelectionService(Service):
         return self._published.current
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
-        """Record a failed request, see `ISelections`. This never improves a standing."""
+        """Record that a request failed because of a backend, which may eject the backend at once; see `ISelections`."""
         observation = self._updates.latest(backend)
         if observation is None:
             return
@@ -182,7 +183,7 @@ class SelectionService(Service):
             self._updates.put(self._evidence.shown(observation))
 
     def answered(self, backend: Backend) -> None:
-        """Record a successful request, see `ISelections`. Nearly always there is nothing to do."""
+        """Record that a request succeeded on a backend, see `ISelections`. While no backend fails, there is nothing to record."""
         if self._membership.failing:
             self._membership.answered(backend)
 
@@ -203,7 +204,7 @@ class SelectionService(Service):
 
     @property
     def failing(self) -> Mapping[Backend, int]:
-        """The backends in service on which the last request failed, with the number of failed requests of each."""
+        """The backends whose record a successful request changes, each with its failed requests so far; see `Membership`."""
         return {backend: self._membership.reports(backend) for backend in self._membership.failing}
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -215,7 +216,7 @@ class SelectionService(Service):
         self._published.changed()
 
     def moved(self, host: str) -> None:
-        """Cancel reads from the former addresses of a host name, and publish the Selection again: workers get the new ones."""
+        """Cancel probes' reads from the old addresses of a host name, and publish again so that workers get the new addresses."""
         self._prober.keep([backend for backend in self._evidence.discovered if backend.host != host])
         self._updates.again()
 
@@ -288,11 +289,11 @@ class SelectionService(Service):
             self._membership.log_standing(observation)
 
     def _forget_entirely(self, backend: Backend) -> None:
-        _log.info("{backend} is no longer listed", backend=backend.name)
+        _log.info("{backend} is no longer listed by any locator, and no longer used", backend=backend.name)
         self._forget(backend)
 
     def _failed(self, failure: Failure) -> None:
         # The failure of a round that stopService cancelled is not worth a message.
         if self.running:
-            _log.failure("selection round failed", failure)
+            _log.failure("the selection round failed; the selection may be outdated until the next round succeeds", failure)
             self._metrics.selection_rounds.inc("failed")

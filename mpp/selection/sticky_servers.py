@@ -1,5 +1,5 @@
 """
-The servers among which federation and remote read distribute their clients. Pure.
+The servers among which the clients of federation and remote read are distributed. Pure.
 
 # Note [Sticky servers]
 
@@ -19,9 +19,9 @@ from mpp.core.model import Backend, Selection
 
 def sticky_servers(last: tuple[Backend, ...], selection: Selection) -> tuple[Backend, ...]:
     """
-    Return the sticky servers, see Note [Sticky servers]; empty when no former one and no selected server is in service.
+    Return the sticky servers, see Note [Sticky servers]; empty when none of ``last`` and no selected server is in service.
 
-    :param last: the sticky servers of the Selection before.
-    :param selection: the Selection for which they are wanted.
+    :param last: the sticky servers of the previous Selection.
+    :param selection: the new Selection, to which the result will be added.
     """
     return tuple(filter(selection.is_in_service, last)) or tuple(filter(selection.is_in_service, selection.selected))

@@ -54,7 +54,7 @@ from mpp.core.text.durations import duration
 from mpp.core.text.written import written_duration
 
 NEARLY = 0.99
-"""Share of the best server's history that suffices for `MinimumHistory`: each server lacks a little after a restart."""
+"""Share of the best server's history that `MinimumHistory` requires of others: each server lacks a little after a restart."""
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -93,9 +93,13 @@ class _Entry(NamedTuple):
 
 def rank(observations: Sequence[Observation], previous: Choice | None, now: float) -> tuple[Observation, ...]:
     """
-    Return all backends sorted by standing, then by most data, then incumbents, longer uptime, locators' order.
+    Return the observations of all backends, best first: viable and busy ones that lack no newest data, then viable and busy ones
+    that lack some, then the suspect, the not ready and the down ones.
 
-    :param previous: the choice whose order is defended, see Note [Hysteresis]; None: no order is defended.
+    Equally good backends are ordered by the amount of data, then the longest uptime, then the locators' order.
+
+    :param previous: the previous choice, whose order stays unless the amounts of data differ by more than the slack of Note
+        [Hysteresis]. None: no order has to stay.
     """
     order = () if previous is None else previous.selected + previous.standbys
     places = {backend: place for place, backend in enumerate(order)}
@@ -107,8 +111,8 @@ def rank(observations: Sequence[Observation], previous: Choice | None, now: floa
 
 def _tier(observation: Observation) -> tuple[int, ...]:
     """
-    Return a sort key that comes before all data, best first: usable servers that lack no newest data, then the ones that do,
-    fewest missing targets first, then the others, by standing.
+    Return a sort key that counts more than the amount of data, best first: usable servers that lack no newest data, then usable
+    servers that do, fewest missing targets first, then all other servers, by standing.
     """
     standing, lack = observation.standing, observation.lack
     if standing > Standing.BUSY:
@@ -159,7 +163,14 @@ def _started_at(observation: Observation) -> float:
 
 
 def history_slack(history: float, retention: float | None, by_size: bool) -> float:
-    """Return how much more history another backend needs to replace one with ``history``, see Note [Hysteresis]."""
+    """
+    Return how many seconds more of history another backend needs to rank before one that has ``history`` seconds.
+
+    See Note [Hysteresis].
+
+    :param retention: the retention by time of the backend in seconds; None when not known.
+    :param by_size: whether its retention is limited by size, too.
+    """
     young = min(2 * HOUR, history / 10)
     if by_size:
         slack = _LARGEST_BLOCK if retention is None else largest_block(retention)
@@ -203,7 +214,7 @@ class SingleMostData:
         return "single-most-data"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select the first backend in rank."""
+        """Select the best backend by `rank`; none if all are not ready or down."""
         ranked = rank(observations, previous, now)
         usable, degraded = _usable(ranked)
         return _choose(ranked, usable[:1], degraded)
@@ -211,13 +222,17 @@ class SingleMostData:
 
 @implementer(IStrategy)
 class RandomStrategy:
-    """A strategy that selects all usable backends, whatever data they hold; each new client gets a random one."""
+    """
+    A strategy that selects all backends in the best state (viable, if any is), whatever the length of their history.
+
+    Each new client gets a random one of these.
+    """
 
     def __repr__(self) -> str:
         return "random"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select all backends of the best standing."""
+        """Select all usable backends whose state and lack of newest data are the same as of the best one."""
         ranked = rank(observations, previous, now)
         return _choose(ranked, *_usable(ranked))
 
@@ -226,12 +241,12 @@ class RandomStrategy:
 @frozen(repr=False)
 class MinimumHistory:
     """
-    A strategy that selects all usable backends with nearly as much recent history as the best; new clients get a random one.
+    A strategy that selects all backends in the best state (viable, if any is) with nearly as much recent history as the best one.
 
-    If even the best holds less than was asked for, the choice is flagged as degraded. Busy backends with enough history are the
-    first standbys: a late response is better than one that lacks data.
+    New clients get a random one of these. If even the best one holds less than ``duration``, the choice is flagged as degraded.
+    Busy backends with enough history are the first standbys: a late response is better than one that lacks data.
 
-    :ivar duration: length of the recent history, in seconds.
+    :ivar duration: how far the recent history reaches back, in seconds.
     """
 
     duration: float
@@ -240,7 +255,7 @@ class MinimumHistory:
         return f"minimum-history:{written_duration(self.duration)}"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select the backends of the best standing that have enough history; the first of them if no history is known."""
+        """Select the backends in the best state that have enough history; the best one by `rank` if no history is known."""
         ranked = rank(observations, previous, now)
         usable, degraded = _usable(ranked)
         best = max(usable, key=lambda o: o.held(now, self.duration), default=None)

@@ -26,8 +26,9 @@ class Updates:
     """
     The observations of single servers that are not published yet.
 
+    :param published: publishes the observations.
     :param clock: a monotonic clock.
-    :param over: called after observations of single servers were published; not called by `publish`.
+    :param over: called after each publication between rounds; not after `publish`, which ends a round.
     """
 
     def __init__(self, published: Publication, clock: IReactorTime, over: Callable[[], None]) -> None:
@@ -45,9 +46,9 @@ class Updates:
 
     def put(self, observation: Observation, *, at_once: bool = False) -> None:
         """
-        Publish an observation of one backend: now, or `SPACING_S` after the last time if there are more than `AT_ONCE`.
+        Publish an observation of one backend now; with more than `AT_ONCE` backends, `SPACING_S` after the last publication.
 
-        :param at_once: if it is worse than published, the backend is deselected before this returns.
+        :param at_once: whether a backend whose observation is worse than the published one is ranked last before this returns.
         """
         if not self._note(observation):
             return
@@ -55,7 +56,7 @@ class Updates:
             self._published.demote(observation)
 
     def again(self) -> None:
-        """Publish the latest observations again, now or as soon as `put` would, because other data of the backends changed."""
+        """Publish all observations again, with the delay of `put`, because other data changed, such as addresses."""
         self._publish_soon()
 
     def put_together(self, observations: Iterable[Observation]) -> None:
@@ -65,7 +66,7 @@ class Updates:
             self._publish()
 
     def gather(self, observation: Observation) -> None:
-        """Record an observation of a round, which `publish` will publish."""
+        """Record an observation of a round, which is published by `publish` at the end of the round."""
         self._gathered[observation.backend] = observation
 
     def publish(self, backends: Iterable[Backend]) -> None:

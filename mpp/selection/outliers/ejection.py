@@ -56,12 +56,14 @@ def failed(record: BackendRecord, standing: Standing, why: str, now: float, *, s
     """
     Return the record after a request failed through the backend's fault.
 
-    Soft evidence ejects only if requests succeed on another backend: otherwise the requests may be the cause.
+    A *hard* failure (the backend cannot be reached, or reports that it is not ready) ejects the backend at once. *Soft* failures
+    (a response that is late, malformed or incomplete) eject it after `SOFT_FAILURES` in a row, if requests succeed on another
+    backend meanwhile: otherwise the requests may be the cause.
 
-    :param standing: ``SUSPECT`` is soft evidence, anything worse is hard. ``BUSY`` means that the request was turned away, see
-        `mpp.selection.outliers.limiting`, and ``VIABLE`` that there is another reason to probe the backend soon: neither is
-        counted.
-    :param spare: whether another backend is in service, or could be; soft evidence never ejects the last backend.
+    :param standing: ``SUSPECT`` for a soft failure, anything worse for a hard one. ``BUSY`` means that the request was rejected
+        by something in front of the backend, see `mpp.selection.outliers.limiting`, and ``VIABLE`` that there is another reason
+        to probe the backend soon: neither counts as a failure.
+    :param spare: whether another backend is in service, or could be; soft failures never eject the last backend.
     """
     if standing < Standing.SUSPECT:
         return _turned_away(record, standing, now)
@@ -87,7 +89,7 @@ def answered(record: BackendRecord) -> BackendRecord:
 
 
 def other_answered(record: BackendRecord) -> BackendRecord:
-    """Return the record after a request succeeded on another backend."""
+    """Return the record after a request succeeded on another backend; it matters if requests fail on this one."""
     return record if record.others_answered or not record.failures else evolve(record, others_answered=True)
 
 
@@ -105,10 +107,10 @@ def observed(
     """
     Return the record after a probe.
 
-    :param reports: the record's ``reports`` when the probe started: a good probe does not disprove later reports.
-    :param spare: whether another backend is in service; without one no healthy backend is kept out any longer.
-    :param refused: see `mpp.core.model.Observation`.
-    :param turned_away: whether a limiter may have turned the probe away, see `mpp.selection.outliers.limiting`.
+    :param reports: the record's ``reports`` when the probe started: if requests have failed since, a good probe does not count.
+    :param spare: whether another backend is in service; if none is, a healthy backend returns without delay.
+    :param refused: whether the probe was rejected by a response that shows that a server is there, such as a 403.
+    :param turned_away: whether a limiter may have rejected the probe, see `mpp.selection.outliers.limiting`.
     """
     if record.admitted and record.absence is None:
         before = record.limiting
@@ -132,7 +134,7 @@ def observed(
 
 
 def is_proven(record: BackendRecord) -> bool:
-    """Return whether a backend is out only because of frequent ejections, see Note [Flapping]."""
+    """Return whether a backend has had enough good probes, and is out only because it was ejected often (Note [Flapping])."""
     return record.absence is not None and record.absence.good >= record.absence.needs
 
 
@@ -171,7 +173,7 @@ def _worsened(absence: Absence, standing: Standing, why: str) -> Absence:
 def eject(
     record: BackendRecord, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES, refused: bool = False
 ) -> BackendRecord:
-    """Return the record of an ejected backend. The parameters are the fields of its `Absence`."""
+    """Return the record of a backend after it is ejected now. The other parameters are described at `Absence`."""
     forgiven = int((now - record.returned_at) // FORGIVEN_AFTER_S)
     ejections = max(0, record.ejections - forgiven) + 1
     return evolve(
@@ -187,7 +189,7 @@ def eject(
 
 
 def ejection_time(ejections: int) -> float:
-    """Return the minimum time in seconds that the last of so many ejections lasts, see Note [Flapping]."""
+    """Return how many seconds an ejection lasts at least if it is the n-th recent one (Note [Flapping]); n is ``ejections``."""
     # The exponent is bounded: a float overflows after a thousand ejections.
     return 0.0 if ejections <= 1 else min(MAX_EJECTION_S, _BASE_EJECTION_S * 2.0 ** min(ejections - 2, 10))
 

@@ -31,13 +31,15 @@ LIMITED_FOR_S = 10.0
 @frozen
 class LimiterState:
     """
-    The limiter state of one backend: its requests that were turned away. All times are of the same clock.
+    The requests to one backend that were *turned away*: rejected by a rate limiter or a gateway in front of it.
 
-    :ivar turned_away_at: time of the last one; None if there was none lately.
-    :ivar check_at: time of the last probe that such a request caused; may be in the future.
-    :ivar refused_at: time of the last probe that was turned away, None if anything succeeded since.
+    All times are of the same clock.
+
+    :ivar turned_away_at: time of the last request of a client that was turned away; None if there was none lately.
+    :ivar check_at: due time of the last probe that such a request caused; may be in the future.
+    :ivar refused_at: time of the last probe that was turned away; None if a request or a probe has succeeded since.
     :ivar doubted: whether the last probe was turned away, and does not count.
-    :ivar limited: whether the backend is limited, see Note [Turned away].
+    :ivar limited: whether the backend is ready behind a rate limiter, see Note [Turned away].
     """
 
     turned_away_at: float | None = None
@@ -54,7 +56,7 @@ def ask(limiting: LimiterState, now: float, *, turned_away: bool) -> tuple[Limit
     """
     Return the state after a probe was requested, and the time at which the probe is due.
 
-    :param turned_away: whether a request that was turned away caused this.
+    :param turned_away: whether the reason is that a limiter or gateway rejected a client's request.
     """
     last = limiting.check_at
     if last is None or last <= now:
@@ -69,9 +71,10 @@ def answered(limiting: LimiterState) -> LimiterState:
 
 def ask_again(before: LimiterState) -> bool:
     """
-    Return whether a backend whose probe was doubted must be probed again soon.
+    Return whether a backend must be probed again soon after a limiter may have rejected its probe.
 
-    Not if requests succeeded since an earlier probe was doubted: it is up, and further probes would only use up its limit.
+    This is not necessary if a request succeeded since an earlier such probe: the backend is up, and further probes would only
+    use up what the limiter lets through.
 
     :param before: the state before the probe.
     """
@@ -82,7 +85,8 @@ def probed(limiting: LimiterState, now: float, *, turned_away: bool, good: bool)
     """
     Return the state after a probe of a backend in service; the same object if nothing changes.
 
-    :param turned_away: whether the probe was turned away, wholly or in part. Its result counts unless ``doubted`` results.
+    :param turned_away: whether a limiter may have rejected a request of the probe. The probe then counts only if ``doubted`` of
+        the returned state is False.
     :param good: whether the backend is ready, as far as is known.
     """
     if turned_away:

@@ -41,7 +41,7 @@ def rescued(record: BackendRecord, now: float) -> BackendRecord:
 
 
 def may_be_vouched_for(record: BackendRecord) -> bool:
-    """Return whether only a refused probe or a locator keeps this backend out of service."""
+    """Return whether requests may put this backend in service: only a rejected probe or a locator keeps it out of service."""
     return record.absence is None or record.absence.refused
 
 
@@ -53,9 +53,10 @@ def vouched_for(record: BackendRecord, now: float) -> BackendRecord:
 
 def gave_way(record: BackendRecord, name: str, now: float) -> BackendRecord:
     """
-    Return the record of a backend after another one was put in service in its place; the rescues are counted from 0 again.
+    Return the record of a failing backend after another one was put in service because it answered the failed requests.
 
-    It is ejected if at least `SOFT_FAILURES` requests in a row failed softly on it; hard failures have ejected it already.
+    The failing one is ejected if `SOFT_FAILURES` requests in a row, or more, failed softly on it (late, malformed or incomplete
+    responses). If it could not be reached, it has been ejected before. Its ``rescues`` are counted from 0 again.
 
     :param name: the name of the other backend, for the reason.
     """
@@ -70,11 +71,12 @@ def observed(
     record: BackendRecord, standing: Standing, why: str, now: float, *, refused: bool, spare: bool
 ) -> BackendRecord | None:
     """
-    Return the record after a probe of a backend that requests may vouch for.
+    Return the record after a probe of a backend that may be in service only because requests succeed on it.
 
-    :param refused: whether the probe was refused, or a locator reports the backend as not ready.
+    :param refused: whether the probe was rejected by a response that shows that a server is there (such as a 403), or a locator
+        reports the backend as not ready.
     :param spare: whether another backend is in service.
-    :return: None if the probe must be judged like any other, see `mpp.selection.outliers.ejection.observed`.
+    :return: the new record; None if the probe must be judged like any other, see `mpp.selection.outliers.ejection.observed`.
     """
     if record.vouched_at is None or record.absence is not None or not refused or standing > Standing.NOT_READY:
         return None

@@ -1,8 +1,8 @@
 """
-A hash of what decides how a server answers a query for the past. Pure.
+A hash of the settings of a server that decide its responses to queries for the past. Pure.
 
-As long as it stays the same, a result for a time of which all samples are stored stays correct: the retention, the deletion of
-series, and samples that are written later apart.
+As long as the hash stays the same, a result for a time of which all samples are stored stays correct. Only retention, the
+deletion of series and samples that are written later can change it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def answers_id(server_state: ServerState, evaluation_s: float | None) -> str:
     ``replica`` in its name, such as the Prometheus Operator's ``prometheus_replica``.
 
     :param evaluation_s: the global ``evaluation_interval`` in seconds, the default step of a subquery; None when it is not known.
-    :return: empty when nothing of it is known.
+    :return: the hash; empty when none of these values is known.
     """
     flags: Mapping[str, str] = dict(server_state.flags)
     labels = server_state.external_labels

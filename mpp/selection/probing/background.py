@@ -1,5 +1,6 @@
 """
-Background reads of the slowly changing state of servers, so that a slow ``/metrics`` does not delay a round.
+Background reads of the slowly changing state of servers (such as their version, oldest sample and configuration), so that a slow
+``/metrics`` does not delay a round.
 
 `mpp.selection.probing.state` reads it; `mpp.selection.probing.prober` decides when that is due.
 
@@ -98,8 +99,8 @@ class BackgroundReads:
         :param known: the known state.
         :param runtime: the server's current runtime information.
         :param outdated: whether the known state is outdated, see Note [Waiting for the state].
-        :return Deferred(None): fires when the read has ended if that is worth waiting for, after `WAIT_S` at the latest; else at
-            once. Never fails. Cancelling it ends the waiting, not the read.
+        :return Deferred(None): fires when the read has ended, after `WAIT_S` at the latest. Fires at once if the state is not
+            outdated, or the last read failed or took long. Never fails. Cancelling it ends the waiting, not the read.
         """
         record, now = self._records.setdefault(backend, _Record()), self._clock.seconds()
         started_at = None if runtime is None else runtime.started_at
@@ -149,16 +150,18 @@ class BackgroundReads:
     def _log_failure(self, failure: Failure, backend: Backend, failures: int, pause: float) -> None:
         """Log why a read failed, the first time in a row."""
         if not failure.check(UpstreamError):
-            _log.failure("bug: read of the metrics of {backend} failed unexpectedly", failure, backend=backend.name)
+            text = "bug: read of the metrics of {backend} failed unexpectedly; its last known state stays"
+            _log.failure(text, failure, backend=backend.name)
         elif failures == 1:
             text = "cannot read the metrics of {backend}: {why}; next attempt in {pause:g} s, then at growing intervals"
             _log.info(text, backend=backend.name, why=str(failure.value), pause=pause)
 
     def _broken(self, failure: Failure, backend: Backend) -> None:
-        _log.failure("bug: what the metrics of {backend} say could not be recorded", failure, backend=backend.name)
+        text = "bug: the result of reading the metrics of {backend} could not be recorded; its last known state stays"
+        _log.failure(text, failure, backend=backend.name)
 
 
 def pause_after(failures: int) -> float:
-    """Return the number of seconds until the next read, after so many failures in a row."""
+    """Return the number of seconds until the next read of a server's state, given the number of reads in a row that failed."""
     # The exponent is bounded: a float overflows after a thousand failures.
     return min(PAUSE_MOST_S, PAUSE_FIRST_S * 2.0 ** min(failures - 1, 10))

@@ -1,6 +1,6 @@
 """
-A summary of a Prometheus server's configuration: a short hash and the external labels for comparison with other servers, and the
-intervals and other times. Pure.
+A summary of a Prometheus server's configuration: a short hash and the external labels for comparison with other servers, the
+scrape intervals, and times such as timeouts. Pure.
 
 The external labels are not part of the hash, because the replicas of a pair are meant to differ in them.
 """
@@ -30,8 +30,8 @@ class ConfigSummary:
 
     :ivar hash: hash of everything except the external labels; empty when it is not known.
     :ivar labels: the external labels, see `mpp.selection.probing.external_labels.parse`.
-    :ivar jobs: the scrape intervals, see `mpp.coverage.jobs`.
-    :ivar times: the other times, see `mpp.selection.probing.config_times`.
+    :ivar jobs: the name and the scrape interval in seconds of each job, see `mpp.coverage.jobs`.
+    :ivar times: how late a sample may still appear, and the default step of subqueries.
     """
 
     hash: str = ""

@@ -1,5 +1,5 @@
 """
-The times in a server's configuration that decide how late a sample may still appear, and what a query means. Pure.
+The times in a server's configuration that decide how late a sample may still appear, and the default step of subqueries. Pure.
 
 # Note [When the past is settled]
 
@@ -24,13 +24,13 @@ from mpp.core.text import bounds
 from mpp.coverage.jobs import scalar
 
 MOST_INTERVAL_S = 120.0
-"""The longest scrape interval in seconds of the jobs that count."""
+"""The longest scrape interval, in seconds, with which a job counts for `ConfigTimes.settles_s`."""
 INTERVALS = 1.1
-"""The scrape intervals that may be between two samples of a target: scrapes are a little late now and then."""
+"""The longest time between two samples of a target, as a multiple of the scrape interval: some scrapes are a little late."""
 DEFAULT_TIMEOUT_S = 10.0
 """Prometheus' default of ``scrape_timeout``, in seconds."""
 LONGEST_NAME = 100
-"""Characters of a job's name that are kept."""
+"""Maximum number of characters that are kept of a job's name."""
 
 _FILES = b"scrape_config_files"
 
@@ -40,9 +40,10 @@ class ConfigTimes:
     """
     The times in a configuration.
 
-    :ivar settles_s: the age in seconds at which a time is settled, see Note [When the past is settled]; 0 when not known.
-    :ivar settles_job: the job with the largest part in it; empty if there is none. The jobs of ``scrape_config_files`` are
-        called by that word.
+    :ivar settles_s: how old a time must be, in seconds, until no more samples of that time are expected; 0 when not known. See
+        Note [When the past is settled].
+    :ivar settles_job: the name of the job that makes ``settles_s`` so long; empty if no job counts. For the jobs in other files
+        it is ``scrape_config_files``.
     :ivar evaluation_s: the global ``evaluation_interval`` in seconds, which is the default step of a subquery; None when not
         known.
     """
@@ -53,7 +54,7 @@ class ConfigTimes:
 
 
 NO_TIMES = ConfigTimes()
-"""The times in a configuration that is not known."""
+"""The value of `ConfigTimes` for a configuration that is not known."""
 
 
 class TimeLines:
@@ -85,7 +86,7 @@ class TimeLines:
             _put(self._scrape, line)
 
     def found(self) -> ConfigTimes:
-        """Return the times, after the last line."""
+        """Return the times in the configuration; call this after the last line."""
         self._end_job()
         job = scalar(self._longest_job) or self._longest_job.decode("utf-8", "replace")
         settles = self._longest + self._globals.get(b"rule_query_offset", 0.0) + self._window

@@ -14,7 +14,7 @@ from mpp.core.text import bounds
 from mpp.core.yaml.events import Table, read_yaml
 
 MAX_SECTION = 16 * 1024
-"""Maximum number of bytes of the section; a longer one counts as unknown."""
+"""Maximum number of bytes of the section ``external_labels``; the labels in a longer one count as not known."""
 
 # From Prometheus 3.0 on, names may be any UTF-8; they are displayed, and need a bound.
 _LONGEST = 100

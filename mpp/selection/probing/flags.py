@@ -2,8 +2,8 @@
 The parser of a Prometheus server's flags from ``/api/v1/status/flags`` (from 2.2 on), limited to the flags that should be the
 same on all servers of a pair. Pure.
 
-Like the configuration, flags decide what a query returns: the look-back, the features, the limits. Addresses and paths are not
-compared, since servers are meant to differ in them, nor is the retention by time, whose effective value the server reports.
+Like the configuration, flags decide what a query returns: the lookback delta, the features, the limits. Addresses and paths are
+not compared, since servers are meant to differ in them, nor is the retention by time, whose effective value the server reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SETS = ("enable-feature",)
 
 
 Flags = tuple[tuple[str, str], ...]
-"""Names and values of flags, by name."""
+"""Pairs of the name and the value of a flag, sorted by name."""
 
 
 def read_flags(outcome: ProbeOutcome) -> Flags:

@@ -32,15 +32,18 @@ METRICS = (
     "prometheus_target_scrape_pool_targets",  # by job; younger than the next one
     "prometheus_sd_discovered_targets",  # by job, before relabeling; name="scrape" is for targets
 )
-"""All metrics that a server state is made of."""
+"""The metrics that are read from a server's ``/metrics`` page."""
 
 
 IN_USE = "all connections that it accepts are in use by mpp"
-"""The reason why a server was not probed."""
+"""The published reason why a server was not probed although it may be healthy."""
 
 
 IS_SELF = "this mpp itself responds there, so it is never used"
-"""The reason why a backend is not used that sends mpp's requests back, see Note [Instance] in `mpp.core.http.instance`."""
+"""
+The published reason why a backend is not used whose address leads back to this mpp; see Note [Instance] in
+`mpp.core.http.instance`.
+"""
 
 
 def has_come_back(outcome: ProbeOutcome, own: Instance) -> bool:
@@ -50,11 +53,12 @@ def has_come_back(outcome: ProbeOutcome, own: Instance) -> bool:
 
 def judge(ready: ProbeOutcome, query: ProbeOutcome, status: ProbeOutcome | None = None) -> tuple[Standing, str]:
     """
-    Return the standing of a backend, and the reason in one line (empty for VIABLE).
+    Return the state of a backend (viable, busy, not ready or down), and the reason in one line (empty for viable).
 
     :param ready: outcome of ``GET /-/ready``.
     :param query: outcome of a real and cheap query.
-    :param status: outcome of another request beside them; counts only if a limiter let it pass and not the others.
+    :param status: outcome of a third request, which counts only if a rate limiter rejects ``/-/ready``: with a response of
+        status 200 the server is busy, not down.
     """
     if was_not_asked(ready):
         return Standing.BUSY, IN_USE
@@ -73,7 +77,7 @@ def judge(ready: ProbeOutcome, query: ProbeOutcome, status: ProbeOutcome | None 
 
 
 def is_turned_away(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
-    """Return whether something in front of a backend may have turned a probe away, or the relevant part of it."""
+    """Return whether a limiter or gateway in front of a backend may have rejected the request that decides about the probe."""
     if isinstance(ready, UpstreamError) or ready.status not in (200, 404):
         return _turned_away(ready)
     return _turned_away(query)
@@ -92,10 +96,10 @@ def _answered(outcome: ProbeOutcome | None) -> bool:
 
 def is_refusal(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
     """
-    Return whether a server that is not ready, as `judge` says, has shown nevertheless that it is running.
+    Return whether a server is probably running although its probe was rejected, so that `judge` finds it not ready.
 
-    It has if the response that speaks against it is no server error: a 401, 403 or 404, or a redirect to a login page. A 5xx of a
-    gateway, or Prometheus' own 503, shows that it is not running, or not to be used.
+    That is so if the response that makes it not ready is no server error: a 401, 403 or 404, or a redirect to a login page. A 5xx
+    of a gateway, or Prometheus' own 503, shows that it is not running, or must not be used.
     """
     if isinstance(ready, UpstreamError):
         return False
@@ -104,7 +108,7 @@ def is_refusal(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
 
 
 def was_not_asked(outcome: ProbeOutcome) -> bool:
-    """Return whether a request was not even sent, because mpp itself uses all connections that the server accepts."""
+    """Return whether a request was not sent, because mpp itself uses all connections that the server accepts."""
     return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
 
 
@@ -133,7 +137,7 @@ def _judge_query(query: ProbeResponse, ready: ProbeResponse) -> tuple[Standing, 
 
 def is_unproven(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
     """
-    Return whether a server is ready, but its response to the probe's query says nothing about it.
+    Return whether a server is ready, but something in front of it rejects the probe's query, so that its queries are not checked.
 
     No Prometheus rejects that query. A 400 or 403 is from something in front of it that lets other requests through: a proxy that
     requires a parameter in each, or one that allows certain queries only.
@@ -205,7 +209,7 @@ def has_no_jobs(samples: Samples, server_state: ServerState) -> bool:
     """
     Return whether a server scrapes nothing, because its configuration has no job.
 
-    It goes on reporting the targets that it had discovered for the jobs of its configuration before.
+    Such a server still reports discovered targets of the jobs in its previous configuration, so their number would mislead.
     """
     return bool(server_state.config_hash) and not server_state.jobs and "prometheus_target_scrape_pool_targets" not in samples
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from mpp.core.text.bounds import LONGEST_TEXT
 
 Samples = dict[str, list[tuple[str, float]]]
-"""By metric name: pairs of the text between the braces (empty without labels), and the value."""
+"""The samples of each metric, by its name: pairs of the text between the braces (empty without labels), and the value."""
 
 # Labels, help texts and values are far shorter; this bounds the buffer for a page without line ends.
 MAX_LINE = 64 * 1024
@@ -30,9 +30,9 @@ class MetricsScanner:
     """
     A scanner that extracts the samples of some metrics from a page fed in pieces.
 
-    A line of another metric costs a comparison of its start. Malformed lines are skipped.
+    Only the start of a line is compared if it has another metric, so a large page takes little time. Malformed lines are skipped.
 
-    :param wanted: full metric names.
+    :param wanted: the full names of the metrics.
     """
 
     def __init__(self, wanted: Iterable[str]) -> None:
@@ -82,9 +82,9 @@ class MetricsScanner:
 
 def label(labels: str, name: str) -> str:
     """
-    Return the value of a label in the text between the braces; empty when there is none, as in Prometheus.
+    Return the value of a label in the text between the braces of a sample; empty when it has no such label, as in Prometheus.
 
-    Labels are parsed from the first one on, up to the first text that is no label.
+    Labels that follow malformed text are not found.
     """
     at = 0
     while found := _LABEL.match(labels, at):

@@ -3,8 +3,8 @@ The prober, which makes one observation of a server: it sends the requests, and 
 responses. Knows neither what a response means nor which server is selected.
 
 Every round requests ``/-/ready``, a real query and, where it exists, runtimeinfo in parallel, each with its own time limit. A
-server that was down gets ``/-/ready`` alone first: while it does not respond to that it is down, whatever else is requested, and
-there may be hundreds of such servers. The slowly changing state is read in the background, about once a minute and after a
+server that was down gets ``/-/ready`` first, and the other requests only if it responds: there may be hundreds of servers that
+are down, and each request to one takes time. The slowly changing state is read in the background, about once a minute and after a
 restart.
 """
 
@@ -55,14 +55,14 @@ _SERVER_SHARE = 0.9
 
 class Prober:
     """
-    The observer of servers.
+    The observer of servers, by small requests in each round and background reads of ``/metrics``.
 
     :param clock: a monotonic clock for durations and time limits.
     :param instance: the identity by which this mpp recognizes its own requests.
     :param wall: returns the time of day, in seconds since the epoch.
     :param timeout: time limit in seconds of each small request, from connecting to the last byte.
-    :param minimum_history: see `StateReader`.
-    :param params: see `ProbeRequests`.
+    :param minimum_history: seconds; a server that cannot report its oldest sample is queried for data of that age.
+    :param params: returns additional parameters for the requests to a server, see `ProbeRequests`.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Prober:
         Send one query for the newest data of a server.
 
         :return Deferred(ProbeOutcome): never fails, except by cancellation; a time-out (`PROBE_TIMEOUT_S`) is an outcome, too.
-            The body may have `SURVEY_BYTES`.
+            At most `SURVEY_BYTES` of the body are read.
         """
         return Deferred.fromCoroutine(self._requests.ask(backend, path, most=SURVEY_BYTES))
 
@@ -108,7 +108,7 @@ class Prober:
         """
         Send one query of the look back, which waits behind the requests of clients.
 
-        :return Deferred(ProbeOutcome): as for `ask`, but the body may have `HISTORY_BYTES`, and the time limit is
+        :return Deferred(ProbeOutcome): as for `ask`, but at most `HISTORY_BYTES` of the body are read, and the time limit is
             `HISTORY_TIMEOUT_S`, which is also sent to the server.
         """
         path = with_params(path, f"timeout={HISTORY_TIMEOUT_S:g}s")
@@ -119,8 +119,8 @@ class Prober:
         """
         Send one request for the rules of a server, which waits behind the requests of clients.
 
-        :return Deferred(ProbeOutcome): as for `ask`, but the body may have `mpp.coverage.rules.survey.MOST_BYTES`, and the time
-            limit is `RULES_TIMEOUT_S`.
+        :return Deferred(ProbeOutcome): as for `ask`, but at most `mpp.coverage.rules.survey.MOST_BYTES` of the body are read, and
+            the time limit is `RULES_TIMEOUT_S`.
         """
         return Deferred.fromCoroutine(self._requests.ask(backend, path, timeout=RULES_TIMEOUT_S, most=MOST_BYTES, urgent=False))
 

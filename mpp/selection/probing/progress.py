@@ -1,4 +1,4 @@
-"""The progress of one of mpp's own requests to a server, as far as its sender needs it: whether it waits."""
+"""The progress of one of mpp's own requests to a server: its wait for a free connection, and the bytes of its response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ProbeProgress:
     The progress of a request of mpp itself, such as a probe's.
 
     :ivar received: number of bytes of its response that have arrived.
-    :ivar dequeued_at: when it left the queue, if it had to wait, otherwise 0.
+    :ivar dequeued_at: when its wait for a free connection ended, by the monotonic clock; 0 if it did not have to wait.
     :ivar queued: whether it waits in mpp for a free connection to the server. Nothing of it has been sent.
     """
 

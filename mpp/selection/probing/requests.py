@@ -78,9 +78,9 @@ class ProbeRequests:
         """
         Send one request and return its outcome; failures are outcomes too.
 
-        :param timeout: its time limit in seconds, if it is not that of small requests.
-        :param most: how many bytes of the body are read.
-        :param urgent: it does not wait for requests of clients.
+        :param timeout: its time limit in seconds; None: the one of small requests (`timeout` of this object).
+        :param most: the number of bytes of the body that are read at most.
+        :param urgent: whether it is sent without waiting until requests of clients have been sent.
         """
         at, began, asked = self._wall(), self._clock.seconds(), ProbeProgress()
         try:
@@ -103,8 +103,8 @@ class ProbeRequests:
         Scan a page of any size while it arrives.
 
         :param timeout: time limit in seconds for the whole page.
-        :return: the scanner's result. Fails with `UpstreamError`: no response, a status other than 200, more than 64 MiB, or
-            the time limit exceeded.
+        :return: the scanner's result. Fails with `UpstreamError` if there is no response, or one with a status other than
+            200, with more than 64 MiB, or beyond the time limit.
         """
         return self._within(timeout, self._scan(backend, path, scanner))
 

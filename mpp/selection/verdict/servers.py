@@ -20,12 +20,12 @@ _PLURALS = (
 
 
 def serving(backends: Sequence[Backend]) -> str:
-    """Return the selected servers as a clause with a full stop; there has to be at least one."""
+    """Return a clause such as ``prom-a:9090 serves.`` that names the selected servers; there has to be at least one."""
     return f"{listing([backend.name for backend in backends])} {'serves' if len(backends) == 1 else 'serve'}."
 
 
 def kinds_of_trouble(observations: Sequence[Observation]) -> str:
-    """Return a sentence with the number of servers in trouble by kind of trouble; empty when all are healthy."""
+    """Return a sentence such as ``One server is down, two servers are busy.``; empty when all are healthy."""
     kinds: dict[str, int] = {}
     for observation in observations:
         kind = trouble_of(observation)
@@ -36,7 +36,7 @@ def kinds_of_trouble(observations: Sequence[Observation]) -> str:
 
 
 def trouble_of(observation: Observation) -> str:
-    """Return the trouble of one server as the predicate of a sentence; empty when it is healthy."""
+    """Return the trouble of one server as the predicate of a sentence, such as ``is ejected``; empty when it is healthy."""
     if observation.replay is not None:
         return "replays its WAL"
     if observation.ejected_at:
@@ -67,7 +67,7 @@ def _plural(kind: str, count: int) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a clause as a sentence."""
+    """Return a clause as a sentence, with a capital letter and a full stop."""
     text = capital(text)
     return text if text.endswith((".", "!", "?")) else text + "."
 

@@ -22,7 +22,7 @@ from mpp.selection.verdict.servers import capital, kinds_of_trouble, sentence, s
 
 GOOD, WARN, BAD = "good", "warn", "bad"
 LEVELS = (GOOD, WARN, BAD)
-"""From best to worst."""
+"""The levels of a finding, from best to worst."""
 
 
 class VerdictState(enum.Enum):
@@ -72,7 +72,7 @@ class ConfigProblem:
     The reason why the configuration on disk is not the active one.
 
     :ivar where: the options or keys at fault; not their values, which may be secrets.
-    :ivar needs_restart: whether it is valid, but can only be applied by a restart.
+    :ivar needs_restart: whether the configuration is valid, but can only be applied by a restart.
     """
 
     where: str
@@ -84,8 +84,8 @@ class Situation:
     """
     The input of a verdict.
 
-    :ivar locators: one for each source of servers.
-    :ivar errors: the local error replies that clients got lately; None if there were none.
+    :ivar locators: the status of each locator.
+    :ivar errors: the errors that clients got lately from mpp itself, not from a server; None if there were none.
     :ivar config: why the configuration on disk is not the active one; None if it is.
     :ivar web_config: why the web configuration on disk is not the active one, in one line; empty if it is.
     :ivar workers: the number of worker processes that run, and the number that is configured.
@@ -101,7 +101,11 @@ class Situation:
 
 @frozen
 class VerdictFinding:
-    """A finding of a verdict. ``text`` of the first one is whole sentences, of the others a clause without a full stop."""
+    """
+    A finding of a verdict.
+
+    :ivar text: whole sentences if the finding is `Verdict.servers`; otherwise a clause without a full stop.
+    """
 
     state: VerdictState
     level: str
@@ -127,7 +131,7 @@ class Verdict:
 
     @property
     def states(self) -> tuple[VerdictState, ...]:
-        """All states that hold; `VerdictState.WELL` only if no other does."""
+        """The states of all findings, each once; `VerdictState.WELL` only if there is no other state."""
         states = tuple(dict.fromkeys(each.state for each in (self.servers, *self.remarks)))
         return states[1:] if states[0] is VerdictState.WELL and len(states) > 1 else states
 
