@@ -145,7 +145,7 @@ class Observation:
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, of any status; 20 at most.
     :ivar lack: the newest data that it lacks and another server has, see `mpp.coverage.lacks`; None for nothing.
     :ivar gaps: the known gaps in its history, oldest first, see `mpp.coverage.gaps`; not available in workers.
-    :ivar unreadable: its last error about reading its own storage, within the last ten minutes; empty if it reported none.
+    :ivar unreadable: the error about reading its own storage that it reported in the last ten minutes; empty if it reported none.
     """
 
     backend: Backend

@@ -116,10 +116,14 @@ class MergedLocator:
         looked_up.addTimeout(LOOK_UP_TIMEOUT_S, self._clock)
         concluded = looked_up.addCallbacks(self._good, self._bad, callbackArgs=(watched,), errbackArgs=(watched,))
         waiter = watched.waiter = Deferred()
-        watched.running = concluded.addCallback(self._ended, watched)
         text = "bug: the backends that locator {locator} found could not be processed, so its list may be out of date"
         name = watched.source.name
-        watched.running.addErrback(lambda failure: _log.failure(text, failure, locator=name))
+
+        def broken(failure: Failure) -> None:
+            _log.failure(text, failure, locator=name)
+
+        # After a bug in the result, too, the wait ends, and the locator is asked again in the next round.
+        watched.running = concluded.addErrback(broken).addCallback(self._ended, watched).addErrback(broken)
         if waiter.called:
             watched.running = None
             return waiter
@@ -150,7 +154,7 @@ class MergedLocator:
             self._changed()
 
     def _good(self, located: tuple[DiscoveredBackend, ...], watched: _MergedEntry) -> LocatorStatus:
-        last = watched.source
+        last, located = watched.source, tuple(located)
         if last.discovered and not located and watched.locator.explicit:
             return self._emptied(last)
         note = "" if located else f"found no backends: it looked for {watched.locator.sought}"

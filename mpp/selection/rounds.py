@@ -164,7 +164,7 @@ class PeriodicCall:
         # Always create a new LoopingCall: one that is restarted while it waits for a Deferred would run twice.
         self._loop = LoopingCall(self._call)
         self._loop.clock = self._clock
-        text = "bug: the periodic rounds have stopped; backends are no longer probed until mpp is restarted"
+        text = "bug: the periodic rounds have stopped; until mpp is restarted, backends are probed after failures only"
         self._loop.start(self._interval).addErrback(lambda failure: _log.failure(text, failure))
 
     def stop(self) -> None:

@@ -130,6 +130,18 @@ class MergedLocatorTests(SynchronousTestCase):
         self.first.asked[0].callback((B, A))
         self.assertEqual(self.successResultOf(located), (B, A, C))
 
+    def test_result_that_makes_no_sense(self) -> None:
+        """A locator with a bug holds up no round, and is asked again in the next one."""
+        located = self.merged.locate()
+        self.first.asked[0].callback(7)  # type: ignore[arg-type]
+        self.second.asked[0].callback((A,))
+        self.assertEqual(self.successResultOf(located), (A,))
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        located = self.merged.locate()
+        self.first.asked[1].callback((B,))
+        self.second.asked[1].callback((A,))
+        self.assertEqual(self.successResultOf(located), (B, A))
+
     def test_ready_if_anybody_says_so(self) -> None:
         """A backend that one source holds to be ready and another one not is ready."""
         located = self.merged.locate()
