@@ -30,7 +30,7 @@ PageResponse = tuple[int, bytes, bytes]
 
 RENDERED_PER_SECOND = 100
 """
-The number of requests a second that each render a page: this takes about 3 ms, so a flood of them leaves most of the time free.
+The number of requests a second for which a page is rendered, in about 3 ms each; further ones get the last one rendered.
 """
 
 
@@ -50,7 +50,7 @@ class RenderedPages:
         self._last: dict[str, PageResponse] = {}
 
     def page(self, name: str, render: Callable[[], PageResponse]) -> PageResponse:
-        """Return a page of a name, rendered now or taken from the cache."""
+        """Return the page with a name, rendered now or taken from the cache."""
         now = self._seconds()
         if now - self._began >= 1.0:
             self._began, self._count = now, 0

@@ -49,7 +49,7 @@ def _origin(option: Option, parsed: ParsedConfig, value: Any) -> tuple[str, str]
 
 
 def place_in(word: str) -> str:
-    """Return ``FILE:LINE`` of a key in the configuration file that is written ``FILE:LINE: KEY``."""
+    """Return ``FILE:LINE`` of a text ``FILE:LINE: KEY`` about a key of the configuration file; any other text as it is."""
     found = _PLACE.fullmatch(word)
     return found["place"] if found else word
 

@@ -29,7 +29,7 @@ class LocatorState:
 
 @frozen
 class BackendLoad:
-    """The number of active requests of one backend, and of requests that wait for one of its slots. ``name`` is the label."""
+    """The number of requests that one backend works on, and of the ones that wait for their turn there. ``name`` is the label."""
 
     name: str
     active: int

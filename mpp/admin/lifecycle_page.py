@@ -1,4 +1,4 @@
-"""A page that does something to the running program, if ``--enable-lifecycle`` allows it. Twisted resource; knows no action."""
+"""A page that reloads or flushes by POST, if ``--enable-lifecycle`` allows it. Twisted resource; the action is an argument."""
 
 from __future__ import annotations
 

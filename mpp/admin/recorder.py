@@ -46,7 +46,7 @@ class Recorder(PeriodicCheck):
         PeriodicCheck.__init__(self, self._add_look, clock, SLOT_S, "recording of recent traffic", _log, now=True)
 
     def recall(self) -> Mapping[str, RecentTraffic]:
-        """Return the traffic of the last minutes by the name of each known backend; ``mpp`` for local replies."""
+        """Return the traffic of the last minutes by the name of each known backend; ``mpp`` for mpp's own error responses."""
         looks = self._present_looks()
         names = {**looks[-1].states, **looks[-1].totals} if looks else ()
         return {name: recall(looks, name) for name in names}
@@ -90,7 +90,7 @@ class _Sums:
 
 
 def read_totals(families: Iterable[Metric]) -> dict[str, Totals]:
-    """Return the totals by ``backend`` label, computed from the samples named in `LOOKED_AT`."""
+    """Return the sums of requests, errors, retries, ejections and durations by ``backend`` label, of samples in `LOOKED_AT`."""
     sums: defaultdict[str, _Sums] = defaultdict(_Sums)
     latency: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for family in families:

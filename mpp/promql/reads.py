@@ -192,7 +192,7 @@ def _covering(parts: list[SelectorReads]) -> SelectorReads:
 
 
 def with_affordable_jobs(*lists: tuple[SelectorReads, ...]) -> list[tuple[SelectorReads, ...]]:
-    """Return the parts; the ones whose jobs cannot be selected within `MOST_WORK` count as reading all jobs."""
+    """Return the selectors of each part of a query; one whose jobs take more than `MOST_WORK` to find reads all jobs."""
     matchers = dict.fromkeys(part.jobs for parts in lists for part in parts)
     works = accumulate(each.work for each in matchers)
     kept = {each for each, work in zip(matchers, works, strict=True) if work <= MOST_WORK or not each.work}

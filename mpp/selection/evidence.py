@@ -102,7 +102,7 @@ class Evidence:
 
     def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
         """
-        Probe a backend, and add the number of its failed requests when the probe begins.
+        Probe a backend, and record in the result how many client requests had failed on it before the probe began.
 
         :param previous: the last observation of it, or None.
         :return: the result of the probe, for `note`. Fails only when cancelled.

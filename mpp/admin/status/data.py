@@ -29,12 +29,12 @@ class StatusView:
     """
     The data of the status page. Times are in seconds since the epoch.
 
-    :ivar recent: the traffic of the last minutes by the name of the backend; ``mpp`` for local replies.
+    :ivar recent: the traffic of the last minutes by the name of the backend; ``mpp`` for mpp's own error responses.
     :ivar events: the latest events, newest first.
     :ivar load: the numbers of active and of queued requests by the name of the backend.
     :ivar workers: the number of running worker processes.
     :ivar security: the protection of the listener that received the request for the page.
-    :ivar errors: the recent local replies that are errors; None if there are none.
+    :ivar errors: mpp's own error responses of late; None if there are none.
     :ivar config: the reason why the configuration on disk is not the active one; None if it is.
     :ivar identity: the identity of this mpp.
     :ivar coverage: what the backends lack of their history.

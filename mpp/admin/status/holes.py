@@ -29,7 +29,7 @@ class HistoryHole:
     :ivar start: seconds since the epoch.
     :ivar end: the same (exclusive), or infinity while it goes on.
     :ivar missing: the largest number of targets that it lacks at one time.
-    :ivar of: the number of targets of the jobs that it lacks, or of all jobs.
+    :ivar of: the number of all targets of ``jobs``, or of all jobs.
     :ivar jobs: the jobs of these targets; empty for all jobs.
     """
 

@@ -1,7 +1,8 @@
 """
 Renders the status page as JSON. Pure.
 
-docs/reference/status-page.rst documents every key. None changes its meaning or is removed without a new ``schema``.
+docs/reference/status-page.rst documents every key. If the meaning of a key changes, or it is removed, the number in ``schema``
+changes, too.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class BackendReport:
     :ivar why: the reason for the role, in whole sentences.
     :ivar age: the age of its newest sample when it was last read, in seconds, or None.
     :ivar active: the number of its active requests.
-    :ivar queued: the number of requests that wait for one of its slots.
+    :ivar queued: the number of requests that wait because it works on as many as it may.
     """
 
     observation: Observation

@@ -40,7 +40,7 @@ class _SentBackend(NamedTuple):
 
 class SentBackends:
     """
-    The parent's cache of the last text about each backend.
+    The parent's cache of the text that it last sent to the workers about each backend.
 
     :ivar news: the texts about the backends that are new or have changed in the last Selection.
     """

@@ -91,7 +91,7 @@ class QueryLacks:
         return sum(len(line.times) for each in self.servers.values() for line in (each.needed, each.looked_back_on))
 
     def concerns(self, start: int, end: int) -> bool:
-        """Return whether some data is missing for evaluations between two times, in milliseconds, the second one excluded."""
+        """Return whether any server lacks data for evaluations between two times, in milliseconds, the second one excluded."""
         return self.affected.overlaps(start, end) or self.lacked_by_all.overlaps(start, end)
 
     def material(self, backend: Backend, *, common: bool = False) -> Intervals:

@@ -51,4 +51,6 @@ class RuleComposer:
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            _log.failure("bug: cannot determine which data the servers' rules read; mpp goes on with their former rules", failure)
+            _log.failure(
+                "bug: cannot determine which data the servers' rules read; mpp uses the result of their former rules", failure
+            )

@@ -51,7 +51,7 @@ class LocatorPlanner:
     _names: Any = None
 
     def plans(self, settings: Settings) -> tuple[LocatorPlan, ...]:
-        """Return a plan for each configured locator, in the order in which their backends are ranked."""
+        """Return how each configured locator is built, without building it, in the order in which their backends are ranked."""
         return tuple(self._plans(settings))
 
     def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:

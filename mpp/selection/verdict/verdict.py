@@ -102,9 +102,9 @@ class Situation:
 @frozen
 class VerdictFinding:
     """
-    A finding of a verdict.
+    One fact about mpp or its servers that decides the verdict.
 
-    :ivar text: whole sentences if the finding is `Verdict.servers`; otherwise a clause without a full stop.
+    :ivar text: the fact in words: whole sentences if it is `Verdict.servers`, otherwise a clause without a full stop.
     """
 
     state: VerdictState
