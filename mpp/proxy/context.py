@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import field, frozen
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.cache.store import RangeCache
@@ -62,6 +63,7 @@ class ForwardContext:
     :ivar liveness: finds out whether a silent server still responds.
     :ivar unreadable: the queries whose data servers could not read from their storage.
     :ivar planner: finds the server that lacks least of what a request reads.
+    :ivar preparing: lets one plan at a time be prepared, so that the reactor has one slice of such work in each turn.
     :ivar cache: the range cache; None while ``--cache-memory`` is 0.
     :ivar wall: returns the time of day, in seconds since the epoch.
     :ivar client_address: returns the address of the client that sent a request, as reliable as the access log needs it.
@@ -88,6 +90,7 @@ class ForwardContext:
     liveness: LivenessChecks = field()
     unreadable: UnreadableQueries = field()
     planner: Planner = field(factory=lambda: Planner(QueryMemory()))
+    preparing: DeferredLock = field(factory=DeferredLock)
     cache: RangeCache[Any, Any] | None = None
     wall: Callable[[], float] = time.time
     client_address: Callable[[RequestInfo], str] = field(init=False)

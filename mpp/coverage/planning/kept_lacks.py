@@ -68,15 +68,16 @@ class KeptLacks:
     def clear(self, coverage: Coverage) -> None:
         """Forget all queries, because the gaps of the servers or their rules have changed."""
         self.coverage = coverage
-        self._kept.clear()
-        self._begun.clear()
+        # New objects end the preparations under way.
+        self._kept, self._begun = OrderedDict(), {}
         self._bends = 0
 
     def of(self, key: LacksKey, selectors: Iterable[Selector]) -> QueryLacks:
         """Return the data of a query that each server lacks, worked out now if it is not kept."""
         found = self._kept.get(key)
         if found is None:
-            found = result_of(working_out_lacks(selectors, self.coverage, key.lookback))
+            work = self._begun.pop(key, None) or working_out_lacks(selectors, self.coverage, key.lookback)
+            found = result_of(work)
             self._keep(key, found)
         else:
             self._kept.move_to_end(key)
@@ -86,23 +87,26 @@ class KeptLacks:
         self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
     ) -> Generator[None, None, None]:
         """
-        Prepare the plan of a request, see Note [Preparing a plan]; yields after each step. It ends when the gaps change.
+        Prepare the plan of a request, see Note [Preparing a plan]; yields after each step. Ends when gaps or rules change.
 
         :param steps: the steps of the request.
         :param compared: each set of servers that will be compared, sorted by `mpp.coverage.planning.plan.in_one_order`.
         """
-        coverage = self.coverage
-        while key not in self._kept:
+        kept = self._kept
+        while key not in kept:
             self._step(key, selectors)
             yield
-            if self.coverage is not coverage:
+            if self._kept is not kept:
                 return
-        lacks = self._kept[key]
+        lacks = kept[key]
         if lacks.concerns(steps.start, steps.time(steps.count - 1) + 1):
             for servers in compared:
                 yield from comparing(lacks, servers, steps)
                 for each in servers:
                     yield from lacks.judging(each, common=True)
+        if self._kept is kept and key not in kept:
+            # Other preparations have taken its place meanwhile.
+            self._keep(key, lacks)
 
     def _step(self, key: LacksKey, selectors: Iterable[Selector]) -> None:
         """Do the next step of what is worked out for a query, and keep the result of the last one."""

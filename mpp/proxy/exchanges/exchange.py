@@ -91,7 +91,9 @@ class Exchange:
         if steps is None:
             self._join(alone)
         else:
-            prepared = Deferred.fromCoroutine(in_slices(steps, self._context.clock, 0.0))
+            # One after the other: otherwise each would have a slice in every turn of the reactor.
+            context = self._context
+            prepared = context.preparing.run(lambda: Deferred.fromCoroutine(in_slices(steps, context.clock, 0.0)))
             prepared.addCallbacks(lambda _: self._join(alone), self.failed)
 
     def _join(self, alone: bool) -> None:

@@ -85,6 +85,25 @@ class KeptLacksTests(SynchronousTestCase):
         self.assertEqual(list(steps), [])
         self.assertEqual(self.held(2), [])
 
+    def test_other_rules_end_a_preparation(self) -> None:
+        """The coverage is the same then, but the reads of the query may not be."""
+        steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
+        next(steps)
+        self.kept.clear(COVERAGE)
+        self.assertEqual(list(steps), [])
+        self.assertEqual(self.held(2), [])
+
+    def test_evicted_while_it_was_prepared(self) -> None:
+        """The lacks are kept when the preparation ends, for the plan that follows."""
+        steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
+        while not self.held(2):
+            next(steps)
+        for number in range(2, 3 + MOST_BENDS // self.kept.of(key(1), INSTANT).bends):
+            self.kept.of(key(number), INSTANT)
+        self.assertEqual(self.held(2), [])
+        list(steps)
+        self.assertEqual(self.held(2), [1])
+
     def test_bug_is_not_kept(self) -> None:
         """The next request for the query tries again."""
 

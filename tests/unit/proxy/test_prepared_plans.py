@@ -87,6 +87,17 @@ class PreparedTests(SynchronousTestCase):
         self.assertEqual(len(self.world.upstreams.sent), 5)
         self.assertEqual(self.steps, before)
 
+    def test_one_plan_at_a_time_is_prepared(self) -> None:
+        """Many panels that come at once do not each take a slice of the same turn."""
+        self.world.request(target=IN_A)
+        slices = len(self.world.clock.getDelayedCalls())
+        for number in range(9):
+            self.world.request(target=b"/api/v1/query?query=up%d&time=10200" % number)
+        self.assertEqual(len(self.world.clock.getDelayedCalls()), slices)
+        self.pass_time()
+        self.pass_time()
+        self.assertEqual(len({sent.head.split(b"&time")[0] for sent in self.world.upstreams.sent}), 10)
+
     def test_client_leaves_meanwhile(self) -> None:
         """Then no server is asked, and the request is counted as one whose client is gone."""
         self.world.request(target=IN_A)
