@@ -55,7 +55,9 @@ class StorageErrors:
         known = self._known(backend)
         self._found[backend] = _StorageError(error if known is None else known.error, self._clock.seconds())
         if known is None:
-            text = "{backend} cannot read a part of its storage, so requests that need it are retried on another server: {why}"
+            text = (
+                "{backend} cannot read a part of its storage, so requests that fail by this are retried on another server: {why}"
+            )
             _log.warn(text, backend=backend.name, why=error)
             self._event_log.record("storage", f"{backend.name} cannot read a part of its storage: {error}")
 

@@ -164,7 +164,9 @@ class PeriodicCall:
         # Always create a new LoopingCall: one that is restarted while it waits for a Deferred would run twice.
         self._loop = LoopingCall(self._call)
         self._loop.clock = self._clock
-        text = "bug: the periodic rounds have stopped; until mpp is restarted, backends are probed after failures only"
+        text = (
+            "bug: the periodic selection rounds have stopped; backends are probed less often, such as after failures; restart mpp"
+        )
         self._loop.start(self._interval).addErrback(lambda failure: _log.failure(text, failure))
 
     def stop(self) -> None:

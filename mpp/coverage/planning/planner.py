@@ -23,7 +23,7 @@ from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.planning import plan as planning
-from mpp.coverage.planning.kept_lacks import MANY_GAPS, KeptLacks, LacksKey
+from mpp.coverage.planning.kept_lacks import KeptLacks, LacksKey
 from mpp.coverage.planning.plan import Part, QueryPlan
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S, QueryLacks
 from mpp.coverage.planning.steps import Steps
@@ -159,7 +159,7 @@ class Planner:
         self, request: DataRequest, coverage: Coverage, compared: Iterable[Collection[Backend]]
     ) -> Generator[None, None, None] | None:
         """
-        Return a calculation that prepares the plan of a request; None if no plan is needed, or it takes little time.
+        Return a calculation that prepares the plan of a request; None if the request reads no data that a server lacks.
 
         See Note [Preparing a plan] in `mpp.coverage.planning.kept_lacks`.
 
@@ -167,7 +167,7 @@ class Planner:
         """
         reads = self._reads(request)
         key = self._key(request, reads, coverage)
-        if key is None or coverage.gaps < MANY_GAPS:
+        if key is None:
             return None
         self._consider(coverage)
         return self._kept.preparing(key, reads.selectors, _steps(request), [planning.in_one_order(each) for each in compared])

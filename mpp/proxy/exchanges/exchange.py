@@ -201,7 +201,7 @@ class Exchange:
         """End the request on a bug, so that the client does not wait forever. The outermost errback."""
         info = self._downstream.info
         method, target = info.method.decode("latin-1"), info.target[:200].decode("latin-1")
-        text = "bug: request {method} {target} failed; unless it had ended before, its client gets an error"
+        text = "bug: request {method} {target} failed; its client gets an error, or the connection is reset"
         _log.failure(text, failure=failure, method=method, target=target)
         if self.ended:
             return

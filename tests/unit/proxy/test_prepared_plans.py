@@ -63,7 +63,6 @@ class PreparedTests(SynchronousTestCase):
         """The steps of a range go to the same servers as if all were worked out at once."""
         asked = []
         for many in (1, 10_000):
-            self.patch(kept_lacks, "MANY_GAPS", many)
             self.patch(placing, "MANY_GAPS", many)
             self.setUp()
             self.world.request(target=RANGE)
