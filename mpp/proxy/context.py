@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import field, frozen
-from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.cache.store import RangeCache
@@ -28,6 +27,7 @@ from mpp.proxy.decisions.identical import CountedFields
 from mpp.proxy.decisions.retry_budget import RetryBudget
 from mpp.proxy.decisions.unreadable import UnreadableQueries
 from mpp.proxy.liveness import LivenessChecks
+from mpp.proxy.plan_queue import PlanQueue
 from mpp.proxy.ticker import TICKS, Ticker
 
 
@@ -63,7 +63,7 @@ class ForwardContext:
     :ivar liveness: finds out whether a silent server still responds.
     :ivar unreadable: the queries whose data servers could not read from their storage.
     :ivar planner: finds the server that lacks least of what a request reads.
-    :ivar preparing: lets one plan at a time be prepared, so that the reactor has one slice of such work in each turn.
+    :ivar plan_queue: the requests that wait to be planned, in a pool with many gaps.
     :ivar cache: the range cache; None while ``--cache-memory`` is 0.
     :ivar wall: returns the time of day, in seconds since the epoch.
     :ivar client_address: returns the address of the client that sent a request, as reliable as the access log needs it.
@@ -90,7 +90,7 @@ class ForwardContext:
     liveness: LivenessChecks = field()
     unreadable: UnreadableQueries = field()
     planner: Planner = field(factory=lambda: Planner(QueryMemory()))
-    preparing: DeferredLock = field(factory=DeferredLock)
+    plan_queue: PlanQueue = field()
     cache: RangeCache[Any, Any] | None = None
     wall: Callable[[], float] = time.time
     client_address: Callable[[RequestInfo], str] = field(init=False)
@@ -119,6 +119,10 @@ class ForwardContext:
     @unreadable.default
     def _unreadable(self) -> UnreadableQueries:
         return UnreadableQueries(self.clock)
+
+    @plan_queue.default
+    def _plan_queue(self) -> PlanQueue:
+        return PlanQueue(self.clock)
 
     @client_address.default
     def _client_address(self) -> Callable[[RequestInfo], str]:

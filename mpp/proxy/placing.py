@@ -8,10 +8,9 @@ has been sent, so moving it is no retry and takes no token out of the retry budg
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Generator
+from collections.abc import Collection
 
 from mpp.core.model import Backend, RequestInfo, Selection
-from mpp.coverage.planning.kept_lacks import MANY_GAPS
 from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
@@ -83,19 +82,6 @@ def planned(context: ForwardContext, info: RequestInfo, selection: Selection, ow
     splice = not context.selections.suspects.until and info.method in (b"GET", b"POST")
     wall = context.wall()
     return rerouting.request_plan(context.planner, coverage, selection, info, own, wall, excluded=unfit, splice=splice)
-
-
-def preparation(context: ForwardContext, info: RequestInfo) -> Generator[None, None, None] | None:
-    """Return the part of planning a request that takes long, to be run in slices; None if no part does, as for most requests."""
-    coverage = context.selections.coverage
-    if coverage.gaps < MANY_GAPS:
-        return None
-    selection = context.selections.current
-    compared: list[Collection[Backend]] = [rerouting.in_service(selection)]
-    if context.cache is not None:
-        # The validity of cached steps depends on all servers.
-        compared.append({*selection.ranked, *coverage.missing})
-    return rerouting.preparation(context.planner, coverage, compared, info, context.wall())
 
 
 def next_choice(

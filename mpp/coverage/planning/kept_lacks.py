@@ -62,22 +62,19 @@ class KeptLacks:
     coverage: Coverage = WHOLE_POOL
     _kept: OrderedDict[LacksKey, QueryLacks] = field(init=False, factory=OrderedDict)
     _bends: int = field(init=False, default=0)
-    # The calculations under way. Each of the requests that wait for one does some of its steps.
-    _begun: dict[LacksKey, Generator[None, None, QueryLacks]] = field(init=False, factory=dict)
 
     def clear(self, coverage: Coverage) -> None:
         """Forget all queries, because the gaps of the servers or their rules have changed."""
         self.coverage = coverage
-        # New objects end the preparations under way.
-        self._kept, self._begun = OrderedDict(), {}
+        # A new object ends the preparations under way.
+        self._kept = OrderedDict()
         self._bends = 0
 
     def of(self, key: LacksKey, selectors: Iterable[Selector]) -> QueryLacks:
         """Return the data of a query that each server lacks, worked out now if it is not kept."""
         found = self._kept.get(key)
         if found is None:
-            work = self._begun.pop(key, None) or working_out_lacks(selectors, self.coverage, key.lookback)
-            found = result_of(work)
+            found = result_of(working_out_lacks(selectors, self.coverage, key.lookback))
             self._keep(key, found)
         else:
             self._kept.move_to_end(key)
@@ -85,42 +82,43 @@ class KeptLacks:
 
     def preparing(
         self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
-    ) -> Generator[None, None, None]:
+    ) -> Generator[None, None, None] | None:
         """
-        Prepare the plan of a request, see Note [Preparing a plan]; yields after each step. Ends when gaps or rules change.
+        Return a calculation that prepares the plan of a request, see Note [Preparing a plan]; None if no lack matters to it.
+
+        It yields before each part of the work, so if all is kept, it ends at once. It also ends when gaps or rules change.
 
         :param steps: the steps of the request.
         :param compared: each set of servers that will be compared, sorted by `mpp.coverage.planning.plan.in_one_order`.
         """
+        known = self._kept.get(key)
+        if known is not None and not known.concerns(steps.start, steps.time(steps.count - 1) + 1):
+            return None
+        return self._while_kept(self._preparing(key, selectors, steps, compared))
+
+    def _while_kept(self, work: Generator[None, None, None]) -> Generator[None, None, None]:
         kept = self._kept
-        while key not in kept:
-            self._step(key, selectors)
+        for _ in work:
             yield
             if self._kept is not kept:
                 return
-        lacks = kept[key]
+
+    def _preparing(
+        self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
+    ) -> Generator[None, None, None]:
+        lacks = self._kept.get(key)
+        if lacks is None:
+            yield
+            lacks = yield from working_out_lacks(selectors, self.coverage, key.lookback)
+            self._keep(key, lacks)
         if lacks.concerns(steps.start, steps.time(steps.count - 1) + 1):
             for servers in compared:
                 yield from comparing(lacks, servers, steps)
                 for each in servers:
-                    yield from lacks.judging(each, common=True)
-        if self._kept is kept and key not in kept:
-            # Other preparations have taken its place meanwhile.
+                    yield from lacks.preparing(each)
+        if key not in self._kept:
+            # Other queries have taken its place meanwhile.
             self._keep(key, lacks)
-
-    def _step(self, key: LacksKey, selectors: Iterable[Selector]) -> None:
-        """Do the next step of what is worked out for a query, and keep the result of the last one."""
-        work = self._begun.get(key)
-        if work is None:
-            work = self._begun[key] = working_out_lacks(selectors, self.coverage, key.lookback)
-        try:
-            next(work)
-        except StopIteration as end:
-            del self._begun[key]
-            self._keep(key, end.value)
-        except Exception:
-            del self._begun[key]
-            raise
 
     def _keep(self, key: LacksKey, lacks: QueryLacks) -> None:
         self._kept[key] = lacks

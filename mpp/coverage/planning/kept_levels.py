@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import Factory, define, field
 
-from mpp.coverage.planning.steps import Segment, Tolerance
+from mpp.coverage.planning.steps import GoodServers, Tolerance
 
-Levels = tuple[tuple[Segment, ...], ...]
+Levels = tuple[GoodServers, ...]
 """The servers that are good enough at each time: by data that is needed and looked back on; if it differs, also by the former."""
 
 

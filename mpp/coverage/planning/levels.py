@@ -19,7 +19,7 @@ from mpp.core.model import Backend
 from mpp.coverage.planning.kept_levels import KeptLevels, Levels
 from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import QueryLacks
-from mpp.coverage.planning.steps import Segment, Steps, Tolerance, compared
+from mpp.coverage.planning.steps import GoodServers, Segment, Steps, Tolerance, compared
 
 MOST_BENDS = 250
 """Maximum number of bends of all servers' lines (`Polyline`) in a span of time; to compare the servers for it takes 2 to 3 ms."""
@@ -34,31 +34,38 @@ def levels_of(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) 
     """
     Return the candidates that are good enough at each time, at least from the first to the last of some steps.
 
-    :return: segments of times in milliseconds, not of steps: one sequence by the data that is needed and looked back on, and if
-        that differs, a second one by the data that is needed alone. Segments may be cut where two spans meet.
+    :return: by the data that is needed and looked back on, and if that differs, a second result by the data that is needed alone.
+        Times may be divided where two spans meet.
     """
     return result_of(comparing(lacks, candidates, steps))
 
 
 def comparing(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) -> Generator[None, None, Levels]:
-    """Return the same as `levels_of`; yields after each span of time, see Note [Span by span]."""
+    """Return the same as `levels_of`; yields before each part of the work, see Note [Span by span]."""
     kept = lacks.levels.get(candidates)
     if kept is None:
+        yield
+        starts = _starts(lacks, candidates)
         if len(lacks.levels) >= _MOST_KEPT:
             lacks.levels.clear()
-        kept = lacks.levels[candidates] = KeptLevels(_starts(lacks, candidates), *tolerances(lacks, candidates))
+        kept = lacks.levels[candidates] = KeptLevels(starts, *tolerances(lacks, candidates))
     first, last = (bisect_right(kept.starts, time) - 1 for time in (steps.start, steps.time(steps.count - 1)))
     found: list[Levels] = []
     for span in range(first, last + 1):
         known = kept.by_span[span]
         if known is None:
-            known = kept.by_span[span] = _compared(lacks, candidates, kept, span)
             yield
+            known = kept.by_span[span] = _compared(lacks, candidates, kept, span)
         found.append(known)
     if len(found) == 1:
         return found[0]
-    both = tuple(chain.from_iterable(each[0] for each in found))
-    return (both,) if all(len(each) == 1 for each in found) else (both, tuple(chain.from_iterable(each[-1] for each in found)))
+    both = _joined([each[0] for each in found])
+    return (both,) if all(len(each) == 1 for each in found) else (both, _joined([each[-1] for each in found]))
+
+
+def _joined(found: Sequence[GoodServers]) -> GoodServers:
+    """Return the result for consecutive spans of time."""
+    return GoodServers(tuple(chain.from_iterable(e.ends for e in found)), tuple(chain.from_iterable(e.good for e in found)))
 
 
 def tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolerance, Tolerance]:
@@ -73,9 +80,10 @@ def tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolera
 
 def _starts(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[int, ...]:
     """Return where each span of time starts."""
-    lines = [line for each in candidates for line in (lacks.of(each).needed, lacks.of(each).looked_back_on)]
-    bends = sorted({*chain.from_iterable(line.times for line in lines)})
-    return (-_EVER_MS, *bends[MOST_BENDS::MOST_BENDS])
+    lines = {id(line): line for each in candidates for line in (lacks.of(each).needed, lacks.of(each).looked_back_on)}
+    # To sort sequences that are in order takes a time that grows with their length only.
+    bends = sorted(chain.from_iterable(line.times for line in lines.values()))
+    return (-_EVER_MS, *sorted({*bends[MOST_BENDS::MOST_BENDS]}))
 
 
 def _compared(lacks: QueryLacks, candidates: Sequence[Backend], kept: KeptLevels, span: int) -> Levels:
@@ -86,4 +94,4 @@ def _compared(lacks: QueryLacks, candidates: Sequence[Backend], kept: KeptLevels
     both = needed
     if any(lacks.of(each).looked_back_on != lacks.of(each).needed for each in candidates):
         both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], kept.by_both, _EACH_MS)
-    return tuple(tuple(each) for each in ([both, needed] if both != needed else [both]))
+    return tuple(GoodServers.of(each) for each in ([both, needed] if both != needed else [both]))

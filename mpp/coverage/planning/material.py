@@ -23,24 +23,29 @@ _Known = dict[tuple[str, int], tuple[_Times, ...]]
 
 
 def material_times(selectors: Grouped, coverage: Coverage, missing: Missing) -> Generator[None, None, Intervals]:
-    """Return the times of evaluation, in milliseconds, at which a server lacks enough for a warning; yields after each job."""
-    found: list[tuple[float, float]] = []
+    """
+    Return the times of evaluation, in milliseconds, at which a server lacks enough for a warning.
+
+    Yields after each part of the work, which takes some milliseconds with 2,000 gaps.
+    """
+    found = NEVER
     known: _Known = {}
     for selector, groups in selectors:
         point = selector.newest and selector.start == selector.end
         for window, holes, targets in _distinct(groups, coverage, missing, known):
+            yield
             if point:
                 end = ms(selector.end)
                 lacking = Intervals.of((first, last) for first, last, _ in holes).widen(-ms(window), 1)
                 at = lacking.shift(-end) if not selector.fixed else ALWAYS if end in lacking else NEVER
             else:
-                at = _material_range(selector, holes, window, targets)
-            found += at
+                at = yield from _material_range(selector, holes, window, targets)
             yield
-    return Intervals.of(found)
+            found |= at
+    return found
 
 
-def _material_range(selector: Selector, holes: Iterable[_Times], window: float, targets: int) -> Intervals:
+def _material_range(selector: Selector, holes: Iterable[_Times], window: float, targets: int) -> Generator[None, None, Intervals]:
     start, end = span(selector, window if selector.newest else 0.0)
     limit = MATERIAL * targets * (end - start)
     if selector.fixed:
@@ -49,7 +54,10 @@ def _material_range(selector: Selector, holes: Iterable[_Times], window: float, 
     bends: list[tuple[int, int]] = []
     for first, last, missing in holes:
         bends += ((first - end, missing), (last - end, -missing), (first - start, -missing), (last - start, missing))
-    return Polyline.of(bends).above(limit)
+    yield
+    line = Polyline.of(bends)
+    yield
+    return line.above(limit)
 
 
 def _distinct(

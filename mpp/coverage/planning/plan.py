@@ -23,7 +23,7 @@ from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning.levels import levels_of, tolerances
 from mpp.coverage.planning.query_lacks import QueryLacks
-from mpp.coverage.planning.steps import Segment, Steps, Tolerance, at_steps, compared, total
+from mpp.coverage.planning.steps import Segment, Steps, Tolerance, compared, is_no_worse, steps_within, total
 
 MOST_PARTS = 32
 """
@@ -31,6 +31,9 @@ Maximum number of parts. A joined response costs one query per part, and each jo
 a little. Two servers that are restarted in turn each day for two weeks make 28 joints; with a limit of 8, an hour of restarts
 left 28,000 points wrong.
 """
+
+MOST_COMPARED = 4000
+"""Maximum number of steps at which two servers with many gaps are compared for a hedge, one step after the other: 8 ms."""
 
 _MOST_TIMES = 3
 _by_id = attrgetter("id")
@@ -84,7 +87,7 @@ def plan(
     by_id = in_one_order(candidates)
     numbers = [by_id.index(each) for each in ordered]
     for level in levels_of(lacks, by_id, steps):
-        segments = at_steps(level, steps)
+        segments = level.at_steps(steps)
         runs = [_runs(segments, number) for number in numbers]
         parts = _parts(runs, ordered, steps.count, most=MOST_PARTS if splice else 1)
         if parts:
@@ -118,15 +121,27 @@ def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> li
     return found
 
 
-def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backend: Backend, than: Backend) -> bool:
-    """Return whether a server counts as good as another one at each of the given steps, so that it may get a hedged request."""
+def lacks_no_more(lacks: QueryLacks, steps: Steps, backend: Backend, than: Backend) -> bool:
+    """
+    Return whether a server counts as good as another one at each step, so that it may get a hedged request.
+
+    It counts as worse if to find that out would delay other clients, for more than `MOST_COMPARED` steps and many gaps.
+    """
     pair = (backend, than)
-    segments = [Segment(first, last, 3)]
-    lacking = [lacks.of(each) for each in pair]
-    lines = [each.needed for each in lacking], [each.looked_back_on for each in lacking]
-    for line, tolerance in zip(lines, tolerances(lacks, pair), strict=True):
-        segments = compared(segments, line, tolerance, steps)
-    return all(each.good & 1 for each in segments)
+    start, end = steps.start, steps.time(steps.count - 1)
+    lines = [[lacks.of(each).needed for each in pair], [lacks.of(each).looked_back_on for each in pair]]
+    own = lines[1][0]
+    bends = len(own.within(start, end + 1))
+    if not bends and not own.at(start):
+        return True
+    bends += len(lines[1][1].within(start, end + 1))
+    allowed = tolerances(lacks, pair)
+    if 4 * bends < steps.count:
+        segments = [Segment(0, steps.count - 1, 3)]
+        for line, tolerance in zip(lines, allowed, strict=True):
+            segments = compared(segments, line, tolerance, steps)
+        return all(each.good & 1 for each in segments)
+    return steps.count <= MOST_COMPARED and is_no_worse(lines, allowed, steps)
 
 
 def good_steps(
@@ -140,19 +155,11 @@ def good_steps(
     :param shared: the times of evaluation, in milliseconds, at which needed data may be missing because all servers lack it.
     """
     ordered = in_one_order({backend, *others})
-    good = _runs(at_steps(levels_of(lacks, ordered, steps)[0], steps), ordered.index(backend))
+    runs = _runs(levels_of(lacks, ordered, steps)[0].at_steps(steps), ordered.index(backend))
+    good = Intervals(tuple(edge for first, last in runs for edge in (first, last + 1)))
     bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
-    found: list[tuple[int, int]] = []
-    for run in good:
-        start, end = steps.time(run[0]), steps.time(run[1]) + 1
-        for since, until in Intervals((start, end)) - bad.within(start, end):
-            first, last = steps.after(int(since) - 1), steps.after(int(until) - 1) - 1
-            if found and found[-1][1] + 1 == first:
-                # There is no step in the time between the two.
-                found[-1] = (found[-1][0], last)
-            elif first <= last:
-                found.append((first, last))
-    return found
+    left = good - Intervals.of((first, last + 1) for first, last in steps_within(bad, steps))
+    return [(int(start), int(end) - 1) for start, end in left]
 
 
 def in_one_order(backends: Collection[Backend]) -> tuple[Backend, ...]:

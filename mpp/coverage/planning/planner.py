@@ -48,12 +48,14 @@ class RequestPlan:
     :ivar steps: the steps of the request.
     :ivar plan: the server that answers each step.
     :ivar own: the server that would have answered the request if no server lacked anything.
+    :ivar candidates: the servers among which the plan chose, and by which its warning was worded; empty if neither was done.
     """
 
     lacks: QueryLacks
     steps: Steps
     plan: QueryPlan
     own: Backend
+    candidates: tuple[Backend, ...] = ()
 
     @property
     def backend(self) -> Backend:
@@ -86,7 +88,7 @@ class RequestPlan:
 
     def lacks_no_more(self, backend: Backend, than: Backend) -> bool:
         """Return whether a server counts as good as another one at every step of the request."""
-        return planning.lacks_no_more(self.lacks, self.steps, 0, self.steps.count - 1, backend, than)
+        return planning.lacks_no_more(self.lacks, self.steps, backend, than)
 
     def part(self, number: int) -> RequestPlan:
         """Return the plan for the steps of one part, which the part's server answers alone."""
@@ -97,12 +99,13 @@ class RequestPlan:
 
     def undivided(self, candidates: Sequence[Backend]) -> RequestPlan:
         """Return the plan in which one server answers all steps."""
-        return evolve(self, plan=planning.plan(self.lacks, self.steps, candidates, self.own, splice=False))
+        plan = planning.plan(self.lacks, self.steps, candidates, self.own, splice=False)
+        return evolve(self, plan=plan, candidates=tuple(candidates))
 
     def moved(self, backend: Backend, candidates: Sequence[Backend]) -> RequestPlan:
         """Return the plan in which a given server answers all steps, with the warning that this needs."""
         whole = (Part(backend, 0, self.steps.count - 1),)
-        return evolve(self, plan=planning.with_warning(self.lacks, self.steps, whole, candidates))
+        return evolve(self, plan=self._warned(whole, candidates), candidates=tuple(candidates))
 
     def warning(self, answered_by: Sequence[Backend], candidates: Sequence[Backend]) -> str:
         """
@@ -112,7 +115,12 @@ class RequestPlan:
             than planned.
         """
         parts = tuple(evolve(part, backend=by) for part, by in zip(self.plan.parts, answered_by, strict=True))
-        return planning.with_warning(self.lacks, self.steps, parts, candidates).warning
+        return self._warned(parts, candidates).warning
+
+    def _warned(self, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
+        if (parts, tuple(candidates)) == (self.plan.parts, self.candidates):
+            return self.plan
+        return planning.with_warning(self.lacks, self.steps, parts, candidates)
 
     def why(self) -> str:
         """Return the reason why the request's own server does not answer the whole request, one line; empty if it does."""
@@ -159,7 +167,7 @@ class Planner:
         self, request: DataRequest, coverage: Coverage, compared: Iterable[Collection[Backend]]
     ) -> Generator[None, None, None] | None:
         """
-        Return a calculation that prepares the plan of a request; None if the request reads no data that a server lacks.
+        Return a calculation that prepares the plan of a request; None if that needs no preparation, since no lack matters to it.
 
         See Note [Preparing a plan] in `mpp.coverage.planning.kept_lacks`.
 
@@ -188,7 +196,7 @@ class Planner:
         if lacks is None or not lacks.concerns(steps.start, steps.time(steps.count - 1) + 1):
             return None
         splice = splice and request.kind is DataKind.RANGE and not (reads.whole or request.whole)
-        found = RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)
+        found = RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own, tuple(candidates))
         return found if found.plan.warning or found.differs else None
 
     def warning(

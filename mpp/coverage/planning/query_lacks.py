@@ -103,20 +103,31 @@ class QueryLacks:
         return result_of(self.judging(backend, common=common))
 
     def judging(self, backend: Backend, *, common: bool = False) -> Generator[None, None, Intervals]:
-        """Return the same as `material`; yields after each job."""
+        """Return the same as `material`; yields before each part of the work."""
         common = common and bool(self.lacked_by_all)
         found = self._material.get((backend, common))
         if found is None:
+            yield
             missing = self.coverage.missing.get(backend, NOTHING)
             missing = missing | Missing(self.coverage.common) if common else missing
             found = self._material[backend, common] = yield from material_times(self.selectors, self.coverage, missing)
         return found
 
+    def preparing(self, backend: Backend) -> Generator[None, None, None]:
+        """Work out all that is kept of a server and that a plan may need; yields before each part of the work."""
+        yield from self.judging(backend, common=True)
+        if backend not in self._incomplete:
+            yield
+            self.incomplete(backend)
+        if backend not in self._lost_times:
+            yield
+            self._times_lost(backend)
+
     def incomplete(self, backend: Backend) -> Intervals:
         """Return the times of evaluation, in milliseconds, at which a server lacks anything that is needed."""
         found = self._incomplete.get(backend)
         if found is None:
-            found = self._incomplete[backend] = self.of(backend).needed.above(0) | self.lacked_by_all
+            found = self._incomplete[backend] = self.of(backend).needed.positive | self.lacked_by_all
         return found
 
     def read_by(self, steps: Intervals) -> Intervals:
@@ -181,19 +192,19 @@ def working_out_lacks(
     groups = {jobs: job_groups(jobs, coverage) for jobs in {each.jobs for each in distinct}}
     grouped = tuple((each, groups[each.jobs]) for each in distinct)
     servers: dict[Backend, Lacking] = {}
-    affected: list[tuple[float, float]] = []
+    affected, by_all = NEVER, NEVER
     for backend, missing in coverage.missing.items():
         if missing:
             servers[backend] = lacking = Lacking(*(yield from _lines(grouped, missing, lookback)))
             # All that is needed is looked at.
-            affected += lacking.looked_back_on.above(0)
+            affected |= lacking.looked_back_on.positive
             yield
-    by_all = NEVER
+    affected = affected.widen(1, 1)
     if coverage.common:
-        by_all = (yield from _lines(grouped, Missing(coverage.common), 0.0))[0].above(0)
         yield
+        by_all = (yield from _lines(grouped, Missing(coverage.common), 0.0))[0].positive
     window = ms(max((group.window for each in groups.values() for group in each), default=0.0))
-    return QueryLacks(grouped, coverage, lookback, window, servers, Intervals.of(affected).widen(1, 1), by_all)
+    return QueryLacks(grouped, coverage, lookback, window, servers, affected, by_all)
 
 
 def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[None, None, tuple[Polyline, Polyline]]:
@@ -204,15 +215,17 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[Non
             lost = _lost(group, missing, selector.jobs)
             if not lost:
                 continue
+            yield
             window = group.window if selector.newest else 0.0
             needed.add(lost, selector, window)
+            yield
             looked_back_on.add(lost, selector, max(window, lookback) if selector.newest else 0.0)
             yield
-    line = needed.line()
+    line = yield from needed.line()
     yield
     if looked_back_on == needed:
         return line, line
-    longer = looked_back_on.line()
+    longer = yield from looked_back_on.line()
     yield
     return line, longer
 
@@ -248,9 +261,9 @@ class _Sum:
             changes[time - end] = changes.get(time - end, 0) + change
             changes[time - start] = changes.get(time - start, 0) - change
 
-    def line(self) -> Polyline:
-        """Return the sum as a function of the time of evaluation."""
-        return Polyline.changing(self.changes, self.base)
+    def line(self) -> Generator[None, None, Polyline]:
+        """Return the sum as a function of the time of evaluation; yields after each part of the work."""
+        return Polyline.building(self.changes, self.base)
 
 
 def _in_ms(times: Intervals) -> Intervals:

@@ -8,13 +8,18 @@ rounding.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from math import inf
 
 from attrs import frozen
 
+from mpp.core.intervals import Intervals
 from mpp.coverage.planning.polyline import Polyline
+
+# Two servers are mostly found to differ soon.
+_AT_ONCE = 250
 
 
 @frozen
@@ -58,6 +63,41 @@ class Segment:
     first: int
     last: int
     good: int
+
+
+@frozen
+class GoodServers:
+    """
+    The servers that are good enough at each time, in a form that can be searched.
+
+    :ivar ends: the last millisecond of each interval in which they are the same, since the epoch, in order; the first interval
+        begins where the asked times do, and the others where one ends.
+    :ivar good: these servers as bits, see `Segment`, by interval.
+    """
+
+    ends: tuple[int, ...]
+    good: tuple[int, ...]
+
+    @classmethod
+    def of(cls, segments: Iterable[Segment]) -> GoodServers:
+        """Build it from segments of milliseconds in order, without a time between two of them."""
+        ends_and_good = [(each.last, each.good) for each in segments]
+        return cls(*zip(*ends_and_good, strict=True))
+
+    def at_steps(self, steps: Steps) -> list[Segment]:
+        """Return the segments of steps; the cost grows with the steps or the intervals, whichever are fewer."""
+        found: list[Segment] = []
+        ends, start, step, most = self.ends, steps.start, steps.step, steps.count - 1
+        first, done, good, place = 0, -1, -1, 0
+        while done < most:
+            place = bisect_left(ends, start + (done + 1) * step, place)
+            if self.good[place] != good:
+                if done >= 0:
+                    found.append(Segment(first, done, good))
+                first, good = done + 1, self.good[place]
+            done = (ends[place] - start) // step
+        found.append(Segment(first, most, good))
+        return found
 
 
 @frozen
@@ -130,30 +170,37 @@ def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: 
     return found
 
 
-def at_steps(segments: Sequence[Segment], steps: Steps) -> list[Segment]:
+def is_no_worse(lines: Sequence[Sequence[Polyline]], tolerances: Sequence[Tolerance], steps: Steps) -> bool:
     """
-    Convert segments from times to the steps of a range.
+    Return whether the first of two servers counts as good as the second one at each step; each step is looked at.
 
-    :param segments: by milliseconds since the epoch, in order, without a time between two of them, and as long as the steps.
+    :param lines: for each criterion, the more important one first, what the two servers lack.
+    :param tolerances: by criterion.
     """
-    found: list[Segment] = []
-    start, step, most = steps.start, steps.step, steps.count - 1
-    here = slice(bisect_right(segments, start, key=_first) - 1, bisect_right(segments, steps.time(most), key=_first))
-    # There may be thousands of segments, in most of which is no step, so that the loop makes no calls.
-    first, done, good = 0, -1, 0
-    for segment in segments[here]:
-        last = (segment.last - start) // step
-        if last > done:
-            if segment.good != good and done >= first:
-                found.append(Segment(first, done, good))
-                first = done + 1
-            done, good = last, segment.good
-    found.append(Segment(first, min(done, most), good))
-    return found
+    for first in range(0, steps.count, _AT_ONCE):
+        times = range(steps.time(first), steps.time(min(first + _AT_ONCE, steps.count)), steps.step)
+        left: Sequence[int] = times
+        for (own, other), tolerance in zip(lines, tolerances, strict=True):
+            lacks = list(zip(left, own.along(left), other.along(left), strict=True))
+            if not all(mine <= best or tolerance.allows(mine, best) for _, mine, best in lacks):
+                return False
+            # Where the other one counts as worse, the less important criterion does not matter.
+            left = [time for time, mine, best in lacks if best <= mine or tolerance.allows(best, mine)]
+    return True
 
 
-def _first(segment: Segment) -> int:
-    return segment.first
+def steps_within(times: Intervals, steps: Steps) -> Iterator[tuple[int, int]]:
+    """Return the sequences of steps whose times are in a set of times, as the first and the last step."""
+    edges, start, step, count = times.edges, steps.start, steps.step, steps.count
+    number = place = 0
+    while number < count:
+        place = bisect_right(edges, start + number * step, place)
+        if place == len(edges):
+            return
+        behind = count if edges[place] == inf else min(count, int(-((start - edges[place]) // step)))
+        if place % 2:
+            yield number, behind - 1
+        number = behind
 
 
 def _append(found: list[Segment], segment: Segment) -> None:

@@ -54,7 +54,13 @@ def preparation(
 
 
 def _data_request(info: RequestInfo, now: float) -> DataRequest | None:
-    """Return the data that a request asks for; None if it asks for none, or that is not certain."""
+    """
+    Return the data that a request asks for; None if it asks for none, or that is not certain.
+
+    Without a time it asks for that of the current second: no gap is known better than to a second, and so a plan is prepared for
+    the time for which it is made.
+    """
+    now //= 1
     kind = data_requests.kind_of(paths.path_of(info.target))
     if kind is None:
         return remote_read.find(info.body) if _is_remote_read(info) else None

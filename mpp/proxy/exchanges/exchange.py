@@ -13,7 +13,6 @@ local reply (an error of mpp's own), and records how the request ended.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from txaio import tx
 
@@ -22,8 +21,6 @@ from mpp.core.http import heads
 from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend, Headers
-from mpp.core.scheduling.pacing import in_slices
-from mpp.proxy import placing
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, local_replies
 from mpp.proxy.decisions import retry_policy as policy
@@ -31,6 +28,7 @@ from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.exchanges.fetch import Answer, Fetch
 from mpp.proxy.exchanges.flights import Flights
 from mpp.proxy.hedging import stalled
+from mpp.proxy.preparing import prepared
 from mpp.proxy.ticker import ROUNDING
 
 _log = tx.make_logger()
@@ -84,17 +82,14 @@ class Exchange:
         """Start to fetch the response; unless ``alone``, together with identical requests that are under way."""
         self._fetch = None
         try:
-            steps = placing.preparation(self._context, self._downstream.info)
+            preparation = prepared(self._context, self._downstream.info, lambda: not self.ended)
         except Exception:
             self.failed(Failure())
             return
-        if steps is None:
+        if preparation is None:
             self._join(alone)
         else:
-            # One after the other: otherwise each would have a slice in every turn of the reactor.
-            context = self._context
-            prepared = context.preparing.run(lambda: Deferred.fromCoroutine(in_slices(steps, context.clock, 0.0)))
-            prepared.addCallbacks(lambda _: self._join(alone), self.failed)
+            preparation.addCallbacks(lambda _: self._join(alone), self.failed)
 
     def _join(self, alone: bool) -> None:
         """Join the fetch of an identical request, or start one."""

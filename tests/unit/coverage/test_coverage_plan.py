@@ -252,17 +252,17 @@ class DividedTests(SynchronousTestCase):
         """Only a server that lacks no more of the steps may answer in place of another one."""
         lacks = lacks_of([INSTANT], covered({A: whole((100, 200)), B: whole((150, 160))}))
         at = steps(0, 300, 10)
-        self.assertFalse(lacks_no_more(lacks, at, 0, 30, A, B))
-        self.assertTrue(lacks_no_more(lacks, at, 0, 30, B, B))
-        self.assertTrue(lacks_no_more(lacks, at, 0, 9, A, B))
-        self.assertTrue(lacks_no_more(lacks, at, 0, 30, C, B))
+        self.assertFalse(lacks_no_more(lacks, at, A, B))
+        self.assertTrue(lacks_no_more(lacks, at, B, B))
+        self.assertTrue(lacks_no_more(lacks, steps(0, 90, 10), A, B))
+        self.assertTrue(lacks_no_more(lacks, at, C, B))
 
     def test_hedge_lacks_no_more_of_what_is_looked_back_on(self) -> None:
         """A series that ended in a gap has its last sample in the lookback of the steps after the gap."""
         lacks = lacks_of([INSTANT], covered({A: whole((100, 200))}))
-        self.assertFalse(lacks_no_more(lacks, steps(300, 400, 10), 0, 10, A, B))
-        self.assertTrue(lacks_no_more(lacks, steps(300, 400, 10), 0, 10, B, A))
-        self.assertTrue(lacks_no_more(lacks, steps(510, 600, 10), 0, 9, A, B))
+        self.assertFalse(lacks_no_more(lacks, steps(300, 400, 10), A, B))
+        self.assertTrue(lacks_no_more(lacks, steps(300, 400, 10), B, A))
+        self.assertTrue(lacks_no_more(lacks, steps(510, 600, 10), A, B))
 
     def test_servers_are_ranked_by_what_they_lack(self) -> None:
         """The servers are ranked by what they lack of all steps, in their own order where that is equal."""
@@ -393,6 +393,16 @@ class PropertyTests(SynchronousTestCase):
     def _warned(self, found: QueryPlan, lacks: QueryLacks, server: dict[int, Backend], at: Steps) -> None:
         material = any(at.time(n) in lacks.material(backend) for n, backend in server.items())
         self.assertEqual(bool(found.warning), material)
+
+    @given(st.tuples(HOLES, HOLES), SELECTORS, st.integers(-10, 60), st.integers(1, 300), st.integers(1, 7))
+    def test_lacking_no_more_is_that_at_each_step(
+        self, missing: tuple[Missing, ...], selectors: list[Reads], start: int, count: int, step: int
+    ) -> None:
+        """Whether there are more steps or more gaps, the result is that of plans for each step alone."""
+        lacks = lacks_of(selectors, covered(dict(zip((A, B), missing, strict=True))))
+        at = steps(start, start + step * (count - 1), step)
+        each = all(shown(plan(lacks, Steps(at.time(n)), (A, B), A)) == [(A.host, 0, 0)] for n in range(count))
+        self.assertEqual(lacks_no_more(lacks, at, A, B), each)
 
     @given(st.tuples(HOLES, HOLES, HOLES), st.integers(1, 40), st.integers(1, 7), st.sampled_from((A, B, C)))
     def test_range_selector_has_the_fewest_parts(self, missing: tuple[Missing, ...], count: int, step: int, own: Backend) -> None:

@@ -26,7 +26,7 @@ from mpp.coverage.planning.planner import Planner
 from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import lacks_of
 from mpp.coverage.planning.selectors import ms
-from mpp.coverage.planning.steps import Segment, Steps, at_steps, total
+from mpp.coverage.planning.steps import GoodServers, Segment, Steps, total
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reads import SelectorReads
@@ -104,7 +104,7 @@ class SameTests(SynchronousTestCase):
             levels_of(lacks, (A, B), Steps(steps.time(count // 2)))
             found = levels_of(lacks, (A, B), steps)
         for level in (0, -1):
-            self.assertEqual(at_steps(found[level], steps), at_steps(expected[level], steps))
+            self.assertEqual(found[level].at_steps(steps), expected[level].at_steps(steps))
 
     def test_one_comparison_for_all_clients(self) -> None:
         """Clients that stay with different servers, and servers in another rank, cost no further comparison."""
@@ -136,7 +136,7 @@ class SameTests(SynchronousTestCase):
         ends = [each - 1 for each in starts[1:]] + [10_000]
         segments = [Segment(first, last, bounds[first]) for first, last in zip(starts, ends, strict=True)]
         steps = Steps(start, step, 9)
-        found = at_steps(segments, steps)
+        found = GoodServers.of(segments).at_steps(steps)
         kinds = [next(each.good for each in segments if each.first <= steps.time(n) <= each.last) for n in range(9)]
         self.assertEqual([each.good for each in found for _ in range(each.first, each.last + 1)], kinds)
         self.assertEqual([each.first for each in found], [n for n in range(9) if n == 0 or kinds[n] != kinds[n - 1]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import WHOLE_POOL, Coverage, Job, Missing
@@ -12,7 +13,8 @@ from mpp.core.intervals import Intervals
 from mpp.core.model import Choice, Observation, Selection, Standing
 from mpp.coverage.planning import kept_lacks
 from mpp.coverage.planning.kept_lacks import KeptLacks
-from mpp.proxy import placing
+from mpp.coverage.planning.planner import Planner
+from mpp.proxy import preparing
 from tests.forward_support import A, B, World
 
 JOBS = {"node": Job(80, 30.0)}
@@ -41,7 +43,7 @@ class PreparedTests(SynchronousTestCase):
         prepare, test = KeptLacks.preparing, self
 
         def counting(kept: KeptLacks, *arguments: Any) -> Generator[None, None, None]:
-            for _ in prepare(kept, *arguments):
+            for _ in prepare(kept, *arguments) or ():
                 test.steps += 1
                 test.world.clock.rightNow += 0.003
                 yield
@@ -51,6 +53,13 @@ class PreparedTests(SynchronousTestCase):
     def pass_time(self) -> None:
         """Let all timers run that are due within a tenth of a second."""
         self.world.clock.pump([0.001] * 100)
+
+    def turn(self) -> None:
+        """Run the timers that are due, but not the ones that they start."""
+        for call in [each for each in self.world.clock.calls if each.getTime() <= self.world.clock.seconds()]:
+            self.world.clock.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
 
     def test_request_is_sent_after_its_preparation(self) -> None:
         """Nothing is sent in the turn in which the request comes; the server is the one that has the data."""
@@ -63,7 +72,7 @@ class PreparedTests(SynchronousTestCase):
         """The steps of a range go to the same servers as if all were worked out at once."""
         asked = []
         for many in (1, 10_000):
-            self.patch(placing, "MANY_GAPS", many)
+            self.patch(preparing, "MANY_GAPS", many)
             self.setUp()
             self.world.request(target=RANGE)
             self.pass_time()
@@ -83,6 +92,7 @@ class PreparedTests(SynchronousTestCase):
         self.assertLess(self.steps, alone + 5)
         before = self.steps
         self.world.request(target=b"/api/v1/query?query=up&time=10500")
+        self.pass_time()
         self.assertEqual(len(self.world.upstreams.sent), 5)
         self.assertEqual(self.steps, before)
 
@@ -97,12 +107,51 @@ class PreparedTests(SynchronousTestCase):
         self.pass_time()
         self.assertEqual(len({sent.head.split(b"&time")[0] for sent in self.world.upstreams.sent}), 10)
 
+    def test_plans_are_divided_among_turns(self) -> None:
+        """Also prepared ones take some milliseconds, and the panels of a dashboard come all at once."""
+        plan, clock = Planner.plan, self.world.clock
+
+        def slow(*arguments: Any, **options: Any) -> Any:
+            clock.rightNow += 0.0015
+            return plan(*arguments, **options)
+
+        self.patch(Planner, "plan", slow)
+        self.world.request(target=IN_A)
+        self.pass_time()
+        self.world.upstreams.sent.clear()
+        for at in range(10_200, 10_205):
+            self.world.request(target=b"/api/v1/query?query=up&time=%d" % at)
+        turns = []
+        for _ in range(100):
+            before = len(self.world.upstreams.sent)
+            self.turn()
+            turns.append(len(self.world.upstreams.sent) - before)
+        self.assertEqual((max(turns), sum(turns)), (2, 5))
+
+    def test_request_without_an_end(self) -> None:
+        """It is planned for the time for which it was prepared, although the time goes on."""
+        self.world.forwarder.context = evolve(self.world.forwarder.context, wall=lambda: 50_000.2 + self.world.clock.seconds())
+        self.patch(kept_lacks, "result_of", lambda _: self.fail("it was not prepared"))
+        self.world.request(target=b"/api/v1/series?match[]=up&start=10000")
+        self.pass_time()
+        self.assertEqual(len(self.world.upstreams.sent), 1)
+
+    def test_gaps_change_meanwhile(self) -> None:
+        """Then the plan is prepared again, for the new gaps."""
+        self.world.request(target=IN_A)
+        self.turn()
+        self.world.selections.coverage = Coverage(JOBS, {A: COVERAGE.missing[B], B: COVERAGE.missing[A]})
+        self.patch(kept_lacks, "result_of", lambda _: self.fail("it was not prepared"))
+        self.pass_time()
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [A])
+
     def test_client_leaves_meanwhile(self) -> None:
         """Then no server is asked, and the request is counted as one whose client is gone."""
         self.world.request(target=IN_A)
         self.world.exchange.client_gone()
         self.pass_time()
         self.assertEqual(self.world.upstreams.sent, [])
+        self.assertEqual(self.steps, 0)
         self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code="499"), 1)
 
     def test_coverage_changes_meanwhile(self) -> None:
@@ -125,8 +174,13 @@ class PreparedTests(SynchronousTestCase):
             raise RuntimeError("a bug")
             yield
 
+        works = kept_lacks.working_out_lacks
         self.patch(kept_lacks, "working_out_lacks", broken)
         client = self.world.request(target=IN_A)
         self.pass_time()
         assert client.failed is not None
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.patch(kept_lacks, "working_out_lacks", works)
+        self.world.request(target=IN_A)
+        self.pass_time()
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [B])
