@@ -156,7 +156,7 @@ class Knowledge:
         return self._servers.get(backend, _KnownServer()).absences
 
     def known(self, backend: Backend) -> Missing:
-        """Return the gaps of a server that have ended."""
+        """Return the gaps of a server whose end is known: gaps that still last are not among them."""
         server = self._servers.get(backend)
         return NOTHING if server is None else server.history
 

@@ -119,7 +119,11 @@ class Survey:
         self._stopped = False
 
     def shown(self, observation: Observation) -> Observation:
-        """Record an observation of a server, and return it with the server's lack and gaps; call `begin` after the last one."""
+        """
+        Record a round's observation of a server, and return it with the targets that the server lacks now, and with its gaps.
+
+        Call `begin` when the observations of all servers of the round are recorded: it starts the next survey.
+        """
         if not self._selector:
             return observation
         self._observe(observation)

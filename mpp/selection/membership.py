@@ -189,8 +189,8 @@ class Membership:
     def _log_vouching(self, failed: Backend, by: Backend, why: str, requests: int) -> None:
         self._reported[by] = Standing.VIABLE
         _log.warn(
-            "{backend} takes traffic although its probe is refused: it answered {requests} requests in a row that had failed on"
-            " {failed} ({why})",
+            "{backend} takes traffic although its probe is refused ({why}): it answered {requests} requests in a row that had"
+            " failed on {failed}",
             backend=by.name,
             requests=requests,
             failed=failed.name,

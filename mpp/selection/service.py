@@ -204,7 +204,7 @@ class SelectionService(Service):
 
     @property
     def failing(self) -> Mapping[Backend, int]:
-        """The backends whose record a successful request changes, each with its failed requests so far; see `Membership`."""
+        """The backends that have failed requests since their last success, each with their number; see `Membership`."""
         return {backend: self._membership.reports(backend) for backend in self._membership.failing}
 
     def watch(self, changed: Callable[[], None]) -> None:

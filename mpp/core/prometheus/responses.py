@@ -39,10 +39,10 @@ class Authorization(enum.Enum):
 @frozen
 class SentRequest:
     """
-    The properties of a request to a server that its response depends on.
+    The properties of a request to a server that the meaning of its response depends on.
 
     :ivar path: the raw path, without the server's prefix and without the query string.
-    :ivar authorization: the origin of its ``Authorization`` field.
+    :ivar authorization: whether its ``Authorization`` field is the client's or mpp's own, or it has none.
     """
 
     path: bytes = b"/"

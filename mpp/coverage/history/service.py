@@ -226,4 +226,4 @@ class LookBack:
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            _log.failure("bug: comparison of the servers' histories failed unexpectedly", failure)
+            _log.failure("bug: the comparison of the servers' histories failed; it goes on after the next round", failure)

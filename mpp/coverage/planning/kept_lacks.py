@@ -29,8 +29,8 @@ MANY_GAPS = 50
 MOST_KEPT = 256
 """Maximum number of queries that are remembered."""
 
-MOST_BENDS = 200_000
-"""Maximum of `QueryLacks.bends`, which measures memory, for all queries together: some 20 to 40 MB."""
+MOST_BENDS = 250_000
+"""Maximum of `QueryLacks.bends` for all queries together, which are some 25 MB with all that is kept beside them."""
 
 
 @frozen

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from attrs import Factory, define, field
+from collections import OrderedDict
 
-from mpp.coverage.planning.steps import GoodServers, Tolerance
+from attrs import define, field
+
+from mpp.core.model import Backend
+from mpp.coverage.planning.steps import GoodServers, Steps
 
 Levels = tuple[GoodServers, ...]
-"""The servers that are good enough at each time: by data that is needed and looked back on; if it differs, also by the former."""
+"""The servers that are good enough: by data that is needed and looked back on; if it differs, a second value by the former."""
+
+
+Totals = dict[tuple[Backend, bool], int]
 
 
 @define
 class KeptLevels:
     """
-    The comparisons of some servers for a query.
+    The comparisons of servers for a query, by the servers that were compared.
 
-    :ivar starts: the start of each span of time that is compared on its own, in milliseconds since the epoch; the first one is
-        before all times.
-    :ivar by_need: how much more than the best server another good one may lack of the data that is needed.
-    :ivar by_both: the same for all data that is looked back on.
-    :ivar by_span: the result for each span; None if it has not been needed so far.
+    :ivar at_all_times: comparisons that serve all ranges.
+    :ivar at_steps: comparisons for the steps of one range, the last ones.
+    :ivar totals: twice the sum of what each server lacks at the steps of one range, of the needed data (False) and of the data
+        that is looked back on (True), for the last ranges.
     """
 
-    starts: tuple[int, ...]
-    by_need: Tolerance
-    by_both: Tolerance
-    by_span: list[Levels | None] = field(init=False, default=Factory(lambda self: [None] * len(self.starts), takes_self=True))
+    at_all_times: dict[tuple[Backend, ...], Levels] = field(factory=dict)
+    at_steps: OrderedDict[tuple[tuple[Backend, ...], Steps], Levels] = field(factory=OrderedDict)
+    totals: OrderedDict[Steps, Totals] = field(factory=OrderedDict)

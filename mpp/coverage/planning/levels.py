@@ -1,30 +1,37 @@
 """
-The servers that have enough of a query's data to answer it at each time, worked out once and kept. Pure.
+The servers that have enough of a query's data to answer it at each step. Pure, but the results are kept with the query's lacks.
 
-# Note [Span by span]
+# Note [At all times, or at each step]
 
-With thousands of gaps it takes a tenth of a second to compare the servers at all times, and most queries read the last hours. So
-time is divided into spans of at most `MOST_BENDS` bends of all lines, and the servers are compared for the spans in which a query
-has steps.
+With few gaps the servers are compared at all times at once, which serves all ranges of the query. With thousands of gaps that
+takes up to a second, and a range has some hundred steps: then the servers are compared at these only, and the results for the
+last ranges are kept, for the plan that follows a preparation.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from itertools import chain
+from typing import TypeVar
 
 from mpp.core.generators import result_of
 from mpp.core.model import Backend
-from mpp.coverage.planning.kept_levels import KeptLevels, Levels
+from mpp.coverage.planning.kept_levels import Levels, Totals
 from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import QueryLacks
-from mpp.coverage.planning.steps import GoodServers, Segment, Steps, Tolerance, compared
+from mpp.coverage.planning.steps import GoodServers, Segment, Steps, Tolerance, compared, compared_at_each
 
-MOST_BENDS = 250
-"""Maximum number of bends of all servers' lines (`Polyline`) in a span of time; to compare the servers for it takes 2 to 3 ms."""
+MOST_BENDS = 1000
+"""Maximum number of bends of all servers' lines (`Polyline`) with which they are compared at all times: it takes some 8 ms."""
 
-_MOST_KEPT = 8
+MOST_STEPS = 2500
+"""Maximum number of steps at which servers with more bends are compared within one turn of the reactor: it takes some 8 ms."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_AT_ONCE = 500
+_MOST_KEPT = 4
 _EVER_MS = 1 << 54
 # Each millisecond counts as a step.
 _EACH_MS = Steps(0)
@@ -32,40 +39,35 @@ _EACH_MS = Steps(0)
 
 def levels_of(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) -> Levels:
     """
-    Return the candidates that are good enough at each time, at least from the first to the last of some steps.
+    Return the candidates that are good enough at each step.
 
-    :return: by the data that is needed and looked back on, and if that differs, a second result by the data that is needed alone.
-        Times may be divided where two spans meet.
+    :return: by steps; by the data that is needed and looked back on, and if that differs, a second result by the data
+        that is needed alone.
     """
     return result_of(comparing(lacks, candidates, steps))
 
 
 def comparing(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) -> Generator[None, None, Levels]:
-    """Return the same as `levels_of`; yields before each part of the work, see Note [Span by span]."""
-    kept = lacks.levels.get(candidates)
-    if kept is None:
-        yield
-        starts = _starts(lacks, candidates)
-        if len(lacks.levels) >= _MOST_KEPT:
-            lacks.levels.clear()
-        kept = lacks.levels[candidates] = KeptLevels(starts, *tolerances(lacks, candidates))
-    first, last = (bisect_right(kept.starts, time) - 1 for time in (steps.start, steps.time(steps.count - 1)))
-    found: list[Levels] = []
-    for span in range(first, last + 1):
-        known = kept.by_span[span]
-        if known is None:
+    """Return the same as `levels_of`; yields before each part of the work, see Note [At all times, or at each step]."""
+    if _has_few_bends(lacks, candidates):
+        all_times = lacks.levels.at_all_times.get(candidates)
+        if all_times is None:
             yield
-            known = kept.by_span[span] = _compared(lacks, candidates, kept, span)
-        found.append(known)
-    if len(found) == 1:
-        return found[0]
-    both = _joined([each[0] for each in found])
-    return (both,) if all(len(each) == 1 for each in found) else (both, _joined([each[-1] for each in found]))
+            all_times = lacks.levels.at_all_times[candidates] = _at_all_times(lacks, candidates)
+        return tuple(each.at_steps(steps) for each in all_times)
+    kept, key = lacks.levels.at_steps, (candidates, steps)
+    if key in kept:
+        kept.move_to_end(key)
+        return kept[key]
+    found = yield from _at_steps(lacks, candidates, steps)
+    _keep(kept, key, found)
+    return found
 
 
-def _joined(found: Sequence[GoodServers]) -> GoodServers:
-    """Return the result for consecutive spans of time."""
-    return GoodServers(tuple(chain.from_iterable(e.ends for e in found)), tuple(chain.from_iterable(e.good for e in found)))
+def is_soon_compared(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) -> bool:
+    """Return whether `levels_of` does not delay other clients: it has few steps or bends, or the result is kept."""
+    is_kept = (candidates, steps) in lacks.levels.at_steps
+    return is_kept or steps.count <= MOST_STEPS or _has_few_bends(lacks, candidates)
 
 
 def tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolerance, Tolerance]:
@@ -74,24 +76,48 @@ def tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolera
     def of(lines: Sequence[Polyline]) -> Tolerance:
         return Tolerance(lacks.window * max(line.steepest for line in lines))
 
+    needed, looked_back_on = _lines(lacks, candidates)
+    return of(needed), of(looked_back_on)
+
+
+def _lines(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[list[Polyline], list[Polyline]]:
+    """Return what each candidate lacks of the needed data, and of the data that is looked back on."""
     found = [lacks.of(each) for each in candidates]
-    return of([each.needed for each in found]), of([each.looked_back_on for each in found])
+    return [each.needed for each in found], [each.looked_back_on for each in found]
 
 
-def _starts(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[int, ...]:
-    """Return where each span of time starts."""
-    lines = {id(line): line for each in candidates for line in (lacks.of(each).needed, lacks.of(each).looked_back_on)}
-    # To sort sequences that are in order takes a time that grows with their length only.
-    bends = sorted(chain.from_iterable(line.times for line in lines.values()))
-    return (-_EVER_MS, *sorted({*bends[MOST_BENDS::MOST_BENDS]}))
+def _has_few_bends(lacks: QueryLacks, candidates: Sequence[Backend]) -> bool:
+    return sum(lacks.of(each).bends for each in candidates) <= MOST_BENDS
 
 
-def _compared(lacks: QueryLacks, candidates: Sequence[Backend], kept: KeptLevels, span: int) -> Levels:
-    """Compare the candidates for a span of time; the last one ends after all times."""
-    end = kept.starts[span + 1] - 1 if span + 1 < len(kept.starts) else _EVER_MS
-    every = [Segment(kept.starts[span], end, (1 << len(candidates)) - 1)]
-    needed = compared(every, [lacks.of(each).needed for each in candidates], kept.by_need, _EACH_MS)
-    both = needed
-    if any(lacks.of(each).looked_back_on != lacks.of(each).needed for each in candidates):
-        both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], kept.by_both, _EACH_MS)
+def _at_all_times(lacks: QueryLacks, candidates: Sequence[Backend]) -> Levels:
+    every = [Segment(-_EVER_MS, _EVER_MS, (1 << len(candidates)) - 1)]
+    lines, allowed = _lines(lacks, candidates), tolerances(lacks, candidates)
+    needed = compared(every, lines[0], allowed[0], _EACH_MS)
+    both = needed if lines[0] == lines[1] else compared(needed, lines[1], allowed[1], _EACH_MS)
     return tuple(GoodServers.of(each) for each in ([both, needed] if both != needed else [both]))
+
+
+def _at_steps(lacks: QueryLacks, candidates: Sequence[Backend], steps: Steps) -> Generator[None, None, Levels]:
+    lines, allowed = _lines(lacks, candidates), tolerances(lacks, candidates)
+    needed: list[int] = []
+    both: list[int] = []
+    totals: Totals = dict.fromkeys(((each, kind) for each in candidates for kind in (False, True)), 0)
+    for first in range(0, steps.count, _AT_ONCE):
+        yield
+        times = range(steps.time(first), steps.time(min(first + _AT_ONCE, steps.count)), steps.step)
+        good: Sequence[int] = ()
+        for kind, found in ((False, needed), (True, both)):
+            values = [line.along(times) for line in lines[kind]]
+            good = compared_at_each(values, allowed[kind], good)
+            found += good
+            for each, own in zip(candidates, values, strict=True):
+                totals[each, kind] += 2 * sum(own)
+    _keep(lacks.levels.totals, steps, totals)
+    return tuple(GoodServers.of_each(each) for each in ([both, needed] if both != needed else [both]))
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
+    kept[key] = value
+    if len(kept) > _MOST_KEPT:
+        kept.popitem(last=False)

@@ -21,9 +21,9 @@ from attrs import frozen
 
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
-from mpp.coverage.planning.levels import levels_of, tolerances
+from mpp.coverage.planning.levels import is_soon_compared, levels_of, tolerances
 from mpp.coverage.planning.query_lacks import QueryLacks
-from mpp.coverage.planning.steps import Segment, Steps, Tolerance, compared, is_no_worse, steps_within, total
+from mpp.coverage.planning.steps import Steps, Tolerance, steps_within, total
 
 MOST_PARTS = 32
 """
@@ -31,9 +31,6 @@ Maximum number of parts. A joined response costs one query per part, and each jo
 a little. Two servers that are restarted in turn each day for two weeks make 28 joints; with a limit of 8, an hour of restarts
 left 28,000 points wrong.
 """
-
-MOST_COMPARED = 4000
-"""Maximum number of steps at which two servers with many gaps are compared for a hedge, one step after the other: 8 ms."""
 
 _MOST_TIMES = 3
 _by_id = attrgetter("id")
@@ -87,8 +84,7 @@ def plan(
     by_id = in_one_order(candidates)
     numbers = [by_id.index(each) for each in ordered]
     for level in levels_of(lacks, by_id, steps):
-        segments = level.at_steps(steps)
-        runs = [_runs(segments, number) for number in numbers]
+        runs = [level.runs(number) for number in numbers]
         parts = _parts(runs, ordered, steps.count, most=MOST_PARTS if splice else 1)
         if parts:
             return with_warning(lacks, steps, parts, candidates)
@@ -98,7 +94,7 @@ def plan(
 
 def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> list[Backend]:
     """Sort the candidates by the amount that they lack at all steps, least first; equal ones keep the given order."""
-    sums: dict[tuple[Backend, bool], int] = {}
+    sums = dict(lacks.levels.totals.get(steps, {}))
 
     def lacked(each: Backend, looked_back_on: bool) -> int:
         """Return the amount; it is mostly not needed for what is looked back on."""
@@ -125,23 +121,13 @@ def lacks_no_more(lacks: QueryLacks, steps: Steps, backend: Backend, than: Backe
     """
     Return whether a server counts as good as another one at each step, so that it may get a hedged request.
 
-    It counts as worse if to find that out would delay other clients, for more than `MOST_COMPARED` steps and many gaps.
+    It counts as worse where to find that out would delay other clients: with many gaps and many steps.
     """
-    pair = (backend, than)
-    start, end = steps.start, steps.time(steps.count - 1)
-    lines = [[lacks.of(each).needed for each in pair], [lacks.of(each).looked_back_on for each in pair]]
-    own = lines[1][0]
-    bends = len(own.within(start, end + 1))
-    if not bends and not own.at(start):
+    if backend == than:
         return True
-    bends += len(lines[1][1].within(start, end + 1))
-    allowed = tolerances(lacks, pair)
-    if 4 * bends < steps.count:
-        segments = [Segment(0, steps.count - 1, 3)]
-        for line, tolerance in zip(lines, allowed, strict=True):
-            segments = compared(segments, line, tolerance, steps)
-        return all(each.good & 1 for each in segments)
-    return steps.count <= MOST_COMPARED and is_no_worse(lines, allowed, steps)
+    pair = in_one_order((backend, than))
+    bit = 1 << pair.index(backend)
+    return is_soon_compared(lacks, pair, steps) and all(good & bit for good in levels_of(lacks, pair, steps)[0].good)
 
 
 def good_steps(
@@ -155,7 +141,7 @@ def good_steps(
     :param shared: the times of evaluation, in milliseconds, at which needed data may be missing because all servers lack it.
     """
     ordered = in_one_order({backend, *others})
-    runs = _runs(levels_of(lacks, ordered, steps)[0].at_steps(steps), ordered.index(backend))
+    runs = levels_of(lacks, ordered, steps)[0].runs(ordered.index(backend))
     good = Intervals(tuple(edge for first, last in runs for edge in (first, last + 1)))
     bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
     left = good - Intervals.of((first, last + 1) for first, last in steps_within(bad, steps))
@@ -196,22 +182,6 @@ def _parts(runs: Sequence[Sequence[Run]], candidates: Sequence[Backend], count: 
         found.append(Part(candidates[number], at, end - 1))
         at, left = end, left - 1
     return tuple(found)
-
-
-def _runs(segments: Sequence[Segment], number: int) -> list[Run]:
-    """Return the sequences of consecutive steps at which a server is good enough."""
-    found: list[Run] = []
-    first, last = 0, -1
-    for segment in segments:
-        if segment.good >> number & 1:
-            if last + 1 != segment.first:
-                if first <= last:
-                    found.append((first, last))
-                first = segment.first
-            last = segment.last
-    if first <= last:
-        found.append((first, last))
-    return found
 
 
 def _run_at(runs: Sequence[Run], step: int) -> Run | None:

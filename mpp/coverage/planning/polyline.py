@@ -2,14 +2,16 @@
 Functions of time that consist of straight pieces, in whole numbers, so that comparisons are exact. Pure.
 
 How much a server lacks of a time that ends at t, such as a rate's range, is such a function of t: it bends where an edge of the
-time passes an edge of a gap.
+time passes an edge of a gap. The numbers are in arrays, which take a fifth of the memory of tuples, and which the garbage
+collector does not visit: with thousands of gaps that took 15 ms.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from math import inf
 from operator import mul, sub
 
@@ -31,9 +33,9 @@ class Polyline:
     :ivar steepest: the greatest slope of all segments; 0 if none is greater.
     """
 
-    times: tuple[int, ...] = ()
-    values: tuple[int, ...] = ()
-    slopes: tuple[int, ...] = ()
+    times: Sequence[int] = ()
+    values: Sequence[int] = ()
+    slopes: Sequence[int] = ()
     base: int = 0
     steepest: int = 0
 
@@ -53,13 +55,13 @@ class Polyline:
     @classmethod
     def building(cls, changes: Mapping[int, int], base: int = 0) -> Generator[None, None, Polyline]:
         """Return the same as `changing`; yields after each part of the work, which takes some milliseconds with 30,000 bends."""
-        times = tuple(sorted(time for time, change in changes.items() if change))
+        times = _numbers(sorted(time for time, change in changes.items() if change))
         yield
-        slopes = tuple(accumulate(map(changes.__getitem__, times)))
+        slopes = _numbers(accumulate(map(changes.__getitem__, times)))
         steepest = max(slopes, default=0)
         yield
         rises = map(mul, slopes, map(sub, times[1:], times))
-        return cls(times, tuple(accumulate(rises, initial=base))[: len(times)], slopes, base, steepest)
+        return cls(times, _numbers(islice(accumulate(rises, initial=base), len(times))), slopes, base, steepest)
 
     def __bool__(self) -> bool:
         return bool(self.times or self.base)
@@ -90,7 +92,7 @@ class Polyline:
             yield time, slope - before
             before = slope
 
-    def within(self, start: int, end: int) -> tuple[int, ...]:
+    def within(self, start: int, end: int) -> Sequence[int]:
         """Return the times of the bends between two times, the second one excluded."""
         return self.times[bisect_left(self.times, start) : bisect_left(self.times, end)]
 
@@ -122,6 +124,15 @@ class Polyline:
                     edges = [since]
                 until = to
         return Intervals((*edges, until)) if edges else NEVER
+
+
+def _numbers(numbers: Iterable[int]) -> Sequence[int]:
+    """Return an array of whole numbers; a tuple if it is empty, or if a number has more than 64 bits."""
+    found = tuple(numbers)
+    try:
+        return array("q", found) if found else found
+    except OverflowError:
+        return found
 
 
 ZERO = Polyline()

@@ -47,6 +47,11 @@ class Lacking:
     needed: Polyline = ZERO
     looked_back_on: Polyline = ZERO
 
+    @property
+    def bends(self) -> int:
+        """The number of bends of both functions, a measure of the memory and time that they take."""
+        return len(self.needed.times) + (0 if self.looked_back_on is self.needed else len(self.looked_back_on.times))
+
 
 _WHOLE = Lacking()
 
@@ -74,8 +79,8 @@ class QueryLacks:
     lacked_by_all: Intervals
     """The times of evaluation, in milliseconds, at which the query needs data that no server has."""
 
-    levels: dict[tuple[Backend, ...], KeptLevels] = field(factory=dict, repr=False, eq=False)
-    """Results that `mpp.coverage.planning.levels` keeps of its comparisons, by the servers that it compared."""
+    levels: KeptLevels = field(factory=KeptLevels, repr=False, eq=False)
+    """Results that `mpp.coverage.planning.levels` keeps of its comparisons."""
 
     _material: dict[tuple[Backend, bool], Intervals] = field(factory=dict, repr=False, eq=False)
     _incomplete: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
@@ -87,8 +92,8 @@ class QueryLacks:
 
     @property
     def bends(self) -> int:
-        """The number of bends in the functions of all servers, a measure of the memory that they take."""
-        return sum(len(line.times) for each in self.servers.values() for line in (each.needed, each.looked_back_on))
+        """The number of bends in the functions of all servers."""
+        return sum(each.bends for each in self.servers.values())
 
     def concerns(self, start: int, end: int) -> bool:
         """Return whether any server lacks data for evaluations between two times, in milliseconds, the second one excluded."""
@@ -114,7 +119,7 @@ class QueryLacks:
         return found
 
     def preparing(self, backend: Backend) -> Generator[None, None, None]:
-        """Work out all that is kept of a server and that a plan may need; yields before each part of the work."""
+        """Prepare the times of a server that a plan may need, so that they are kept; yields before each part of the work."""
         yield from self.judging(backend, common=True)
         if backend not in self._incomplete:
             yield

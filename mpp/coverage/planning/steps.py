@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, groupby, pairwise, repeat
 from math import inf
 
 from attrs import frozen
 
 from mpp.core.intervals import Intervals
 from mpp.coverage.planning.polyline import Polyline
-
-# Two servers are mostly found to differ soon.
-_AT_ONCE = 250
 
 
 @frozen
@@ -68,11 +65,13 @@ class Segment:
 @frozen
 class GoodServers:
     """
-    The servers that are good enough at each time, in a form that can be searched.
+    The servers that are good enough at each time or step, in two sequences.
 
-    :ivar ends: the last millisecond of each interval in which they are the same, since the epoch, in order; the first interval
-        begins where the asked times do, and the others where one ends.
-    :ivar good: these servers as bits, see `Segment`, by interval.
+    Thousands of `Segment` objects would take more memory, and make garbage collections longer.
+
+    :ivar ends: the last millisecond since the epoch, or step, of each interval in which they are the same, in order; the first
+        interval begins where the times or steps do, and each other one behind the last one.
+    :ivar good: these servers as bits (see `Segment`), by interval.
     """
 
     ends: tuple[int, ...]
@@ -80,23 +79,42 @@ class GoodServers:
 
     @classmethod
     def of(cls, segments: Iterable[Segment]) -> GoodServers:
-        """Build it from segments of milliseconds in order, without a time between two of them."""
-        ends_and_good = [(each.last, each.good) for each in segments]
-        return cls(*zip(*ends_and_good, strict=True))
+        """Build the value from segments in order, without a time or step between two of them."""
+        return cls(*zip(*((each.last, each.good) for each in segments), strict=True))
 
-    def at_steps(self, steps: Steps) -> list[Segment]:
-        """Return the segments of steps; the cost grows with the steps or the intervals, whichever are fewer."""
-        found: list[Segment] = []
-        ends, start, step, most = self.ends, steps.start, steps.step, steps.count - 1
-        first, done, good, place = 0, -1, -1, 0
+    @classmethod
+    def of_each(cls, good: Iterable[int]) -> GoodServers:
+        """Build the value from the servers that are good enough at each step."""
+        runs = [(each, len(list(run))) for each, run in groupby(good)]
+        return cls(tuple(end - 1 for end in accumulate(length for _, length in runs)), tuple(each for each, _ in runs))
+
+    def at_steps(self, steps: Steps) -> GoodServers:
+        """Convert times to the steps of a range; the cost grows with the steps or the intervals, whichever are fewer."""
+        ends: list[int] = []
+        found: list[int] = []
+        start, step, most = steps.start, steps.step, steps.count - 1
+        done, place = -1, 0
         while done < most:
-            place = bisect_left(ends, start + (done + 1) * step, place)
-            if self.good[place] != good:
-                if done >= 0:
-                    found.append(Segment(first, done, good))
-                first, good = done + 1, self.good[place]
-            done = (ends[place] - start) // step
-        found.append(Segment(first, most, good))
+            place = bisect_left(self.ends, start + (done + 1) * step, place)
+            done = min((self.ends[place] - start) // step, most)
+            if found and found[-1] == self.good[place]:
+                ends[-1] = done
+            else:
+                ends.append(done)
+                found.append(self.good[place])
+        return GoodServers(tuple(ends), tuple(found))
+
+    def runs(self, number: int) -> list[tuple[int, int]]:
+        """Return the first and the last of consecutive steps at which the server with this number is good enough."""
+        found: list[tuple[int, int]] = []
+        first = 0
+        for last, good in zip(self.ends, self.good, strict=True):
+            if good >> number & 1:
+                if found and found[-1][1] + 1 == first:
+                    found[-1] = (found[-1][0], last)
+                else:
+                    found.append((first, last))
+            first = last + 1
         return found
 
 
@@ -115,7 +133,11 @@ class Tolerance:
 
     def allows(self, lack: int, best: int) -> bool:
         """Return whether a lack counts as no greater than the lack of the best server."""
-        return lack <= best + self.window and 2 * lack <= 3 * best
+        return lack <= self.most(best)
+
+    def most(self, best: int) -> int:
+        """Return the greatest lack that counts as no greater than the lack of the best server."""
+        return min(best + self.window, 3 * best // 2)
 
 
 def pieces(lines: Iterable[Polyline], steps: Steps, first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -170,23 +192,21 @@ def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: 
     return found
 
 
-def is_no_worse(lines: Sequence[Sequence[Polyline]], tolerances: Sequence[Tolerance], steps: Steps) -> bool:
+def compared_at_each(lacks: Sequence[Sequence[int]], tolerance: Tolerance, among: Sequence[int] = ()) -> list[int]:
     """
-    Return whether the first of two servers counts as good as the second one at each step; each step is looked at.
+    Return the servers that count as good as the best one at each step, as bits (see `Segment`).
 
-    :param lines: for each criterion, the more important one first, what the two servers lack.
-    :param tolerances: by criterion.
+    :param lacks: what each server lacks, by its number, and at each step.
+    :param among: by step, the servers that are compared; all of them if it is empty.
     """
-    for first in range(0, steps.count, _AT_ONCE):
-        times = range(steps.time(first), steps.time(min(first + _AT_ONCE, steps.count)), steps.step)
-        left: Sequence[int] = times
-        for (own, other), tolerance in zip(lines, tolerances, strict=True):
-            lacks = list(zip(left, own.along(left), other.along(left), strict=True))
-            if not all(mine <= best or tolerance.allows(mine, best) for _, mine, best in lacks):
-                return False
-            # Where the other one counts as worse, the less important criterion does not matter.
-            left = [time for time, mine, best in lacks if best <= mine or tolerance.allows(best, mine)]
-    return True
+    numbers = range(len(lacks))
+    every = (1 << len(lacks)) - 1
+    found = []
+    for values, compared_ones in zip(zip(*lacks, strict=True), among or repeat(every), strict=False):
+        others = values if compared_ones == every else [values[number] for number in numbers if compared_ones >> number & 1]
+        most = tolerance.most(min(others))
+        found.append(sum(1 << number for number in numbers if values[number] <= most) & compared_ones)
+    return found
 
 
 def steps_within(times: Intervals, steps: Steps) -> Iterator[tuple[int, int]]:

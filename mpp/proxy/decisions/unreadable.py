@@ -27,9 +27,10 @@ def identity(info: RequestInfo) -> int | None:
 
 class UnreadableQueries:
     """
-    The queries whose data servers could not read lately, usually none.
+    The queries that servers lately failed to answer because they could not read the data from their storage; usually none.
 
-    :ivar until: until when each server and hash of a query is remembered, by the monotonic clock, in the order of these times.
+    :ivar until: for each server and hash of a query, the time until which this is remembered, by the monotonic clock; the earliest
+        comes first.
     """
 
     def __init__(self, clock: IReactorTime) -> None:

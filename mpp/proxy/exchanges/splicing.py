@@ -210,6 +210,7 @@ class SplicedAttempts:
         """Remove the reference cycles with the subrequests, after the request has ended or is no longer divided."""
         for subrequest in self._subrequests:
             del subrequest.attempts
+            subrequest.answer = None
         self._subrequests = []
 
     # The end of the subrequests

@@ -264,7 +264,7 @@ class UpstreamConnection(OwnerRecords, Protocol):
             response.finish()
 
     def cancel_slow(self, error: Exception) -> None:
-        """Reset the connection, and fail its response at once even if it is paused, because the client reads too slowly."""
+        """Reset the connection because the client reads too slowly, and fail its response at once, even if it is paused."""
         response = self._break_off()
         if response is not None:
             response.cancel_slow(error)

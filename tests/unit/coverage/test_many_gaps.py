@@ -85,7 +85,7 @@ class SameTests(SynchronousTestCase):
         st.integers(1, 40),
         st.integers(1, 20),
     )
-    def test_servers_compared_span_by_span(
+    def test_servers_compared_at_each_step(
         self,
         own: list[tuple[int, int]],
         other: list[tuple[int, int]],
@@ -95,16 +95,18 @@ class SameTests(SynchronousTestCase):
         count: int,
         most: int,
     ) -> None:
-        """The same servers are good enough at each step as if all times were compared at once, however short the spans are."""
+        """The same servers are good enough as if all times were compared at once, however many gaps there are."""
         coverage = Coverage(JOBS, {A: Missing(times([(0, 1), *own])), B: Missing(times(other))})
         steps = Steps((T0 + start) * 1000, step * 1000, count)
         expected = levels_of(lacks_of(selectors, coverage), (A, B), steps)
         with patch.multiple(levels_module, MOST_BENDS=most):
             lacks = lacks_of(selectors, coverage)
-            levels_of(lacks, (A, B), Steps(steps.time(count // 2)))
             found = levels_of(lacks, (A, B), steps)
+            ranks = [planning.ranked(lacks, steps, servers) for servers in ((A, B), (B, A))]
         for level in (0, -1):
-            self.assertEqual(found[level].at_steps(steps), expected[level].at_steps(steps))
+            self.assertEqual(found[level], expected[level])
+        lacks = lacks_of(selectors, coverage)
+        self.assertEqual(ranks, [planning.ranked(lacks, steps, servers) for servers in ((A, B), (B, A))])
 
     def test_one_comparison_for_all_clients(self) -> None:
         """Clients that stay with different servers, and servers in another rank, cost no further comparison."""
@@ -113,7 +115,7 @@ class SameTests(SynchronousTestCase):
         for candidates, own in (((A, B), A), ((A, B), B), ((B, A), A), ((B, A), B)):
             parts = planning.plan(lacks, steps, candidates, own).parts
             self.assertEqual([part.backend for part in parts], [B, A], (candidates, own))
-        self.assertEqual(len(lacks.levels), 1)
+        self.assertEqual(list(lacks.levels.at_all_times), [(A, B)])
 
     @given(
         st.lists(st.tuples(st.integers(-50, 400), st.integers(-4, 4)), max_size=20),
@@ -138,8 +140,11 @@ class SameTests(SynchronousTestCase):
         steps = Steps(start, step, 9)
         found = GoodServers.of(segments).at_steps(steps)
         kinds = [next(each.good for each in segments if each.first <= steps.time(n) <= each.last) for n in range(9)]
-        self.assertEqual([each.good for each in found for _ in range(each.first, each.last + 1)], kinds)
-        self.assertEqual([each.first for each in found], [n for n in range(9) if n == 0 or kinds[n] != kinds[n - 1]])
+        firsts = [0, *(end + 1 for end in found.ends[:-1])]
+        lengths = zip(found.good, firsts, found.ends, strict=True)
+        self.assertEqual([good for good, first, last in lengths for _ in range(first, last + 1)], kinds)
+        self.assertEqual(firsts, [n for n in range(9) if n == 0 or kinds[n] != kinds[n - 1]])
+        self.assertEqual(found, GoodServers.of_each(kinds))
 
 
 HOLES = st.lists(
@@ -266,24 +271,22 @@ class WorkTests(SynchronousTestCase):
         self.assertIn("mpp: no server could answer", found.plan.warning)
         return sum(sizes)
 
-    def test_servers_are_compared_for_the_time_of_a_query(self) -> None:
-        """And once for each span of time, however many queries ask for it."""
-        compared: list[Segment] = []
-        compare = levels_module.compared
+    def test_servers_are_compared_at_the_steps_of_a_query(self) -> None:
+        """And once for the plans of equal ranges; the gaps that no step reads cost nothing."""
+        compared = 0
+        compare = levels_module.compared_at_each
 
-        def counting(segments: Sequence[Segment], *arguments: Any) -> list[Segment]:
-            compared.extend(segments)
-            return compare(segments, *arguments)
+        def counting(lacks: Sequence[Sequence[int]], *arguments: Any) -> list[int]:
+            nonlocal compared
+            compared += len(lacks[0])
+            return compare(lacks, *arguments)
 
-        self.patch(levels_module, "compared", counting)
+        self.patch(levels_module, "compared_at_each", counting)
+        self.patch(levels_module, "compared", lambda *_: self.fail("compared at all times"))
         for _ in range(2):
             self.visited(3600, 15)
-            self.assertLessEqual(len(compared), 2)
-        for _ in range(2):
             self.visited(15 * DAY, 1200)
-            self.visited(20_000 * DAY, 200_000)
-        spans = 8 * MOST_HOLES // levels_module.MOST_BENDS
-        self.assertIn(len(compared), range(spans - 1, spans + 3))
+        self.assertEqual(compared, 2 * (241 + 1081))
 
     def test_short_range_costs_what_lies_in_it(self) -> None:
         """The gaps of one hour are gone through, and not those of 15 days."""

@@ -7,17 +7,22 @@ from __future__ import annotations
 import gc
 from collections import Counter
 
+from mpp.core.coverage import Coverage, Job, Missing
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IBodyConsumer
+from mpp.core.intervals import Intervals
+from mpp.core.model import Choice, Observation, Selection, Standing
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.exchanges.exchange import Exchange
+from mpp.proxy.exchanges.server_fetch import ServerFetch
+from mpp.proxy.exchanges.splicing import SplicedAttempts
 from mpp.proxy.site.request import ProxyRequest
 from mpp.wire.downstream.relay import Relay
-from tests.forward_support import FakeResponse
+from tests.forward_support import A, B, FakeResponse
 from tests.unit.proxy.test_proxy import ProxyCase, StreamedResponse
 
-OF_A_REQUEST = (ProxyRequest, Exchange, Attempts, Attempt, Relay)
+OF_A_REQUEST = (ProxyRequest, Exchange, ServerFetch, SplicedAttempts, Attempts, Attempt, Relay)
 
 
 class GarbageTests(ProxyCase):
@@ -81,6 +86,26 @@ class GarbageTests(ProxyCase):
         body.body_ended()
         del body
         self.assert_nothing_left()
+
+    def test_divided_request_leaves_no_garbage(self) -> None:
+        """Joined responses of two servers, and the response of one server with a warning."""
+        self.world.selections.current = Selection(1, Choice((A,), (B,)), tuple(Observation(e, Standing.VIABLE) for e in (A, B)))
+        self.world.selections.coverage = Coverage(
+            {"node": Job(80, 30.0)},
+            {
+                server: Missing.of(Intervals.of([(start, start + 1000), (20_000, 21_000)]), {})
+                for server, start in ((A, 10_000), (B, 12_000))
+            },
+        )
+        body = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
+        for start, end, parts in ((9000, 13_000, 2), (19_000, 20_500, 1)):
+            self.client.get(b"/api/v1/query_range?query=up&start=%d&end=%d&step=100" % (start, end))
+            self.assertEqual(len(self.world.upstreams.sent), parts)
+            for sent in self.world.upstreams.sent[::-1]:
+                sent.answer.callback(FakeResponse(200, body, ((b"Content-Type", b"application/json"),)))
+            del sent
+            self.assertIn(b"HTTP/1.1 200 ", self.client.received())
+            self.assert_nothing_left()
 
     def test_client_gone(self) -> None:
         """A client that hangs up before there is an answer, and one that does in the middle of it."""

@@ -443,8 +443,8 @@ class SelectionServiceTests(SynchronousTestCase):
         self.assertEqual(
             taken,
             [
-                "prom-b:9090 takes traffic although its probe is refused: it answered 3 requests in a row that had failed on"
-                " prom-a:9090 (/-/ready responded 403)"
+                "prom-b:9090 takes traffic although its probe is refused (/-/ready responded 403): it answered 3 requests in a"
+                " row that had failed on prom-a:9090"
             ],
         )
         self.assertIn("prom-a:9090 is ejected, suspect: 3 requests in a row failed, and succeeded on prom-b:9090", self.logged)
