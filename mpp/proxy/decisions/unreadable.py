@@ -29,8 +29,7 @@ class UnreadableQueries:
     """
     The queries that servers lately failed to answer because they could not read the data from their storage; usually none.
 
-    :ivar until: for each server and hash of a query, the time until which this is remembered, by the monotonic clock; the earliest
-        comes first.
+    :ivar until: for each server and hash of a query, until when this is remembered, by the monotonic clock; the earliest first.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
