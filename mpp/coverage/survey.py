@@ -119,11 +119,7 @@ class Survey:
         self._stopped = False
 
     def shown(self, observation: Observation) -> Observation:
-        """
-        Record a round's observation of a server, and return it with the targets that the server lacks now, and with its gaps.
-
-        Call `begin` when the observations of all servers of the round are recorded: it starts the next survey.
-        """
+        """Record a round's observation of a server; return it with what the server lacks now, and its gaps. Then call `begin`."""
         if not self._selector:
             return observation
         self._observe(observation)

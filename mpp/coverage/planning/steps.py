@@ -203,6 +203,10 @@ def compared_at_each(lacks: Sequence[Sequence[int]], tolerance: Tolerance, among
     every = (1 << len(lacks)) - 1
     found = []
     for values, compared_ones in zip(zip(*lacks, strict=True), among or repeat(every), strict=False):
+        if values.count(values[0]) == len(values):
+            # Mostly no server lacks anything.
+            found.append(compared_ones)
+            continue
         others = values if compared_ones == every else [values[number] for number in numbers if compared_ones >> number & 1]
         most = tolerance.most(min(others))
         found.append(sum(1 << number for number in numbers if values[number] <= most) & compared_ones)
