@@ -21,8 +21,8 @@ from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import GoodServers, Segment, Steps, Tolerance, compared, compared_at_each
 
-MOST_BENDS = 500
-"""Maximum number of bends of all servers' lines (`Polyline`) with which they are compared at all times: it takes some 4 ms."""
+MOST_BENDS = 1000
+"""Maximum number of bends of all servers' lines (`Polyline`) with which they are compared at all times: it takes some 8 ms."""
 
 MOST_STEPS = 2500
 """Maximum number of steps at which servers with more bends are compared within one turn of the reactor: it takes some 8 ms."""
