@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlencode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import turns
 from bench.figures import table
-from bench.turns import INSIDE, TimedMpp, read_all
+from bench.turns import INSIDE, TimedMpp, read_all, run_all
 from mpp.core.coverage import Coverage, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
@@ -27,6 +28,8 @@ DAY_S = 86_400
 DAYS = 15
 GAP_S = 60
 CLIENTS = 30
+SMALLEST = 20_000
+"""Bytes; an error has fewer, and a panel of 1,440 steps more."""
 JOBS = {f"job{number}": Job(100, 30.0) for number in range(10)}
 ONE = 'panel{{n="{}"}}'
 FOUR = 'panel{{n="{0}"}} + rate(panel{{n="{0}"}}[5m]) + rate(panel{{n="{0}"}}[10m]) + panel{{n="{0}"}} offset 1h'
@@ -67,8 +70,8 @@ def inside() -> None:
             known.append(coverage(backends, gaps, end))
         return known[0]
 
-    SelectionService.coverage = property(lacks, lambda *_: None)  # type: ignore[assignment, method-assign]
-    turns.inside()
+    with patch.object(SelectionService, "coverage", property(lacks, lambda *_: None), create=True):
+        turns.inside()
 
 
 class PlannedMpp(TimedMpp):
@@ -104,11 +107,15 @@ class Panels:
             values = {"query": text, "start": at - hours * 3600, "end": at, "step": step}
             targets.append(f"/api/v1/query_range?{urlencode(values)}")
         began = time.time()
-        threads = [threading.Thread(target=read_all, args=(self._mpp.port, each), kwargs={"gzip": False}) for each in targets]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        sizes: list[int] = []
+        run_all(
+            [
+                threading.Thread(target=lambda each=each: sizes.append(read_all(self._mpp.port, each, gzip=False)[1]))
+                for each in targets
+            ]
+        )
+        assert len(sizes) == CLIENTS
+        assert min(sizes) > SMALLEST, "an error instead of a panel"
         took = time.time() - began
         self._mpp.wait_quiet()
         found = sorted(self._mpp.turns(began, time.time()), key=lambda turn: -turn["cpu"])

@@ -166,7 +166,7 @@ class Panel:
         threads = [
             threading.Thread(target=lambda: found.append(read_all(self._mpp.port, target, gzip=gzip))) for _ in range(viewers)
         ]
-        _run_all(threads)
+        run_all(threads)
         self._mpp.wait_quiet()
         turns = sorted(self._mpp.turns(began, time.time()), key=lambda turn: -turn["cpu"])
         self.long += [(title, turn) for turn in turns if turn["cpu"] >= self._options.limit / 1000]
@@ -177,7 +177,8 @@ class Panel:
         print(" | ".join(self.rows[-1]), file=sys.stderr, flush=True)
 
 
-def _run_all(threads: list[threading.Thread]) -> None:
+def run_all(threads: list[threading.Thread]) -> None:
+    """Start threads, and wait for them."""
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -155,6 +155,8 @@ class MergedLocator:
 
     def _good(self, located: tuple[DiscoveredBackend, ...], watched: _MergedEntry) -> LocatorStatus:
         last, located = watched.source, tuple(located)
+        if not all(isinstance(each, DiscoveredBackend) for each in located):
+            raise TypeError(f"locator {last.name} returned something else than backends: {located!r:.200}")
         if last.discovered and not located and watched.locator.explicit:
             return self._emptied(last)
         note = "" if located else f"found no backends: it looked for {watched.locator.sought}"

@@ -51,8 +51,8 @@ class ForwardContext:
     """
     The context of all requests that began under the same settings. Each request keeps the context that it began with.
 
-    A context for new settings is made by ``attrs.evolve``: it has other settings, and the same budget, ticker, liveness checks
-    and unreadable queries.
+    A context for new settings is made by ``attrs.evolve``: it has other settings; what requests share goes on, such as the
+    budget, the ticker, the planner and the requests that wait to be planned.
 
     :ivar clock: the monotonic clock, for durations and waits.
     :ivar rng: picks one of several selected backends.

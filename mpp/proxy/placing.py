@@ -55,7 +55,7 @@ def first_choice(
 def _by_coverage(
     context: ForwardContext, deadline: RequestDeadline, selection: Selection, own: Backend, by_affinity: str
 ) -> FirstChoice:
-    """Return the server that lacks least of what the request reads: its own server unless that lacks more."""
+    """Return the server of the whole request, or of its first steps, by what the servers lack: its own unless that lacks more."""
     plan = planned(context, deadline.info, selection, own)
     if plan is None:
         return own, by_affinity, None

@@ -18,18 +18,18 @@ from twisted.internet.task import deferLater
 from mpp.core.scheduling.pacing import SLICE_S, in_slices
 
 # When the gaps change while a plan is prepared, it is prepared again: so often in all, for the client waits.
-_MOST_TIMES = 3
+_MOST_PREPARATIONS = 3
 
 Work = Generator[None, None, None]
 
 
 @define
 class _Waiting:
-    """A request that is to be planned; ``times`` counts how often it was prepared."""
+    """A request that is to be planned; ``preparations`` counts how often it was prepared."""
 
-    preparation: Callable[[], Work | None]
-    turn: Deferred[None]
-    times: int = 0
+    work_left: Callable[[], Work | None]
+    ready: Deferred[None]
+    preparations: int = 0
 
 
 @define
@@ -40,31 +40,33 @@ class PlanQueue:
     _waiting: deque[_Waiting] = field(init=False, factory=deque)
     _runs: bool = field(init=False, default=False)
 
-    def turn(self, preparation: Callable[[], Work | None]) -> Deferred[None]:
+    def wait(self, work_left: Callable[[], Work | None]) -> Deferred[None]:
         """
         Let a request wait until it may be planned, in a later turn of the reactor.
 
-        :param preparation: returns the work that is to be done first, or None if there is none. It is called before the work and,
-            because gaps may have changed, after it.
-        :return: fires when the plan is to be made, by its callbacks; fails with an error of the preparation.
+        :param work_left: returns the work that is to be done before the plan is made, or None if there is none. It is called
+            whenever the request is next, so also after the work, because gaps may have changed meanwhile.
+        :return: fires when the plan is to be made, by its callbacks; fails with an error of the work.
         """
-        turn: Deferred[None] = Deferred()
-        self._waiting.append(_Waiting(preparation, turn))
+        ready: Deferred[None] = Deferred()
+        self._waiting.append(_Waiting(work_left, ready))
         if not self._runs:
             self._runs = True
             Deferred.fromCoroutine(self._run())
-        return turn
+        return ready
 
     async def _run(self) -> None:
-        while self._waiting:
-            await deferLater(self._clock, 0.0)
-            work = self._make_plans()
-            if work is not None:
-                try:
-                    await in_slices(work, self._clock, 0.0)
-                except Exception:
-                    self._waiting.popleft().turn.errback()
-        self._runs = False
+        try:
+            while self._waiting:
+                await deferLater(self._clock, 0.0)
+                work = self._make_plans()
+                if work is not None:
+                    try:
+                        await in_slices(work, self._clock, 0.0)
+                    except Exception:
+                        self._waiting.popleft().ready.errback()
+        finally:
+            self._runs = False
 
     def _make_plans(self) -> Work | None:
         """Make plans for the time of a slice; return the work that the first request needs, if that is to be done now."""
@@ -72,13 +74,16 @@ class PlanQueue:
         while self._waiting and self._clock.seconds() < until:
             first = self._waiting[0]
             try:
-                work = first.preparation()
+                work = first.work_left()
             except Exception:
-                self._waiting.popleft().turn.errback()
+                self._waiting.popleft().ready.errback()
                 continue
-            if work is not None and first.times < _MOST_TIMES:
-                first.times += 0 if made else 1
-                return None if made else work
-            self._waiting.popleft().turn.callback(None)
+            if work is not None and first.preparations < _MOST_PREPARATIONS:
+                if made:
+                    # This turn of the reactor has had its plans: the work begins in the next one.
+                    return None
+                first.preparations += 1
+                return work
+            self._waiting.popleft().ready.callback(None)
             made = True
         return None

@@ -189,14 +189,14 @@ class Membership:
     def _log_vouching(self, failed: Backend, by: Backend, why: str, requests: int) -> None:
         self._reported[by] = Standing.VIABLE
         _log.warn(
-            "{backend} takes traffic although its probe is refused ({why}): it answered {requests} requests in a row that had"
-            " failed on {failed}",
+            "{backend} is in service although it refuses mpp's probe ({why}): {requests} requests in a row failed on {failed}"
+            " and succeeded on {backend}",
             backend=by.name,
             requests=requests,
             failed=failed.name,
             why=why,
         )
-        text = f"{by.name} takes traffic although its probe is refused: {requests} requests had failed on {failed.name}"
+        text = f"{by.name} is in service although it refuses mpp's probe: {requests} requests had failed on {failed.name}"
         self._event_log.record("return", text)
 
     def log_standing(self, observation: Observation) -> None:

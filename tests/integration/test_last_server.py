@@ -53,7 +53,7 @@ class RefusedProbeTests(SynchronousTestCase):
         self.assertLessEqual(ejections, 8)
         self.assertLessEqual(retries, (ejections + 1) * (3 + 2 * CLIENTS), f"{ejections:g} ejections; {tally}")
         self.assertEqual(mpp.metric("mpp_retry_budget_exhausted_total"), 0)
-        self.assertIn(f"{self.refused.address} takes traffic although its probe is refused (/-/ready responded 403", mpp.log())
+        self.assertIn(f"{self.refused.address} is in service although it refuses mpp's probe (/-/ready responded 403", mpp.log())
         self.failing.mend()
         wait_until(lambda: mpp.is_selected(self.failing.address), "the mended server is back", 20)
         ejections = mpp.metric("mpp_ejections_total", backend=self.failing.address)

@@ -4,8 +4,8 @@ Keeps, for the last queries, the data that each server lacks of what the query r
 # Note [Preparing a plan]
 
 With hundreds of gaps it takes tens of milliseconds to work out the lacks for a query, and other clients would wait meanwhile. So
-a request in a pool with `MANY_GAPS` is prepared first: all lacks and comparisons that its plan needs are worked out in steps and
-kept, and the reactor serves other clients between the steps. A plan that was not prepared works them out at once.
+a request in a pool with `MANY_GAPS` is prepared first: the lacks, and the comparison for its whole range, are worked out in steps
+and kept, and the reactor serves other clients between the steps. A plan that was not prepared works them out at once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mpp.coverage.planning.levels import comparing
 from mpp.coverage.planning.query_lacks import QueryLacks, working_out_lacks
 from mpp.coverage.planning.selectors import Selector
 from mpp.coverage.planning.steps import Steps
+from mpp.promql.memory import LONGEST_ENCODED
 
 MANY_GAPS = 50
 """The number of gaps of all servers together from which on a plan is prepared: with fewer it takes less than 5 ms."""
@@ -29,8 +30,11 @@ MANY_GAPS = 50
 MOST_KEPT = 256
 """Maximum number of queries that are remembered."""
 
-MOST_BENDS = 250_000
-"""Maximum of `QueryLacks.bends` for all queries together, which are some 25 MB with all that is kept beside them."""
+MOST_BYTES = 25_000_000
+"""Maximum of the estimated memory of all queries together."""
+
+BEND_BYTES = 100
+"""Estimated memory per bend (`QueryLacks.bends`), with all that is kept beside it: measured, rounded up."""
 
 
 @frozen
@@ -61,14 +65,14 @@ class KeptLacks:
 
     coverage: Coverage = WHOLE_POOL
     _kept: OrderedDict[LacksKey, QueryLacks] = field(init=False, factory=OrderedDict)
-    _bends: int = field(init=False, default=0)
+    _bytes: int = field(init=False, default=0)
 
     def clear(self, coverage: Coverage) -> None:
         """Forget all queries, because the gaps of the servers or their rules have changed."""
         self.coverage = coverage
         # A new object ends the preparations under way.
         self._kept = OrderedDict()
-        self._bends = 0
+        self._bytes = 0
 
     def of(self, key: LacksKey, selectors: Iterable[Selector]) -> QueryLacks:
         """Return the data of a query that each server lacks, worked out now if it is not kept."""
@@ -121,7 +125,18 @@ class KeptLacks:
             self._keep(key, lacks)
 
     def _keep(self, key: LacksKey, lacks: QueryLacks) -> None:
+        if sum(map(len, key.queries)) > LONGEST_ENCODED:
+            # The clients choose the queries; to work out the lacks for one of this length takes little time (`TOO_LONG`).
+            return
+        before = self._kept.pop(key, None)
+        if before is not None:
+            self._bytes -= size_of(key, before)
         self._kept[key] = lacks
-        self._bends += lacks.bends
-        while len(self._kept) > 1 and (len(self._kept) > MOST_KEPT or self._bends > MOST_BENDS):
-            self._bends -= self._kept.popitem(last=False)[1].bends
+        self._bytes += size_of(key, lacks)
+        while len(self._kept) > 1 and (len(self._kept) > MOST_KEPT or self._bytes > MOST_BYTES):
+            self._bytes -= size_of(*self._kept.popitem(last=False))
+
+
+def size_of(key: LacksKey, lacks: QueryLacks) -> int:
+    """Return the estimated memory of what is kept for a query, in bytes."""
+    return BEND_BYTES * lacks.bends + sum(map(len, key.queries))

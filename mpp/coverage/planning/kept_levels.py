@@ -21,12 +21,12 @@ class KeptLevels:
     """
     The comparisons of servers for a query, by the servers that were compared.
 
-    :ivar at_all_times: comparisons that serve all ranges.
-    :ivar at_steps: comparisons for the steps of one range, the last ones.
+    :ivar at_all_times: the last comparisons that serve all ranges.
+    :ivar at_steps: the last comparisons for the steps of one range.
     :ivar totals: twice the sum of what each server lacks at the steps of one range, of the needed data (False) and of the data
         that is looked back on (True), for the last ranges.
     """
 
-    at_all_times: dict[tuple[Backend, ...], Levels] = field(factory=dict)
+    at_all_times: OrderedDict[tuple[Backend, ...], Levels] = field(factory=OrderedDict)
     at_steps: OrderedDict[tuple[tuple[Backend, ...], Steps], Levels] = field(factory=OrderedDict)
     totals: OrderedDict[Steps, Totals] = field(factory=OrderedDict)

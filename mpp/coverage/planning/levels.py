@@ -25,13 +25,13 @@ MOST_BENDS = 1000
 """Maximum number of bends of all servers' lines (`Polyline`) with which they are compared at all times: it takes some 8 ms."""
 
 MOST_STEPS = 2500
-"""Maximum number of steps at which servers with more bends are compared within one turn of the reactor: it takes some 8 ms."""
+"""Maximum number of steps at which servers with more bends are compared without preparation (`is_soon_compared`): some 8 ms."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 _AT_ONCE = 500
-_MOST_KEPT = 4
+_MOST_KEPT = 8
 _EVER_MS = 1 << 54
 # Each millisecond counts as a step.
 _EACH_MS = Steps(0)
@@ -53,7 +53,10 @@ def comparing(lacks: QueryLacks, candidates: tuple[Backend, ...], steps: Steps) 
         all_times = lacks.levels.at_all_times.get(candidates)
         if all_times is None:
             yield
-            all_times = lacks.levels.at_all_times[candidates] = _at_all_times(lacks, candidates)
+            all_times = _at_all_times(lacks, candidates)
+            _keep(lacks.levels.at_all_times, candidates, all_times)
+        else:
+            lacks.levels.at_all_times.move_to_end(candidates)
         return tuple(each.at_steps(steps) for each in all_times)
     kept, key = lacks.levels.at_steps, (candidates, steps)
     if key in kept:

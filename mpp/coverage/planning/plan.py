@@ -134,13 +134,15 @@ def good_steps(
     lacks: QueryLacks, steps: Steps, backend: Backend, others: Sequence[Backend], shared: Intervals
 ) -> list[tuple[int, int]]:
     """
-    Return the sequences of steps, as first and last step, at which a server lacks nothing that another one has, and has all data
-    that is needed.
+    Return the sequences of steps, as first and last step, at which a server counts as good as the best one, and has all data that
+    is needed. None, where to find that out would delay other clients: with many gaps and many steps.
 
     :param others: all other servers.
     :param shared: the times of evaluation, in milliseconds, at which needed data may be missing because all servers lack it.
     """
     ordered = in_one_order({backend, *others})
+    if not is_soon_compared(lacks, ordered, steps):
+        return []
     runs = levels_of(lacks, ordered, steps)[0].runs(ordered.index(backend))
     good = Intervals(tuple(edge for first, last in runs for edge in (first, last + 1)))
     bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared

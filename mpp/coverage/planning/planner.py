@@ -28,7 +28,7 @@ from mpp.coverage.planning.plan import Part, QueryPlan
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S, QueryLacks
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
-from mpp.promql.memory import QueryMemory
+from mpp.promql.memory import LONGEST_ENCODED, QueryMemory
 from mpp.promql.reads import QueryReads, SelectorReads
 from mpp.promql.recorded import Rules
 
@@ -212,7 +212,9 @@ class Planner:
         key = (request, tuple(parts), tuple(candidates))
         found = self._warnings.get(key)
         if found is None:
-            found = self._warnings[key] = self._warning(*key)
+            found = self._warning(*key)
+            if sum(map(len, request.queries)) <= LONGEST_ENCODED:
+                self._warnings[key] = found
             if len(self._warnings) > MOST_WARNINGS:
                 self._warnings.popitem(last=False)
         else:

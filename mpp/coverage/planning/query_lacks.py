@@ -59,7 +59,7 @@ _WHOLE = Lacking()
 @define
 class QueryLacks:
     """
-    The data of a query that each server lacks; made by `lacks_of`.
+    The data of a query that each server lacks; made by `working_out_lacks`.
 
     :ivar selectors: what the query reads, and of which jobs.
     :ivar coverage: what the servers lack.
@@ -74,7 +74,7 @@ class QueryLacks:
     window: int
     servers: Mapping[Backend, Lacking]
     affected: Intervals
-    """The times of evaluation, in milliseconds, at which any server lacks anything of what the query reads."""
+    """The times of evaluation, in milliseconds, at which a server lacks anything that the query reads, or within 1 ms of them."""
 
     lacked_by_all: Intervals
     """The times of evaluation, in milliseconds, at which the query needs data that no server has."""

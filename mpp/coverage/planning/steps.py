@@ -1,9 +1,9 @@
 """
-Compares what servers lack at the steps of a range, without looking at each step. Pure.
+Compares what servers lack at the steps of a range, by looking at the bends or at each step, whichever are fewer. Pure.
 
 The amount that a server lacks is a straight line between its bends (`mpp.coverage.planning.polyline`), so a comparison of two
 servers changes at most once between two bends, at a step that a division finds. All numbers are whole, so nothing depends on
-rounding.
+rounding. `mpp.coverage.planning.levels` chooses between the two ways.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def steps_within(times: Intervals, steps: Steps) -> Iterator[tuple[int, int]]:
 
 
 def _append(found: list[Segment], segment: Segment) -> None:
-    """Add a segment; join it to the last one if only the end differs."""
+    """Add a segment; join it to the last one if the same servers are good enough in both."""
     if found and found[-1].good == segment.good and found[-1].last + 1 == segment.first:
         found[-1] = Segment(found[-1].first, segment.last, segment.good)
     else:

@@ -19,6 +19,7 @@ from mpp.cache.cached_query import CachedQuery, Tail
 from mpp.cache.view import View
 from mpp.core.model import RequestInfo
 from mpp.promql.matrix import NotJoinable
+from mpp.proxy.answer import Answer
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching
@@ -28,7 +29,7 @@ from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges import cached_response
 from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.cached_warning import missing_data
-from mpp.proxy.exchanges.fetch import Answer, Fetch
+from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse_all
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest import Subrequest

@@ -18,7 +18,7 @@ from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.scheduling.turns import Turns
-from mpp.proxy.exchanges.fetch import Answer
+from mpp.proxy.answer import Answer
 from mpp.proxy.exchanges.new_steps import NewSteps
 from mpp.wire.whole_response import AT_ONCE, GZIP_FIELDS, GeneratedResponse, WholeResponse
 

@@ -16,19 +16,19 @@ from __future__ import annotations
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp.core.errors import LoopDetected, UpstreamError
+from mpp.core.errors import UpstreamError
 from mpp.core.http import heads
 from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend, Headers
+from mpp.proxy.answer import Answer
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, local_replies
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.local_replies import LocalReply
-from mpp.proxy.exchanges.fetch import Answer, Fetch
+from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.flights import Flights
 from mpp.proxy.hedging import stalled
-from mpp.proxy.preparing import prepared
 from mpp.proxy.ticker import ROUNDING
 
 _log = tx.make_logger()
@@ -82,28 +82,9 @@ class Exchange:
         """Start to fetch the response; unless ``alone``, together with identical requests that are under way."""
         self._fetch = None
         try:
-            preparation = prepared(self._context, self._downstream.info, lambda: not self.ended)
-        except Exception:
-            self.failed(Failure())
-            return
-        if preparation is None:
-            self._join(alone)
-        else:
-            preparation.addCallbacks(lambda _: self._join(alone), self.failed)
-
-    def _join(self, alone: bool) -> None:
-        """Join the fetch of an identical request, or start one."""
-        if self.ended:
-            # The client has left in the meantime.
-            return
-        try:
-            fetch, new = self._flights.join(self._context, self, self._downstream.info, alone=alone)
-            self._fetch = fetch
+            self._fetch, new = self._flights.join(self._context, self, self._downstream.info, alone=alone)
             if new:
-                fetch.start()
-        except LoopDetected:
-            self._leave()
-            self._refuse(local_replies.loop_detected(self._context.instance.token))
+                self._fetch.begin()
         except Exception:
             self.failed(Failure())
 

@@ -18,64 +18,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.core.errors import UpstreamError
+from mpp.core.errors import LoopDetected
 from mpp.core.interfaces import IResponse
-from mpp.core.model import Backend, RequestInfo
+from mpp.core.model import RequestInfo
+from mpp.proxy.answer import Answer
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical, local_replies
 from mpp.proxy.decisions.local_replies import LocalReply
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.preparing import turn_to_plan
 from mpp.wire.whole_response import copies
 
 _log = make_logger()
-
-AnsweredRange: TypeAlias = tuple[Backend, int, int]
-"""A server, and the times of the first and the last step that it has answered, in milliseconds since the epoch."""
-
-
-class Answer(NamedTuple):
-    """
-    The response to a request, and where it comes from.
-
-    :ivar backend: the server that has sent it; of a response with cached steps, the one that was asked last.
-    :ivar attempt: the attempt that brought it; None if no server was asked.
-    :ivar started: how many attempts were made.
-    :ivar reasons: why attempts failed, were moved or were hedged, one line each.
-    :ivar affinity: the name of the affinity that chose the server, or empty.
-    :ivar also: the further servers whose responses were joined to it.
-    :ivar ranges: which server has answered which steps, if several have.
-    :ivar keeps_server: no affinity moves the client to ``backend``, which was chosen for the data that it has and not for the
-        client.
-    :ivar broke_off: a function that reports that the response broke off on its way to the client, and returns all reasons, this
-        one included; None if the response is complete.
-    :ivar cache: how the cache was used, in the words of ``MPP.Cache``; empty if it was not.
-    :ivar shared: another request has fetched it.
-    :ivar asked_at: a time before which no server was asked for any part of it, by the monotonic clock; 0 if none was asked.
-    """
-
-    response: IResponse
-    backend: Backend
-    attempt: Attempt | None
-    started: int = 0
-    reasons: tuple[str, ...] = ()
-    affinity: str = ""
-    also: tuple[Backend, ...] = ()
-    ranges: tuple[AnsweredRange, ...] = ()
-    keeps_server: bool = False
-    broke_off: Callable[[UpstreamError], tuple[str, ...]] | None = None
-    cache: str = ""
-    shared: bool = False
-    asked_at: float = 0.0
-
-    @property
-    def cache_use(self) -> str:
-        """The word for the log: the first one of ``MPP.Cache``, "shared" if an identical request fetched the response, or ""."""
-        return self.cache.partition(";")[0] or ("shared" if self.shared else "")
 
 
 class Waiter(Protocol):
@@ -116,7 +76,7 @@ class Fetch(ABC):
     :ivar ended: whether it has ended; later events are ignored.
     """
 
-    __slots__ = ("_context", "_landed", "began", "ended", "ends_at", "info", "waiters")
+    __slots__ = ("_context", "_landed", "_queued", "began", "ended", "ends_at", "info", "waiters")
 
     def __init__(
         self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[Fetch], object] | None = None
@@ -128,6 +88,36 @@ class Fetch(ABC):
         self.ends_at = began
         self.waiters: list[Waiter] = []
         self.ended = False
+        self._queued = False
+
+    def begin(self) -> None:
+        """Start the fetch; if its plan takes long, later, when it is its turn to be planned."""
+        ready = turn_to_plan(self._context, self.info, lambda: not self.ended)
+        if ready is None:
+            self._start()
+        else:
+            self._queued = True
+            self.ends_at = RequestDeadline(self.info, self.began, self._context.settings).ends_at
+            ready.addCallback(self._planned).addErrback(self._broken_in_queue)
+
+    def _planned(self, _: None) -> None:
+        self._queued = False
+        if not self.ended:
+            self._start()
+
+    def _broken_in_queue(self, failure: Failure) -> None:
+        """End on a bug in the preparation, or in the start that followed it."""
+        had_ended = self.ended
+        self._failed(failure)
+        if not had_ended:
+            self.cancel()
+
+    def _start(self) -> None:
+        try:
+            self.start()
+        except LoopDetected:
+            self._unanswered(local_replies.loop_detected(self._context.instance.token))
+            self.cancel()
 
     # For each kind of fetch
 
@@ -174,11 +164,12 @@ class Fetch(ABC):
 
     def tick(self, waiter: Waiter) -> None:
         """Check the progress of the fetch, if this is its first waiter; end another waiter if its deadline has passed."""
-        if waiter is self.waiters[0]:
+        if waiter is self.waiters[0] and not self._queued:
             self.progress()
         elif self._context.clock.seconds() >= waiter.began + self.ends_at - self.began:
             self.leave(waiter)
-            why = "the same request of another client was not answered, either"
+            queued, shared = "its plan has to wait for others", "the same request of another client was not answered, either"
+            why = queued if self._queued else shared
             waiter.unanswered(local_replies.deadline_exceeded(self.ends_at - self.began, why, read=True), self)
 
     # For the subclass

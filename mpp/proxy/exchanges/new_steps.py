@@ -9,9 +9,9 @@ from mpp.core.model import Backend
 from mpp.core.scheduling.turns import Turns
 from mpp.promql.matrix import Matrix
 from mpp.promql.matrix_pieces import parsed
+from mpp.proxy.answer import Answer
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource
-from mpp.proxy.exchanges.fetch import Answer
 from mpp.proxy.exchanges.subrequest import Subrequest
 
 

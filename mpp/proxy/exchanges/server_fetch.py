@@ -11,12 +11,13 @@ from mpp.core.errors import UpstreamError
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, RequestInfo
 from mpp.coverage.planning.planner import RequestPlan
+from mpp.proxy.answer import Answer, AnsweredRange
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.proxy.exchanges.fetch import Answer, AnsweredRange, Fetch
+from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.splicing import SplicedAttempts
 
 
@@ -111,7 +112,7 @@ class ServerFetch(Fetch):
 
         :param attempts: the number of attempts that were made.
         :param affinity: the name of the affinity that chose the backend, or empty.
-        :param ranges: see `mpp.proxy.exchanges.fetch.Answer`.
+        :param ranges: see `mpp.proxy.answer.Answer`.
         """
         made = self._attempts
         plan, backend = made.plan, attempt.backend

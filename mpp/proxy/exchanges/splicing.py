@@ -28,13 +28,13 @@ from mpp.core.model import RequestInfo
 from mpp.core.prometheus import data_requests
 from mpp.coverage.planning.planner import RequestPlan
 from mpp.promql.matrix import PIECE, NotJoinable, joined, with_warning
+from mpp.proxy.answer import AnsweredRange
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.proxy.exchanges.fetch import AnsweredRange
 from mpp.proxy.exchanges.new_steps import parse
 from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed
 

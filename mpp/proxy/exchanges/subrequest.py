@@ -6,8 +6,9 @@ from typing import Protocol
 
 from twisted.python.failure import Failure
 
+from mpp.proxy.answer import Answer
 from mpp.proxy.decisions.local_replies import LocalReply
-from mpp.proxy.exchanges.fetch import Answer, Fetch
+from mpp.proxy.exchanges.fetch import Fetch
 
 
 class SubrequestOwner(Protocol):

@@ -8,7 +8,7 @@ from mpp.core.coverage import Coverage, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning import kept_lacks
-from mpp.coverage.planning.kept_lacks import MOST_BENDS, MOST_KEPT, KeptLacks, LacksKey
+from mpp.coverage.planning.kept_lacks import MOST_BYTES, MOST_KEPT, KeptLacks, LacksKey, size_of
 from mpp.coverage.planning.levels import levels_of
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
@@ -42,11 +42,11 @@ class KeptLacksTests(SynchronousTestCase):
         """Return which queries are still remembered, without a look that would move them to the end."""
         return [number for number in range(queries) if key(number) in self.kept._kept]
 
-    def test_memory_is_bounded_by_bends(self) -> None:
+    def test_memory_is_bounded_by_bytes(self) -> None:
         """With many gaps fewer queries are remembered, the last ones."""
-        each = self.kept.of(key(0), INSTANT).bends
-        self.assertGreater(each, 1000)
-        most = MOST_BENDS // each
+        each = size_of(key(100), self.kept.of(key(0), INSTANT))
+        self.assertGreater(each, 100_000)
+        most = MOST_BYTES // each
         for number in range(most + 5):
             self.kept.of(key(number), INSTANT)
         self.assertEqual(self.held(most + 5), list(range(5, most + 5)))
@@ -57,6 +57,21 @@ class KeptLacksTests(SynchronousTestCase):
         for number in range(MOST_KEPT + 1):
             self.kept.of(key(number), INSTANT)
         self.assertEqual(self.held(MOST_KEPT + 1), list(range(1, MOST_KEPT + 1)))
+
+    def test_long_query_is_not_remembered(self) -> None:
+        """The clients choose the queries, and a body may have 10 MB."""
+        long = LacksKey((b"x" * 1_000_000,), True, 300.0)
+        self.kept.of(long, INSTANT)
+        self.assertEqual(list(self.kept._kept), [])
+
+    def test_query_kept_twice_counts_once(self) -> None:
+        """While a plan is prepared the same lacks may be needed at once, and are then kept by both."""
+        steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
+        assert steps is not None
+        next(steps)
+        found = self.kept.of(key(1), INSTANT)
+        list(steps)
+        self.assertEqual(self.kept._bytes, size_of(key(1), found))
 
     def test_preparation_is_the_same_as_all_at_once(self) -> None:
         """The lacks, and what is kept with them, are equal."""
@@ -95,7 +110,7 @@ class KeptLacksTests(SynchronousTestCase):
         steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
         while not self.held(2):
             next(steps)
-        for number in range(2, 3 + MOST_BENDS // self.kept.of(key(1), INSTANT).bends):
+        for number in range(2, 4 + MOST_BYTES // size_of(key(1), self.kept.of(key(1), INSTANT))):
             self.kept.of(key(number), INSTANT)
         self.assertEqual(self.held(2), [])
         list(steps)

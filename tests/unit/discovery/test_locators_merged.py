@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError
 from twisted.internet.task import Clock
@@ -132,14 +133,16 @@ class MergedLocatorTests(SynchronousTestCase):
 
     def test_result_that_makes_no_sense(self) -> None:
         """A locator with a bug holds up no round, and is asked again in the next one."""
+        nonsense: tuple[Any, ...] = (7, (7,))
+        for number, result in enumerate(nonsense):
+            located = self.merged.locate()
+            self.first.asked[number].callback(result)
+            self.second.asked[number].callback((A,))
+            self.assertEqual(self.successResultOf(located), (A,))
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         located = self.merged.locate()
-        self.first.asked[0].callback(7)  # type: ignore[arg-type]
-        self.second.asked[0].callback((A,))
-        self.assertEqual(self.successResultOf(located), (A,))
-        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-        located = self.merged.locate()
-        self.first.asked[1].callback((B,))
-        self.second.asked[1].callback((A,))
+        self.first.asked[2].callback((B,))
+        self.second.asked[2].callback((A,))
         self.assertEqual(self.successResultOf(located), (B, A))
 
     def test_ready_if_anybody_says_so(self) -> None:

@@ -15,7 +15,7 @@ from mpp.coverage.planning import kept_lacks
 from mpp.coverage.planning.kept_lacks import KeptLacks
 from mpp.coverage.planning.planner import Planner
 from mpp.proxy import preparing
-from tests.forward_support import A, B, World
+from tests.forward_support import A, B, FakeResponse, World
 
 JOBS = {"node": Job(80, 30.0)}
 # A and B lack ten minutes of each hour, at different times.
@@ -135,6 +135,33 @@ class PreparedTests(SynchronousTestCase):
         self.world.request(target=b"/api/v1/series?match[]=up&start=10000")
         self.pass_time()
         self.assertEqual(len(self.world.upstreams.sent), 1)
+
+    def test_identical_requests_wait_together(self) -> None:
+        """One plan is prepared and made, and one server asked."""
+        self.world.reload(no_single_flight=False)
+        clients = [self.world.request(target=IN_A) for _ in range(3)]
+        self.pass_time()
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [B])
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200))
+        self.assertTrue(all(client.delivered is not None for client in clients))
+
+    def test_deadline_passes_in_the_queue(self) -> None:
+        """Each client gets its error in time, and no server is asked."""
+        self.world.reload(no_single_flight=False)
+        clients, exchanges = [], []
+        for _ in range(2):
+            clients.append(self.world.request(target=IN_A + b"&timeout=1s"))
+            exchanges.append(self.world.exchange)
+        for later in (1.5, 1.0):
+            self.assertEqual([client.failed for client in clients], [None, None])
+            self.world.clock.rightNow += later
+            for exchange in exchanges:
+                exchange.tick()
+        for client in clients:
+            assert client.failed is not None
+            self.assertEqual(client.failed[0], 504)
+        self.pass_time()
+        self.assertEqual(self.world.upstreams.sent, [])
 
     def test_gaps_change_meanwhile(self) -> None:
         """Then the plan is prepared again, for the new gaps."""

@@ -439,12 +439,12 @@ class SelectionServiceTests(SynchronousTestCase):
         self.assertEqual(self.service.current.selected, (A,))
         self.rescue(1)
         self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
-        taken = [line for line in self.logged if "takes traffic although" in line]
+        taken = [line for line in self.logged if "is in service although" in line]
         self.assertEqual(
             taken,
             [
-                "prom-b:9090 takes traffic although its probe is refused (/-/ready responded 403): it answered 3 requests in a"
-                " row that had failed on prom-a:9090"
+                "prom-b:9090 is in service although it refuses mpp's probe (/-/ready responded 403): 3 requests in a row failed"
+                " on prom-a:9090 and succeeded on prom-b:9090"
             ],
         )
         self.assertIn("prom-a:9090 is ejected, suspect: 3 requests in a row failed, and succeeded on prom-b:9090", self.logged)
