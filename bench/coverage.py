@@ -17,7 +17,7 @@ from mpp.core.model import Backend, Choice, Observation, RequestInfo, Selection,
 from mpp.coverage.planning.planner import Planner
 from mpp.promql.matrix import Matrix, joined
 from mpp.promql.memory import QueryMemory
-from mpp.proxy.decisions.rerouting import preparation, request_plan
+from mpp.proxy.decisions.rerouting import data_request, request_plan
 
 A, B = (Backend("http", name, 9090) for name in "ab")
 SELECTION = Selection(1, Choice((A,), (B,)), (Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE)))
@@ -67,7 +67,9 @@ def longest_step(known: Coverage, info: RequestInfo) -> tuple[float, float]:
     """Return the longest step, and the sum of all steps, of what is worked out before a first plan; in milliseconds."""
     best = (float("inf"), 0.0)
     for _ in range(5):
-        steps = preparation(Planner(QueryMemory()), known, [(A, B)], info, END)
+        request = data_request(info, END)
+        assert request is not None
+        steps = Planner(QueryMemory()).preparation(request, known, [(A, B)])
         assert steps is not None
         took = []
         while True:

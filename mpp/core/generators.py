@@ -12,6 +12,16 @@ from typing import TypeVar
 R = TypeVar("R")
 
 
+def result_if_short(steps: Generator[object, None, R]) -> R | None:
+    """Run the first step of a calculation; return its result, or None if it has more steps."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    return None
+
+
 def result_of(steps: Generator[object, None, R], between: Callable[[], object] | None = None) -> R:
     """
     Run a calculation to its end at once, and return its result.

@@ -30,7 +30,7 @@ from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Selection
 from mpp.core.prometheus.outcomes import ANSWERED, Outcome
 from mpp.core.prometheus.own_requests import check_sender
-from mpp.coverage.planning.planner import RequestPlan
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.proxy import crashes, evidence, hedging, placing
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.callbacks import FetchCallbacks

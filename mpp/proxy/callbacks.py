@@ -7,7 +7,7 @@ from typing import Protocol
 from twisted.python.failure import Failure
 
 from mpp.core.interfaces import IResponse
-from mpp.coverage.planning.planner import RequestPlan
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.decisions.local_replies import LocalReply
 

@@ -27,7 +27,7 @@ from txaio import tx
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.model import Backend
-from mpp.coverage.planning.planner import RequestPlan
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.proxy import placing
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext

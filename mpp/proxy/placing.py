@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection
 
 from mpp.core.model import Backend, RequestInfo, Selection
-from mpp.coverage.planning.planner import RequestPlan
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import placement, rerouting

@@ -1,43 +1,55 @@
 """
-Lets requests be planned one after the other in a pool with many gaps, for a few milliseconds in each turn of the reactor.
+Divides the work of planning among the turns of the reactor in a pool with many gaps: some milliseconds in each of them.
 
 A plan takes up to some milliseconds there even when it was prepared (Note [Preparing a plan] in
-`mpp.coverage.planning.kept_lacks`), and the panels of a dashboard come all at once.
+`mpp.coverage.planning.kept_lacks`), and the panels of a dashboard come all at once. Turns in which requests are planned take
+turns with others in which one of them is prepared, so that a request for a known query does not wait for new ones.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
+from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from mpp.core.scheduling.pacing import SLICE_S, in_slices
+from mpp.core.scheduling.pacing import SLICE_S
 
 # When the gaps change while a plan is prepared, it is prepared again: so often in all, for the client waits.
 _MOST_PREPARATIONS = 3
 
 Work = Generator[None, None, None]
+R = TypeVar("R")
 
 
-@define
+@define(eq=False)
 class _Waiting:
-    """A request that is to be planned; ``preparations`` counts how often it was prepared."""
+    """A request that is to be planned; ``preparations`` counts how often its preparation began."""
 
     work_left: Callable[[], Work | None]
-    ready: Deferred[None]
+    ready: Deferred[None] = field(init=False)
     preparations: int = 0
+    is_gone: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.ready = Deferred(self._leave)
+
+    def _leave(self, _: Deferred[None]) -> None:
+        self.is_gone = True
 
 
 @define
 class PlanQueue:
-    """The requests that are to be planned, in the order of their arrival."""
+    """The requests that are to be planned, in the order of their arrival, and the ones of these that are prepared before."""
 
     _clock: IReactorTime
-    _waiting: deque[_Waiting] = field(init=False, factory=deque)
+    _to_plan: deque[_Waiting] = field(init=False, factory=deque)
+    _to_prepare: deque[_Waiting] = field(init=False, factory=deque)
+    _prepared: tuple[_Waiting, Work] | None = field(init=False, default=None)
     _runs: bool = field(init=False, default=False)
 
     def wait(self, work_left: Callable[[], Work | None]) -> Deferred[None]:
@@ -46,44 +58,85 @@ class PlanQueue:
 
         :param work_left: returns the work that is to be done before the plan is made, or None if there is none. It is called
             whenever the request is next, so also after the work, because gaps may have changed meanwhile.
-        :return: fires when the plan is to be made, by its callbacks; fails with an error of the work.
+        :return: fires when the plan is to be made, by its callbacks; fails with an error of the work. To cancel it ends the work.
         """
-        ready: Deferred[None] = Deferred()
-        self._waiting.append(_Waiting(work_left, ready))
+        waiting = _Waiting(work_left)
+        self._to_plan.append(waiting)
         if not self._runs:
             self._runs = True
             Deferred.fromCoroutine(self._run())
-        return ready
+        return waiting.ready
+
+    async def result_of(self, work: Generator[None, None, R]) -> R:
+        """
+        Run a calculation in slices, when it is next; at once if it has only one step.
+
+        :param work: yields before each part that takes long.
+        :return: the return value of the generator.
+        """
+        found: list[R] = []
+
+        def working() -> Work:
+            found.append((yield from work))
+
+        steps = working()
+        if next(steps, _END) is not _END:
+            await self.wait(lambda: None if found else steps)
+        return found[0]
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
-                await deferLater(self._clock, 0.0)
-                work = self._make_plans()
-                if work is not None:
-                    try:
-                        await in_slices(work, self._clock, 0.0)
-                    except Exception:
-                        self._waiting.popleft().ready.errback()
+            while self._to_plan or self._is_to_prepare:
+                if self._to_plan:
+                    await deferLater(self._clock, 0.0)
+                    self._make_plans(self._clock.seconds() + SLICE_S)
+                if self._is_to_prepare:
+                    await deferLater(self._clock, 0.0)
+                    self._prepare(self._clock.seconds() + SLICE_S)
         finally:
             self._runs = False
 
-    def _make_plans(self) -> Work | None:
-        """Make plans for the time of a slice; return the work that the first request needs, if that is to be done now."""
-        until, made = self._clock.seconds() + SLICE_S, False
-        while self._waiting and self._clock.seconds() < until:
-            first = self._waiting[0]
-            try:
-                work = first.work_left()
-            except Exception:
-                self._waiting.popleft().ready.errback()
+    @property
+    def _is_to_prepare(self) -> bool:
+        return self._prepared is not None or bool(self._to_prepare)
+
+    def _make_plans(self, until: float) -> None:
+        """Make plans until a time; a request that has to be prepared waits for that."""
+        while self._to_plan and self._clock.seconds() < until:
+            waiting = self._to_plan.popleft()
+            if waiting.is_gone:
                 continue
-            if work is not None and first.preparations < _MOST_PREPARATIONS:
-                if made:
-                    # This turn of the reactor has had its plans: the work begins in the next one.
-                    return None
-                first.preparations += 1
-                return work
-            self._waiting.popleft().ready.callback(None)
-            made = True
-        return None
+            try:
+                left = waiting.preparations < _MOST_PREPARATIONS and waiting.work_left() is not None
+            except Exception:
+                waiting.ready.errback()
+                continue
+            if left:
+                self._to_prepare.append(waiting)
+            else:
+                waiting.ready.callback(None)
+
+    def _prepare(self, until: float) -> None:
+        """Prepare requests until a time, one after the other."""
+        while self._is_to_prepare and self._clock.seconds() < until:
+            waiting, work = self._prepared or (self._to_prepare.popleft(), None)
+            self._prepared = None
+            if waiting.is_gone:
+                continue
+            try:
+                if work is None:
+                    # The work may have been done for another request meanwhile.
+                    work = waiting.work_left()
+                    waiting.preparations += 1
+                if work is not None and next(work, _END) is not _END:
+                    self._prepared = waiting, work
+                    continue
+            except Exception:
+                waiting.ready.errback()
+                continue
+            # It is planned before another one is prepared: the memory for prepared queries is bounded.
+            self._to_plan.appendleft(waiting)
+            return
+
+
+_END = object()

@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Generator
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
-from mpp.core.model import Backend, RequestInfo
+from mpp.core import generators
+from mpp.core.model import RequestInfo
 from mpp.coverage.planning.kept_lacks import MANY_GAPS
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import rerouting
 from mpp.proxy.plan_queue import Work
 
+R = TypeVar("R")
 
-def turn_to_plan(context: ForwardContext, info: RequestInfo, is_wanted: Callable[[], bool]) -> Deferred[None] | None:
+
+def has_many_gaps(context: ForwardContext) -> bool:
+    """Return whether the servers have so many gaps that work that looks at them is divided among turns of the reactor."""
+    return context.selections.coverage.gaps >= MANY_GAPS
+
+
+def turn_to_plan(context: ForwardContext, info: RequestInfo) -> Deferred[None] | None:
     """
     Let a request wait until it may be planned, if that takes long.
 
-    :param is_wanted: returns whether a client still waits.
     :return: fires when the plan is to be made, in the same turn of the reactor: it is prepared, unless the gaps change all the
-        time or no client waits any longer. None if the plan can be made now, since no lack matters to the request.
+        time. None if the plan can be made now, since no lack matters to the request.
     """
-    if _work(context, info) is None:
+    request = rerouting.data_request(info, context.wall()) if has_many_gaps(context) else None
+    if request is None:
+        return None
+
+    def work() -> Work | None:
+        compared = (rerouting.in_service(context.selections.current),)
+        return context.planner.preparation(request, context.selections.coverage, compared)
+
+    if work() is None:
         return None
 
     def work_left() -> Work | None:
-        work = _work(context, info) if is_wanted() else None
+        left = work() if has_many_gaps(context) else None
         # The first step finds out whether anything is left to do.
-        return None if work is None or next(work, _END) is _END else work
+        return None if left is None or next(left, _END) is _END else left
 
     return context.plan_queue.wait(work_left)
 
 
-def _work(context: ForwardContext, info: RequestInfo) -> Work | None:
-    """Return the work of preparing the plan of a request; None if no lack matters to it, or the servers have few gaps."""
-    coverage = context.selections.coverage
-    if coverage.gaps < MANY_GAPS:
-        return None
-    selection = context.selections.current
-    compared: list[Collection[Backend]] = [rerouting.in_service(selection)]
-    if context.cache is not None:
-        # The validity of cached steps depends on all servers.
-        compared.append({*selection.ranked, *coverage.missing})
-    return rerouting.preparation(context.planner, coverage, compared, info, context.wall())
+async def worked_out(context: ForwardContext, work: Generator[None, None, R]) -> R:
+    """Run a calculation that looks at the gaps of the servers: in slices if they have many of them, else at once."""
+    return await context.plan_queue.result_of(work) if has_many_gaps(context) else generators.result_of(work)
+
+
+def soon_worked_out(context: ForwardContext, work: Generator[None, None, R]) -> R | None:
+    """Return the result of such a calculation; None if it takes long."""
+    return generators.result_if_short(work) if has_many_gaps(context) else generators.result_of(work)
 
 
 _END = object()

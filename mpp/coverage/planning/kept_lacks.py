@@ -16,7 +16,6 @@ from collections.abc import Generator, Iterable
 from attrs import define, field, frozen
 
 from mpp.core.coverage import WHOLE_POOL, Coverage
-from mpp.core.generators import result_of
 from mpp.core.model import Backend
 from mpp.coverage.planning.levels import comparing
 from mpp.coverage.planning.query_lacks import QueryLacks, working_out_lacks
@@ -74,14 +73,22 @@ class KeptLacks:
         self._kept = OrderedDict()
         self._bytes = 0
 
-    def of(self, key: LacksKey, selectors: Iterable[Selector]) -> QueryLacks:
-        """Return the data of a query that each server lacks, worked out now if it is not kept."""
-        found = self._kept.get(key)
+    def working_out(self, key: LacksKey, selectors: Iterable[Selector]) -> Generator[None, None, QueryLacks]:
+        """
+        Return the data of a query that each server lacks, by the gaps that are known at the first step. Yields before each part
+        of the work, so if it is kept, it ends at once.
+        """
+        kept, coverage = self._kept, self.coverage
+        if key not in kept:
+            yield
+        # It may have been worked out for another request meanwhile.
+        found = kept.get(key)
         if found is None:
-            found = result_of(working_out_lacks(selectors, self.coverage, key.lookback))
-            self._keep(key, found)
+            found = yield from working_out_lacks(selectors, coverage, key.lookback)
+            if self._kept is kept:
+                self._keep(key, found)
         else:
-            self._kept.move_to_end(key)
+            kept.move_to_end(key)
         return found
 
     def preparing(
@@ -96,7 +103,7 @@ class KeptLacks:
         :param compared: each set of servers that will be compared, sorted by `mpp.coverage.planning.plan.in_one_order`.
         """
         known = self._kept.get(key)
-        if known is not None and not known.concerns(steps.start, steps.time(steps.count - 1) + 1):
+        if known is not None and not known.concerns(steps.start, steps.end):
             return None
         return self._while_kept(self._preparing(key, selectors, steps, compared))
 
@@ -110,12 +117,8 @@ class KeptLacks:
     def _preparing(
         self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
     ) -> Generator[None, None, None]:
-        lacks = self._kept.get(key)
-        if lacks is None:
-            yield
-            lacks = yield from working_out_lacks(selectors, self.coverage, key.lookback)
-            self._keep(key, lacks)
-        if lacks.concerns(steps.start, steps.time(steps.count - 1) + 1):
+        lacks = yield from self.working_out(key, selectors)
+        if lacks.concerns(steps.start, steps.end):
             for servers in compared:
                 yield from comparing(lacks, servers, steps)
                 for each in servers:

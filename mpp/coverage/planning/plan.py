@@ -13,15 +13,17 @@ least in all gets all of it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from operator import attrgetter, itemgetter
 
 from attrs import frozen
 
+from mpp.core.generators import result_of
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
-from mpp.coverage.planning.levels import is_soon_compared, levels_of, tolerances
+from mpp.coverage.planning.levels import comparing, is_soon_compared, levels_of, tolerances
 from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Steps, Tolerance, steps_within, total
 
@@ -78,7 +80,7 @@ def plan(
     own = preferred if preferred is not None and preferred in candidates else candidates[0]
     last = steps.count - 1
     whole = (Part(own, 0, last),)
-    if len(candidates) == 1 or not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
+    if len(candidates) == 1 or not lacks.affected.overlaps(steps.start, steps.end):
         return with_warning(lacks, steps, whole, candidates)
     ordered = (own, *(each for each in candidates if each != own))
     by_id = in_one_order(candidates)
@@ -132,22 +134,21 @@ def lacks_no_more(lacks: QueryLacks, steps: Steps, backend: Backend, than: Backe
 
 def good_steps(
     lacks: QueryLacks, steps: Steps, backend: Backend, others: Sequence[Backend], shared: Intervals
-) -> list[tuple[int, int]]:
+) -> Generator[None, None, Intervals]:
     """
-    Return the sequences of steps, as first and last step, at which a server counts as good as the best one, and has all data that
-    is needed. None, where to find that out would delay other clients: with many gaps and many steps.
+    Return the numbers of the steps at which a server counts as good as the best one, and has all data that is needed; yields
+    before each part of the work.
 
     :param others: all other servers.
     :param shared: the times of evaluation, in milliseconds, at which needed data may be missing because all servers lack it.
     """
     ordered = in_one_order({backend, *others})
-    if not is_soon_compared(lacks, ordered, steps):
-        return []
-    runs = levels_of(lacks, ordered, steps)[0].runs(ordered.index(backend))
+    levels = yield from comparing(lacks, ordered, steps)
+    runs = levels[0].runs(ordered.index(backend))
     good = Intervals(tuple(edge for first, last in runs for edge in (first, last + 1)))
-    bad = lacks.incomplete(backend).within(steps.start, steps.time(steps.count - 1) + 1) - shared
-    left = good - Intervals.of((first, last + 1) for first, last in steps_within(bad, steps))
-    return [(int(start), int(end) - 1) for start, end in left]
+    yield
+    bad = lacks.incomplete(backend).within(steps.start, steps.end) - shared
+    return good - Intervals.of((first, last + 1) for first, last in steps_within(bad, steps))
 
 
 def in_one_order(backends: Collection[Backend]) -> tuple[Backend, ...]:
@@ -199,38 +200,50 @@ def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) ->
         return ""
     away = Intervals.of((steps.time(each.first), steps.time(each.last) + 1) for each in parts if each.backend != own)
     read = lacks.read_by(away)
-    times, jobs = lacks.lacked(own, read), lacks.lacked_jobs(own, read)
-    which = ", ".join(f"{missing} of {of} targets of {job}" for job, missing, of in jobs[:_MOST_TIMES])
+    times, jobs = lacks.lacked(own, read), islice(lacks.lacked_jobs(own, read), _MOST_TIMES)
+    which = ", ".join(f"{missing} of {of} targets of {job}" for job, missing, of in jobs)
     what = f"lacks {written(times)}" if times else "lacks some of what is looked back on"
     return f"{own.name} {what}{f' ({which})' if which else ''}; {', '.join(others)} {'has' if len(others) == 1 else 'have'} more"
 
 
 def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
     """Return the plan of these parts, with a warning to the client if a material amount of data is missing."""
-    missing, avoidable = NEVER, False
-    by_server: dict[Backend, Intervals] = {}
+    return result_of(warning_of(lacks, steps, parts, candidates))
+
+
+def warning_of(
+    lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]
+) -> Generator[None, None, QueryPlan]:
+    """Return the same as `with_warning`; yields before each part of the work."""
+    missing: list[tuple[float, float]] = []
+    by_server: dict[Backend, list[tuple[float, float]]] = {}
+    avoidable = False
     for part in parts:
         if not (lacks.of(part.backend).needed or lacks.lacked_by_all):
             continue
         start, end = steps.time(part.first), steps.time(part.last) + 1
-        at = lacks.material(part.backend, common=True).within(start, end)
+        at = (yield from lacks.judging(part.backend, common=True)).within(start, end)
         # Only times at which there is a step count.
         at = Intervals.of((s, e) for s, e in at if steps.time(steps.after(int(s) - 1)) < e)
         if at:
+            yield
             read = lacks.read_by(at)
             lacked, common = lacks.lacked(part.backend, read), lacks.common(read)
-            missing |= lacked | common
-            by_server[part.backend] = by_server.get(part.backend, NEVER) | lacked | common
+            missing += lacked | common
+            by_server.setdefault(part.backend, []).extend(lacked | common)
             # The edges of gaps are known to a window each.
             only_here = lacked - common
             avoidable |= any((only_here - lacks.lacked(each, read)).measure > 2 * lacks.window for each in candidates)
     if not missing:
         return QueryPlan(parts)
-    text = f"mpp: no server has all data from {written(missing)}"
+    yield
+    times = Intervals.of(missing)
+    text = f"mpp: no server has all data from {written(times)}"
     if avoidable:
-        found = [f"{backend.name} lacks {written(times)}" for backend, times in list(by_server.items())[:_MOST_TIMES]]
+        lacking = list(by_server.items())[:_MOST_TIMES]
+        found = [f"{backend.name} lacks {written(Intervals.of(own))}" for backend, own in lacking]
         text = f"mpp: no server could answer with all data; {', '.join(found)}"
-    return QueryPlan(parts, text, missing)
+    return QueryPlan(parts, text, times)
 
 
 def written(times: Intervals) -> str:

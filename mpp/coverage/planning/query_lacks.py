@@ -15,7 +15,7 @@ whole window of an instant selector has left it a scrape.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
@@ -85,6 +85,7 @@ class QueryLacks:
     _material: dict[tuple[Backend, bool], Intervals] = field(factory=dict, repr=False, eq=False)
     _incomplete: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
     _lost_times: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
+    _common: Intervals | None = field(default=None, repr=False, eq=False)
 
     def of(self, backend: Backend) -> Lacking:
         """Return the lacks of one server."""
@@ -146,7 +147,11 @@ class QueryLacks:
 
     def common(self, read: Intervals) -> Intervals:
         """Return the times of which no server has data, among the times that `read_by` has returned."""
-        return read & _in_ms(self.coverage.common) if self.lacked_by_all else NEVER
+        if not (self.lacked_by_all and read.hull):
+            return NEVER
+        if self._common is None:
+            self._common = _in_ms(self.coverage.common)
+        return self._common.within(*read.hull) & read
 
     def lacked(self, backend: Backend, read: Intervals) -> Intervals:
         """Return the times of which a server lacks data that is needed, among the times that `read_by` has returned."""
@@ -162,18 +167,18 @@ class QueryLacks:
             found = self._lost_times[backend] = Intervals.of((ms(start), ms(end)) for start, end in pairs)
         return found
 
-    def lacked_jobs(self, backend: Backend, read: Intervals) -> tuple[tuple[str, int, int], ...]:
-        """Return the jobs of which a server lacks needed data, each with the number of missing targets and of all its targets."""
+    def lacked_jobs(self, backend: Backend, read: Intervals) -> Iterator[tuple[str, int, int]]:
+        """Yield the jobs of which a server lacks needed data, each with the number of missing targets and of all its targets."""
         missing = self.coverage.missing.get(backend, NOTHING)
-        found = {}
-        if read & _in_ms(missing.whole):
-            names = frozenset[str]().union(*(group.jobs for _, groups in self.selectors for group in groups))
-            found = {job: (job, self.coverage.targets[job], self.coverage.targets[job]) for job in names}
-        for job in self._lacking(missing):
-            for hole in missing.jobs.get(job, ()):
-                if read.within(ms(hole.start), ms(hole.end)):
-                    found[job] = (job, max(hole.missing, found.get(job, (job, 0, 0))[1]), hole.of)
-        return tuple(found[job] for job in sorted(found))
+        jobs = self._lacking(missing)
+        every = any(read.overlaps(ms(start), ms(end)) for start, end in missing.whole)
+        if every:
+            jobs |= frozenset[str]().union(*(group.jobs for _, groups in self.selectors for group in groups))
+        for job in sorted(jobs):
+            holes = [hole for hole in missing.jobs.get(job, ()) if read.overlaps(ms(hole.start), ms(hole.end))]
+            targets = self.coverage.targets[job] if every else 0
+            if every or holes:
+                yield job, max([targets, *(hole.missing for hole in holes)]), holes[-1].of if holes else targets
 
     def _lacking(self, missing: Missing) -> set[str]:
         return {job for _, groups in self.selectors for group in groups for job in group.lacking(missing)}

@@ -38,6 +38,11 @@ class Steps:
         """Return the steps from ``start`` until ``end`` at the latest; all in milliseconds."""
         return cls(start, step, max(0, end - start) // step + 1)
 
+    @property
+    def end(self) -> int:
+        """The end of the time from the first to the last step, in milliseconds: the last step is in it."""
+        return self.time(self.count - 1) + 1
+
     def time(self, number: int) -> int:
         """Return the time of a step, in milliseconds."""
         return self.start + number * self.step

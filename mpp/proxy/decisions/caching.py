@@ -11,6 +11,7 @@ counts, and not the time of the step: with ``offset -5m`` a step reads the futur
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from heapq import nlargest
 from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -164,12 +165,10 @@ def _forbids_to_store(fields: Headers) -> bool:
 
 def ranges_to_ask(missing: Sequence[Range]) -> tuple[Range, ...]:
     """Return the ranges of steps to ask the servers for: the missing ones; the nearest are joined if they are too many."""
-    ranges = list(missing)
-    while len(ranges) > MOST_RANGES:
-        gaps = [after[0] - before[1] for before, after in pairwise(ranges)]
-        at = gaps.index(min(gaps))
-        ranges[at : at + 2] = [(ranges[at][0], ranges[at + 1][1])]
-    return tuple(ranges)
+    between = [(after[0] - before[1], place) for place, (before, after) in enumerate(pairwise(missing))]
+    ends = sorted(place for _, place in nlargest(MOST_RANGES - 1, between))
+    starts = (0, *(place + 1 for place in ends))
+    return tuple((missing[start][0], missing[end][1]) for start, end in zip(starts, (*ends, -1), strict=True))
 
 
 def use_of(note: str) -> str:

@@ -16,7 +16,7 @@ from mpp.core.prometheus import paths
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
 from mpp.core.settings import Settings
 from mpp.core.text.humanize import listing
-from mpp.coverage.planning.planner import RequestPlan
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.proxy.decisions import explained_sentences as sentences
 from mpp.proxy.decisions import rerouting
 from mpp.proxy.decisions import retry_policy as policy

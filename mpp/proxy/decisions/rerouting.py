@@ -6,13 +6,14 @@ Chooses the server of a request that reads data which another server lacks. Pure
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection
 
 from mpp.core.coverage import Coverage
 from mpp.core.model import Backend, RequestInfo, Selection
 from mpp.core.prometheus import data_requests, paths, remote_read
 from mpp.core.prometheus.data_requests import DataRequest
-from mpp.coverage.planning.planner import Planner, RequestPlan
+from mpp.coverage.planning.planner import Planner
+from mpp.coverage.planning.request_plan import RequestPlan
 
 _REMOTE_READ = b"/api/v1/read"
 
@@ -39,21 +40,13 @@ def request_plan(
     candidates = in_service(selection, excluded)
     if own not in candidates:
         return None
-    request = _data_request(info, now)
+    request = data_request(info, now)
     plan = None if request is None else planner.plan(request, coverage, candidates, own, splice=splice)
     # The external labels, and so the identity of every series, change with the server.
     return None if plan is not None and _is_remote_read(info) and not plan.is_material else plan
 
 
-def preparation(
-    planner: Planner, coverage: Coverage, compared: Sequence[Collection[Backend]], info: RequestInfo, now: float
-) -> Generator[None, None, None] | None:
-    """Return the part of `request_plan` that takes long, to be run in slices; None if no part does. See `Planner.preparation`."""
-    request = _data_request(info, now)
-    return None if request is None else planner.preparation(request, coverage, compared)
-
-
-def _data_request(info: RequestInfo, now: float) -> DataRequest | None:
+def data_request(info: RequestInfo, now: float) -> DataRequest | None:
     """
     Return the data that a request asks for; None if it asks for none, or that is not certain.
 

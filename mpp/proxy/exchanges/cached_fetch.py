@@ -31,9 +31,9 @@ from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.cached_warning import missing_data
 from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse_all
-from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest import Subrequest
 from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
+from mpp.proxy.preparing import soon_worked_out, worked_out
 
 
 class CachedFetch(Fetch):
@@ -89,6 +89,10 @@ class CachedFetch(Fetch):
         self._note = ""
         self._started = 0
 
+    def turn_to_start(self) -> Deferred[None] | None:
+        """Return a Deferred that fires when the cached steps are checked; None if that needs little time."""
+        return self._queries.turn_to_find(self._context, self._request)
+
     def start(self) -> None:
         """Look up the cached steps, and ask servers for the others."""
         request, context = self._request, self._context
@@ -136,17 +140,12 @@ class CachedFetch(Fetch):
 
     def ask(self, subrequest: Subrequest, *, alone: bool) -> None:
         """Ask a server for the steps of a subrequest; ``alone``: without sharing the fetch with an equal subrequest."""
-        if subrequest.whole:
-            subrequest.fetch = whole = ServerFetch(self._context, self.info, self.began)
-            whole.waiters.append(subrequest)
-            whole.start()
-            return
         wanted = None if self._view is None else cached_response.newest_server(self._view)
-        asked, may_read = (self._context, self.info, self._request, subrequest, wanted), self._may_read
-        fetch, new = self._flights.join(*asked, alone=alone, may_read=may_read)
+        asked = self._context, self.info, self._request, subrequest, wanted
+        fetch, new = self._flights.join(*asked, alone=alone, may_read=self._may_read)
         subrequest.fetch = fetch
         if new:
-            fetch.start()
+            fetch.begin()
 
     def _ask_for_all(self, note: str) -> None:
         """Ask one server for the whole range, as if there were no cache."""
@@ -204,7 +203,9 @@ class CachedFetch(Fetch):
         """Deliver a response of cached steps only, if its body was assembled lately; return whether it was."""
         view = self._view
         assert view is not None
-        warning = missing_data(self._context, self._request, view, self._tail, ())
+        warning = soon_worked_out(self._context, missing_data(self._context, self._request, view, self._tail, ()))
+        if warning is None:
+            return False
         body = cached_response.known_body(view, None if self._tail is None else self._tail.steps, warning, gzip=self._gzip)
         if body is not None:
             self._deliver_joined(view, (), body.length, iter(body.pieces))
@@ -224,11 +225,10 @@ class CachedFetch(Fetch):
         (subrequest,) = self._subrequests
         answer = subrequest.answer
         assert answer is not None
-        body = list(answer.response.buffered)
-        pieces = await cached_response.compressed_body(self._context.turns, body) if self._gzip else body
+        body, turns = list(answer.response.buffered), self._context.turns
+        pieces = await cached_response.compressed_body(turns, body) if self._gzip else body
         fields = caching.fields_without_encoding(answer.response.headers)
-        length, turns = sum(map(len, pieces)), self._context.turns
-        response = cached_response.response(turns, self.info, fields, length, iter(pieces), gzip=self._gzip)
+        response = cached_response.response(turns, self.info, fields, sum(map(len, pieces)), iter(pieces), gzip=self._gzip)
         self._release()
         self._context.metrics.cache_steps(0, subrequest.last - subrequest.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
@@ -241,7 +241,7 @@ class CachedFetch(Fetch):
         new = await parse_all(context.turns, self._subrequests)
         tail = None if self._tail is None else self._tail.steps
         parsed = [ParsedSteps(each.first, each.last, each.matrix) for each in new if each.matrix]
-        warning = missing_data(context, request, view, self._tail, new)
+        warning = await worked_out(context, missing_data(context, request, view, self._tail, new))
         length, pieces = await cached_response.assembled(context.turns, view, parsed, tail, warning, gzip=self._gzip)
         self._deliver_joined(view, new, length, pieces)
         self._queries.cache_new(context, request, new)

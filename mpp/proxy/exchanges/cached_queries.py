@@ -5,7 +5,7 @@ See Note [Valid steps] in `mpp.proxy.exchanges.valid_steps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -20,7 +20,8 @@ from mpp.cache.preparation import PreparedPages, prepare
 from mpp.cache.query_pages import QueryPages
 from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
-from mpp.core.model import Backend, Selection
+from mpp.core.generators import result_of
+from mpp.core.model import Selection
 from mpp.coverage.freshness import freshness
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S
 from mpp.promql.matrix import Matrix, NotJoinable
@@ -28,7 +29,9 @@ from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
 from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, is_cacheable_with, lasting_fields, why_new
 from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, parse
-from mpp.proxy.exchanges.valid_steps import KnownNow, common_gaps, is_invalid
+from mpp.proxy.exchanges.valid_steps import KnownNow, KnownServers, common_gaps, invalid_extents
+from mpp.proxy.plan_queue import Work
+from mpp.proxy.preparing import has_many_gaps, worked_out
 
 _log = tx.make_logger()
 
@@ -61,24 +64,41 @@ class CachedQueries:
         self._age: tuple[Selection, float, float] | None = None
         self._known = KnownNow()
 
+    def turn_to_find(self, context: ForwardContext, request: CacheableRequest) -> Deferred[None] | None:
+        """Return a Deferred that fires when invalid steps of a request are dropped; None if `find` does that in little time."""
+
+        def work_left() -> Work | None:
+            return self._check(context, request) if has_many_gaps(context) else None
+
+        return None if work_left() is None else context.plan_queue.wait(work_left)
+
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
         """
         Return the cached query of a request, after its invalid steps are dropped; None if the query is not cached.
 
         This does not count as a use of the query.
         """
+        check = self._check(context, request)
+        if check is not None:
+            result_of(check)
         cached = _cache(context).peek(request.key)
-        if cached is None:
-            return None
-        known, pages = self._known.get(context), cached.pages
-        dropped = pages.expire(context.clock.seconds())
-        if cached.checked_with is not known:
-            dropped += pages.drop(partial(is_invalid, context, request, known))
-            dropped += self._drop_removed(context, request, cached, known.oldest)
-            cached.checked_with = known
-        if dropped:
+        if cached is not None and cached.pages.expire(context.clock.seconds()):
             _cache(context).resized(request.key)
         return cached
+
+    def _check(self, context: ForwardContext, request: CacheableRequest) -> Work | None:
+        """Return the work of dropping the invalid steps of a query; None if it is not cached, or nothing has changed since."""
+        cached, known = _cache(context).peek(request.key), self._known.get(context)
+        return None if cached is None or cached.checked_with is known else self._checking(context, request, cached, known)
+
+    def _checking(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, known: KnownServers) -> Work:
+        invalid = yield from invalid_extents(context, request, known, cached.pages.extents())
+        if self._known.get(context) is known and _cache(context).peek(request.key) is cached:
+            dropped = cached.pages.drop(invalid.__contains__) if invalid else 0
+            dropped += self._drop_removed(context, request, cached, known.oldest)
+            cached.checked_with = known
+            if dropped:
+                _cache(context).resized(request.key)
 
     def _drop_removed(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, now: float | None) -> int:
         """Drop the pages that read a time of which no server has data any longer; return how many these are."""
@@ -176,7 +196,7 @@ class CachedQueries:
         known = self._known.get(context)
         if cached.oldest is None:
             cached.oldest = known.oldest
-        for source, first, last in _settled_spans(context, request, new, settled, tuple(known.servers)):
+        for source, first, last in await worked_out(context, _settled_spans(context, request, new, settled, known)):
             await self._add(context, cached, final, (first, last), source, replace=replace)
         if self._known.get(context) is not known:
             # These steps were judged by older knowledge than there is now: the next request has all pages checked.
@@ -215,20 +235,21 @@ def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
 
 
 def _settled_spans(
-    context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int, servers: tuple[Backend, ...]
-) -> Iterator[tuple[ExtentSource, int, int]]:
-    """Yield the new steps that may be cached, each with the server that has answered them."""
-    coverage, gaps = context.selections.coverage, common_gaps(context)
-    for source, first, last in answered_by(context, request, new):
-        last = min(last, settled)
-        if first > last:
-            continue
-        good = [(0, last - first)]
-        if not coverage.is_whole:
-            data = request.within(first, last)
-            good = context.planner.good_steps(data, coverage, source.backend, servers, gaps)
-        for start, end in good:
-            yield source, first + start, first + end
+    context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int, known: KnownServers
+) -> Generator[None, None, list[tuple[ExtentSource, int, int]]]:
+    """Return the new steps that may be cached, each with the server that has answered them."""
+    spans = [(each, first, min(last, settled)) for each, first, last in answered_by(context, request, new) if first <= settled]
+    if known.coverage.is_whole or not spans:
+        return spans
+    begin, servers, gaps = spans[0][1], tuple(known.servers), common_gaps(context)
+    backends = {source.backend for source, *_ in spans}
+    steps = request.within(begin, spans[-1][2])
+    good = yield from context.planner.good_steps(steps, known.coverage, backends, servers, gaps)
+    return [
+        (source, begin + int(start), begin + int(end) - 1)
+        for source, first, last in spans
+        for start, end in good[source.backend].within(first - begin, last + 1 - begin)
+    ]
 
 
 def _not_cached(failure: Failure) -> None:

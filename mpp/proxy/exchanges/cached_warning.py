@@ -6,7 +6,7 @@ The warnings of mpp are not cached with the steps, because they name times of a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from mpp.cache.cached_query import Tail
@@ -20,9 +20,10 @@ from mpp.proxy.exchanges.new_steps import NewSteps, answered_by
 
 def missing_data(
     context: ForwardContext, request: CacheableRequest, view: View, tail: Tail | None, new: Sequence[NewSteps]
-) -> str:
+) -> Generator[None, None, str]:
     """
-    Return a line for the client about data that is missing in a response; empty if no data is missing.
+    Return a line for the client about data that is missing in a response; empty if no data is missing. Yields before each part
+    of the work; if the same was asked lately, it ends at once.
 
     :param view: the cached steps.
     :param tail: the newest steps, which are cached for a short time.
@@ -33,7 +34,8 @@ def missing_data(
     if coverage.is_whole:
         return ""
     candidates = rerouting.in_service(context.selections.current)
-    warning = context.planner.warning(request.data, coverage, _answered_ranges(context, request, view, tail, new), candidates)
+    ranges = _answered_ranges(context, request, view, tail, new)
+    warning = yield from context.planner.warning(request.data, coverage, ranges, candidates)
     if warning and not any(text.startswith("mpp: ") for each in new if each.matrix for text in each.matrix.warnings):
         context.metrics.incomplete()
     return warning

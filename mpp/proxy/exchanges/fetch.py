@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
@@ -32,7 +33,6 @@ from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical, local_replies
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.proxy.preparing import turn_to_plan
 from mpp.wire.whole_response import copies
 
 _log = make_logger()
@@ -76,7 +76,7 @@ class Fetch(ABC):
     :ivar ended: whether it has ended; later events are ignored.
     """
 
-    __slots__ = ("_context", "_landed", "_queued", "began", "ended", "ends_at", "info", "waiters")
+    __slots__ = ("_context", "_landed", "_turn", "began", "ended", "ends_at", "info", "waiters")
 
     def __init__(
         self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[Fetch], object] | None = None
@@ -88,25 +88,26 @@ class Fetch(ABC):
         self.ends_at = began
         self.waiters: list[Waiter] = []
         self.ended = False
-        self._queued = False
+        self._turn: Deferred[None] | None = None
 
     def begin(self) -> None:
-        """Start the fetch; if its plan takes long, later, when it is its turn to be planned."""
-        ready = turn_to_plan(self._context, self.info, lambda: not self.ended)
-        if ready is None:
+        """Start the fetch; later, when it is its turn, if that takes long."""
+        turn = self.turn_to_start()
+        if turn is None:
             self._start()
         else:
-            self._queued = True
+            self._turn = turn
             self.ends_at = RequestDeadline(self.info, self.began, self._context.settings).ends_at
-            ready.addCallback(self._planned).addErrback(self._broken_in_queue)
+            turn.addCallback(self._has_turn).addErrback(self._broken_in_queue)
 
-    def _planned(self, _: None) -> None:
-        self._queued = False
-        if not self.ended:
-            self._start()
+    def _has_turn(self, _: None) -> None:
+        self._turn = None
+        self._start()
 
     def _broken_in_queue(self, failure: Failure) -> None:
         """End on a bug in the preparation, or in the start that followed it."""
+        if self._turn is None and failure.check(CancelledError):
+            return
         had_ended = self.ended
         self._failed(failure)
         if not had_ended:
@@ -120,6 +121,10 @@ class Fetch(ABC):
             self.cancel()
 
     # For each kind of fetch
+
+    @abstractmethod
+    def turn_to_start(self) -> Deferred[None] | None:
+        """Return a Deferred that fires when the fetch is to be started; None if that is now. It is cancelled with the fetch."""
 
     @abstractmethod
     def start(self) -> None:
@@ -164,12 +169,12 @@ class Fetch(ABC):
 
     def tick(self, waiter: Waiter) -> None:
         """Check the progress of the fetch, if this is its first waiter; end another waiter if its deadline has passed."""
-        if waiter is self.waiters[0] and not self._queued:
+        if waiter is self.waiters[0] and self._turn is None:
             self.progress()
         elif self._context.clock.seconds() >= waiter.began + self.ends_at - self.began:
-            self.leave(waiter)
             queued, shared = "its plan has to wait for others", "the same request of another client was not answered, either"
-            why = queued if self._queued else shared
+            why = shared if self._turn is None else queued
+            self.leave(waiter)
             waiter.unanswered(local_replies.deadline_exceeded(self.ends_at - self.began, why, read=True), self)
 
     # For the subclass
@@ -177,6 +182,9 @@ class Fetch(ABC):
     def _end(self) -> list[Waiter]:
         """End the fetch, and return its waiters."""
         self.ended = True
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.cancel()
         if self._landed is not None:
             self._landed(self)
         waiters, self.waiters = self.waiters, []

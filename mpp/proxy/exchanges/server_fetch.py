@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mpp.core.errors import UpstreamError
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, RequestInfo
-from mpp.coverage.planning.planner import RequestPlan
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.proxy.answer import Answer, AnsweredRange
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
@@ -19,6 +20,7 @@ from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.splicing import SplicedAttempts
+from mpp.proxy.preparing import turn_to_plan
 
 
 class ServerFetch(Fetch):
@@ -50,6 +52,10 @@ class ServerFetch(Fetch):
         self.ends_at = deadline.ends_at
         self._note = note
         self._attempts: Attempts | SplicedAttempts = Attempts(context, deadline, self, wanted=wanted)
+
+    def turn_to_start(self) -> Deferred[None] | None:
+        """Return a Deferred that fires when the request is to be planned; None if it can be planned now."""
+        return turn_to_plan(self._context, self.info)
 
     def start(self) -> None:
         """Start the attempts on servers."""

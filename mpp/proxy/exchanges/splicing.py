@@ -26,7 +26,7 @@ from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import RequestInfo
 from mpp.core.prometheus import data_requests
-from mpp.coverage.planning.planner import RequestPlan
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.promql.matrix import PIECE, NotJoinable, joined, with_warning
 from mpp.proxy.answer import AnsweredRange
 from mpp.proxy.attempt import Attempt

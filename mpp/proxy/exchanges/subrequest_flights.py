@@ -31,7 +31,7 @@ class SubrequestFlights:
         may_read: bool,
     ) -> tuple[ServerFetch, bool]:
         """
-        Let a subrequest wait for its response.
+        Let a subrequest wait for its response; one for all steps waits alone.
 
         :param info: the client's request.
         :param request: the client's request, parsed.
@@ -40,11 +40,15 @@ class SubrequestFlights:
         :param may_read: whether the client accepts cached steps; subrequests that differ in this are not identical.
         :return: the fetch, and whether it is a new one, which the caller must start.
         """
+        if subrequest.whole:
+            fetch = ServerFetch(context, info, subrequest.began)
+            fetch.waiters.append(subrequest)
+            return fetch, True
         timeout = timeouts.find(info)
         key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds, may_read)
-        fetch = None if alone else self._under_way.join(context, key, subrequest)
-        if fetch is not None:
-            return fetch, False
+        shared = None if alone else self._under_way.join(context, key, subrequest)
+        if shared is not None:
+            return shared, False
         buffer = max(context.settings.response_buffer, context.settings.cache_memory // 4)
         landed = None if alone else self._under_way.landed(key)
         own = _info_of(subrequest, info, request)

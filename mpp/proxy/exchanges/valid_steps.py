@@ -19,12 +19,14 @@ makes more of the common gaps final.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
 
 from mpp.cache.extents import Extent
+from mpp.cache.view import merged
 from mpp.core.coverage import Coverage
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Selection
@@ -88,17 +90,29 @@ class KnownNow:
         return known
 
 
-def is_invalid(context: ForwardContext, request: CacheableRequest, known: KnownServers, extent: Extent) -> bool:
-    """Return whether cached steps must not be used any longer, see Note [Valid steps]."""
-    source: Any = extent.source
-    if known.would_answer_otherwise(source):
-        return True
-    coverage = known.coverage
-    if coverage.is_whole:
-        return False
-    steps, servers = request.within(extent.first, extent.last), tuple(known.servers)
-    good = context.planner.good_steps(steps, coverage, source.backend, servers, _final_gaps(context))
-    return good != [(0, extent.last - extent.first)]
+def invalid_extents(
+    context: ForwardContext, request: CacheableRequest, known: KnownServers, extents: Iterable[Extent]
+) -> Generator[None, None, set[Extent]]:
+    """
+    Return the cached steps that must not be used any longer, see Note [Valid steps]; yields before each part of the work.
+
+    :param extents: all cached steps, in any order.
+    """
+    ordered: list[Any] = sorted(extents, key=_first)
+    changed = {source for source in {each.source for each in ordered} if known.would_answer_otherwise(source)}
+    found = {each for each in ordered if each.source in changed}
+    if known.coverage.is_whole:
+        return found
+    servers, final = tuple(known.servers), _final_gaps(context)
+    for first, last in merged([(each.first, each.last) for each in ordered]):
+        # Servers are compared at all steps of a range at once, for there may be hundreds of extents in it.
+        inside = ordered[bisect_left(ordered, first, key=_first) : bisect_right(ordered, last, key=_first)]
+        backends = {each.source.backend for each in inside}
+        steps = request.within(first, last)
+        good = yield from context.planner.good_steps(steps, known.coverage, backends, servers, final)
+        found |= {each for each in inside if not good[each.source.backend].covers(each.first - first, each.last + 1 - first)}
+        yield
+    return found
 
 
 def common_gaps(context: ForwardContext) -> Intervals:
@@ -111,6 +125,10 @@ def common_gaps(context: ForwardContext) -> Intervals:
 def _final_gaps(context: ForwardContext) -> Intervals:
     """Return the times, in milliseconds, at which a gap that all servers have is final."""
     return Intervals.of([(-math.inf, (context.wall() - COMMON_GAP_S) * 1000)])
+
+
+def _first(extent: Extent) -> int:
+    return extent.first
 
 
 def _oldest(selection: Selection) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from hypothesis import given
@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import Coverage, Job, Missing
+from mpp.core.generators import result_of
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.planning import plan as planning
 from mpp.coverage.planning.plan import QueryPlan, good_steps, plan
-from mpp.coverage.planning.planner import Planner, RequestPlan
+from mpp.coverage.planning.planner import Planner
 from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
+from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
@@ -104,9 +106,9 @@ class CommonLackTests(SynchronousTestCase):
         """The steps of a common gap are kept only where such a gap counts as final."""
         at = steps(0, 600)
         # A step reads two scrape intervals; the edges are rounded outwards.
-        self.assertEqual(good_steps(lacks({}, self.common), at, A, [B], NEVER), [(0, 19), (27, 60)])
+        self.assertEqual(list(result_of(good_steps(lacks({}, self.common), at, A, [B], NEVER))), [(0, 20), (27, 61)])
         every = Intervals.of([(0, 1e15)])
-        self.assertEqual(good_steps(lacks({}, self.common), at, A, [B], every), [(0, 60)])
+        self.assertEqual(list(result_of(good_steps(lacks({}, self.common), at, A, [B], every))), [(0, 61)])
 
 
 class CommonPlannerTests(SynchronousTestCase):
@@ -138,17 +140,20 @@ class CommonPlannerTests(SynchronousTestCase):
         """Viewers of the same panel get the same warning; it is worked out anew when the servers lack something else."""
         request = DataRequest(DataKind.RANGE, (b"up",), T0 * 1000, (T0 + 600) * 1000, 10_000)
         compared: list[object] = []
-        with_warning = planning.with_warning
+        warning_of = planning.warning_of
 
-        def counted(*arguments: Any) -> QueryPlan:
+        def counted(*arguments: Any) -> Generator[None, None, QueryPlan]:
             compared.append(arguments)
-            return with_warning(*arguments)
+            return warning_of(*arguments)
 
-        self.patch(planning, "with_warning", counted)
+        def warning(coverage: Coverage) -> str:
+            return result_of(self.planner.warning(request, coverage, [(A, 0, 60)], [A, B]))
+
+        self.patch(planning, "warning_of", counted)
         for _ in range(3):
-            found = self.planner.warning(request, self.coverage, [(A, 0, 60)], [A, B])
+            found = warning(self.coverage)
         self.assertTrue(found.startswith("mpp: no server has all data from "), found)
         self.assertEqual(len(compared), 1)
         later = Coverage(JOBS, {}, Intervals.of([(T0 + 300.0, T0 + 360.0)]))
-        self.assertNotIn(self.planner.warning(request, later, [(A, 0, 60)], [A, B]), ("", found))
-        self.assertEqual(self.planner.warning(request, Coverage(JOBS), [(A, 0, 60)], [A, B]), "")
+        self.assertNotIn(warning(later), ("", found))
+        self.assertEqual(warning(Coverage(JOBS)), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core import intervals as intervals_module
 from mpp.core.coverage import Coverage, Hole, Job, Missing
+from mpp.core.generators import result_of
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
@@ -60,6 +61,11 @@ def step_by_step(found: QueryLacks, at: Steps, backend: Backend, shared: Interva
     return [(run[0], run[-1]) for is_good, run in runs if is_good]
 
 
+def good(found: QueryLacks, at: Steps, backend: Backend, others: Sequence[Backend], shared: Intervals) -> list[tuple[int, int]]:
+    """Return the result of `good_steps` as the first and the last of consecutive steps."""
+    return [(int(start), int(end) - 1) for start, end in result_of(good_steps(found, at, backend, others, shared))]
+
+
 GAPS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=3).map(
     lambda pairs: Intervals.of((10.0 * start, 10.0 * (start + length)) for start, length in pairs)
 )
@@ -71,17 +77,17 @@ class GoodStepsTests(SynchronousTestCase):
     def test_lack_of_what_is_looked_back_on(self) -> None:
         """A series that ended in the gap of a server has its last sample at the other one only."""
         found = lacks({B: whole((100, 200))}, selector=INSTANT)
-        self.assertEqual(good_steps(found, steps(0, 600), B, [A], NEVER), [(0, 9), (50, 60)])
-        self.assertEqual(good_steps(found, steps(0, 600), A, [B], NEVER), [(0, 60)])
+        self.assertEqual(good(found, steps(0, 600), B, [A], NEVER), [(0, 9), (50, 60)])
+        self.assertEqual(good(found, steps(0, 600), A, [B], NEVER), [(0, 60)])
 
     def test_gap_of_another_server_does_not_matter(self) -> None:
         """All steps of the server that has everything are one sequence, also beside the gap of another one."""
-        self.assertEqual(good_steps(lacks({B: whole((100, 200))}), steps(0, 600), A, [B], NEVER), [(0, 60)])
+        self.assertEqual(good(lacks({B: whole((100, 200))}), steps(0, 600), A, [B], NEVER), [(0, 60)])
 
     def test_lack_between_two_steps_does_not_matter(self) -> None:
         """A lack that no step reads does not divide them."""
         found = lacks({}, Intervals.of([(330.0, 340.0)]))
-        self.assertEqual(good_steps(found, steps(0, 1200, 100), A, [B], NEVER), [(0, 12)])
+        self.assertEqual(good(found, steps(0, 1200, 100), A, [B], NEVER), [(0, 12)])
 
     @given(
         st.tuples(GAPS, GAPS, GAPS),
@@ -107,8 +113,8 @@ class GoodStepsTests(SynchronousTestCase):
         shared = Intervals.of([(-math.inf, 1000.0 * (T0 + shared_until))])
         found, at = lacks(missing, common, selector), steps(0, 700, step)
         expected = step_by_step(found, at, backend, shared)
-        self.assertEqual(good_steps(found, at, backend, ranked, shared), expected)
-        self.assertEqual(good_steps(found, at, backend, SERVERS, shared), expected)
+        self.assertEqual(good(found, at, backend, ranked, shared), expected)
+        self.assertEqual(good(found, at, backend, SERVERS, shared), expected)
 
 
 class WorkTests(SynchronousTestCase):
@@ -136,12 +142,12 @@ class WorkTests(SynchronousTestCase):
 
         self.patch(intervals_module, "_sorted", counting)
         self.patch(Polyline, "above", counted_above)
-        good = 0
+        found = 0
         for number in range(90):
             start = (T0 + number * DAY // 6) * 1000
             request = DataRequest(DataKind.RANGE, (b"rate(x[5m])",), start, start + 14_280_000, 120_000)
-            good += len(planner.good_steps(request, coverage, A, (B, A), shared))
-        self.assertGreater(good, 400)
+            found += len(list(result_of(planner.good_steps(request, coverage, [A], (B, A), shared))[A]))
+        self.assertGreater(found, 400)
         # One for each server and for the lacks of the server that is asked about.
         self.assertLessEqual(len(lines), 3)
         # Four edges of each gap that lies in a range, and those of the range.

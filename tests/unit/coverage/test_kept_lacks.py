@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import Coverage, Job, Missing
+from mpp.core.generators import result_of
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning import kept_lacks
 from mpp.coverage.planning.kept_lacks import MOST_BYTES, MOST_KEPT, KeptLacks, LacksKey, size_of
 from mpp.coverage.planning.levels import levels_of
+from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.reads import SelectorReads
@@ -38,30 +42,34 @@ class KeptLacksTests(SynchronousTestCase):
         self.kept = KeptLacks()
         self.kept.clear(COVERAGE)
 
+    def of(self, key: LacksKey, selectors: Iterable[SelectorReads]) -> QueryLacks:
+        """Return the lacks of a query, worked out at once."""
+        return result_of(self.kept.working_out(key, selectors))
+
     def held(self, queries: int) -> list[int]:
         """Return which queries are still remembered, without a look that would move them to the end."""
         return [number for number in range(queries) if key(number) in self.kept._kept]
 
     def test_memory_is_bounded_by_bytes(self) -> None:
         """With many gaps fewer queries are remembered, the last ones."""
-        each = size_of(key(100), self.kept.of(key(0), INSTANT))
+        each = size_of(key(100), self.of(key(0), INSTANT))
         self.assertGreater(each, 100_000)
         most = MOST_BYTES // each
         for number in range(most + 5):
-            self.kept.of(key(number), INSTANT)
+            self.of(key(number), INSTANT)
         self.assertEqual(self.held(most + 5), list(range(5, most + 5)))
 
     def test_memory_is_bounded_by_queries(self) -> None:
         """With few gaps a number of queries is remembered."""
         self.kept.clear(Coverage(COVERAGE.jobs, {A: Missing(Intervals.of([(0.0, 60.0)]))}))
         for number in range(MOST_KEPT + 1):
-            self.kept.of(key(number), INSTANT)
+            self.of(key(number), INSTANT)
         self.assertEqual(self.held(MOST_KEPT + 1), list(range(1, MOST_KEPT + 1)))
 
     def test_long_query_is_not_remembered(self) -> None:
         """The clients choose the queries, and a body may have 10 MB."""
         long = LacksKey((b"x" * 1_000_000,), True, 300.0)
-        self.kept.of(long, INSTANT)
+        self.of(long, INSTANT)
         self.assertEqual(list(self.kept._kept), [])
 
     def test_query_kept_twice_counts_once(self) -> None:
@@ -69,7 +77,7 @@ class KeptLacksTests(SynchronousTestCase):
         steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
         assert steps is not None
         next(steps)
-        found = self.kept.of(key(1), INSTANT)
+        found = self.of(key(1), INSTANT)
         list(steps)
         self.assertEqual(self.kept._bytes, size_of(key(1), found))
 
@@ -77,7 +85,7 @@ class KeptLacksTests(SynchronousTestCase):
         """The lacks, and what is kept with them, are equal."""
         steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
         self.assertGreater(len(list(steps)), 10)
-        prepared, other = self.kept.of(key(1), INSTANT), self.kept.of(key(2), INSTANT)
+        prepared, other = self.of(key(1), INSTANT), self.of(key(2), INSTANT)
         self.assertEqual(prepared, other)
         self.assertEqual(list(prepared.levels.at_steps), [((A, B), ALL_STEPS)])
         self.assertEqual(levels_of(prepared, (A, B), ALL_STEPS), levels_of(other, (A, B), ALL_STEPS))
@@ -110,8 +118,8 @@ class KeptLacksTests(SynchronousTestCase):
         steps = self.kept.preparing(key(1), INSTANT, ALL_STEPS, [(A, B)])
         while not self.held(2):
             next(steps)
-        for number in range(2, 4 + MOST_BYTES // size_of(key(1), self.kept.of(key(1), INSTANT))):
-            self.kept.of(key(number), INSTANT)
+        for number in range(2, 4 + MOST_BYTES // size_of(key(1), self.of(key(1), INSTANT))):
+            self.of(key(number), INSTANT)
         self.assertEqual(self.held(2), [])
         list(steps)
         self.assertEqual(self.held(2), [1])

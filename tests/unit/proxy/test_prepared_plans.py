@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from attrs import evolve
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import WHOLE_POOL, Coverage, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.core.model import Choice, Observation, Selection, Standing
-from mpp.coverage.planning import kept_lacks
+from mpp.coverage.planning import kept_lacks, planner
 from mpp.coverage.planning.kept_lacks import KeptLacks
 from mpp.coverage.planning.planner import Planner
 from mpp.proxy import preparing
 from tests.forward_support import A, B, FakeResponse, World
+
+R = TypeVar("R")
 
 JOBS = {"node": Job(80, 30.0)}
 # A and B lack ten minutes of each hour, at different times.
@@ -28,6 +31,23 @@ COVERAGE = Coverage(
 )
 IN_A = b"/api/v1/query?query=up&time=10200"
 RANGE = b"/api/v1/query_range?query=up&start=10000&end=40000&step=60"
+
+
+def one_turn(clock: Clock) -> None:
+    """Run the timers that are due, but not the ones that they start."""
+    for call in [each for each in clock.calls if each.getTime() <= clock.seconds()]:
+        clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+
+def at_once(work: Generator[None, None, R]) -> R:
+    """Return the result of a calculation; fail if it has a step that takes long."""
+    try:
+        next(work)
+    except StopIteration as end:
+        return cast(R, end.value)
+    raise AssertionError("it was not prepared")
 
 
 class PreparedTests(SynchronousTestCase):
@@ -44,9 +64,9 @@ class PreparedTests(SynchronousTestCase):
 
         def counting(kept: KeptLacks, *arguments: Any) -> Generator[None, None, None]:
             for _ in prepare(kept, *arguments) or ():
+                yield
                 test.steps += 1
                 test.world.clock.rightNow += 0.003
-                yield
 
         self.patch(KeptLacks, "preparing", counting)
 
@@ -56,10 +76,7 @@ class PreparedTests(SynchronousTestCase):
 
     def turn(self) -> None:
         """Run the timers that are due, but not the ones that they start."""
-        for call in [each for each in self.world.clock.calls if each.getTime() <= self.world.clock.seconds()]:
-            self.world.clock.calls.remove(call)
-            call.called = 1
-            call.func(*call.args, **call.kw)
+        one_turn(self.world.clock)
 
     def test_request_is_sent_after_its_preparation(self) -> None:
         """Nothing is sent in the turn in which the request comes; the server is the one that has the data."""
@@ -131,7 +148,7 @@ class PreparedTests(SynchronousTestCase):
     def test_request_without_an_end(self) -> None:
         """It is planned for the time for which it was prepared, although the time goes on."""
         self.world.forwarder.context = evolve(self.world.forwarder.context, wall=lambda: 50_000.2 + self.world.clock.seconds())
-        self.patch(kept_lacks, "result_of", lambda _: self.fail("it was not prepared"))
+        self.patch(planner, "result_of", at_once)
         self.world.request(target=b"/api/v1/series?match[]=up&start=10000")
         self.pass_time()
         self.assertEqual(len(self.world.upstreams.sent), 1)
@@ -163,12 +180,39 @@ class PreparedTests(SynchronousTestCase):
         self.pass_time()
         self.assertEqual(self.world.upstreams.sent, [])
 
+    def test_known_query_does_not_wait_for_new_ones(self) -> None:
+        """It is planned in the next turn, while the first of the new ones is prepared."""
+        self.world.request(target=IN_A)
+        self.pass_time()
+        self.world.upstreams.sent.clear()
+        for number in range(9):
+            self.world.request(target=b"/api/v1/query?query=up%d&time=10200" % number)
+        self.turn()
+        self.turn()
+        self.world.request(target=IN_A)
+        self.turn()
+        self.turn()
+        self.assertEqual([sent.head.split()[1].partition(b"&timeout")[0] for sent in self.world.upstreams.sent], [IN_A])
+
+    def test_client_leaves_while_its_plan_is_prepared(self) -> None:
+        """The rest of the work is left undone, and the next request is prepared."""
+        self.world.request(target=IN_A)
+        self.turn()
+        self.turn()
+        self.assertEqual(self.steps, 1)
+        self.world.exchange.client_gone()
+        self.turn()
+        self.assertEqual(self.steps, 1)
+        self.world.request(target=b"/api/v1/query?query=other&time=10200")
+        self.pass_time()
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [B])
+
     def test_gaps_change_meanwhile(self) -> None:
         """Then the plan is prepared again, for the new gaps."""
         self.world.request(target=IN_A)
         self.turn()
         self.world.selections.coverage = Coverage(JOBS, {A: COVERAGE.missing[B], B: COVERAGE.missing[A]})
-        self.patch(kept_lacks, "result_of", lambda _: self.fail("it was not prepared"))
+        self.patch(planner, "result_of", at_once)
         self.pass_time()
         self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [A])
 
