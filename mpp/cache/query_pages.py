@@ -71,6 +71,11 @@ class QueryPages:
         self.size = self._measured()
         self.unused_size = 0
 
+    @property
+    def version(self) -> object:
+        """Another object after each change of the pages."""
+        return self._version
+
     def view(self, first: int, last: int) -> View:
         """Return a view of the steps from the first to the last one, with the pages that have some of them now."""
         view = self._last_view

@@ -31,6 +31,7 @@ class _Waiting:
     """A request that is to be planned; ``preparations`` counts how often its preparation began."""
 
     work_left: Callable[[], Work | None]
+    is_urgent: bool
     ready: Deferred[None] = field(init=False)
     preparations: int = 0
     is_gone: bool = False
@@ -52,15 +53,16 @@ class PlanQueue:
     _prepared: tuple[_Waiting, Work] | None = field(init=False, default=None)
     _runs: bool = field(init=False, default=False)
 
-    def wait(self, work_left: Callable[[], Work | None]) -> Deferred[None]:
+    def wait(self, work_left: Callable[[], Work | None], *, is_urgent: bool = False) -> Deferred[None]:
         """
         Let a request wait until it may be planned, in a later turn of the reactor.
 
         :param work_left: returns the work that is to be done before the plan is made, or None if there is none. It is called
             whenever the request is next, so also after the work, because gaps may have changed meanwhile.
+        :param is_urgent: whether the work is done before that of other requests.
         :return: fires when the plan is to be made, by its callbacks; fails with an error of the work. To cancel it ends the work.
         """
-        waiting = _Waiting(work_left)
+        waiting = _Waiting(work_left, is_urgent)
         self._to_plan.append(waiting)
         if not self._runs:
             self._runs = True
@@ -69,7 +71,7 @@ class PlanQueue:
 
     async def result_of(self, work: Generator[None, None, R]) -> R:
         """
-        Run a calculation in slices, when it is next; at once if it has only one step.
+        Run a calculation in slices, before requests are prepared, for a response waits for it; at once if it has only one step.
 
         :param work: yields before each part that takes long.
         :return: the return value of the generator.
@@ -81,7 +83,7 @@ class PlanQueue:
 
         steps = working()
         if next(steps, _END) is not _END:
-            await self.wait(lambda: None if found else steps)
+            await self.wait(lambda: None if found else steps, is_urgent=True)
         return found[0]
 
     async def _run(self) -> None:
@@ -111,10 +113,12 @@ class PlanQueue:
             except Exception:
                 waiting.ready.errback()
                 continue
-            if left:
-                self._to_prepare.append(waiting)
-            else:
+            if not left:
                 waiting.ready.callback(None)
+            elif waiting.is_urgent:
+                self._to_prepare.appendleft(waiting)
+            else:
+                self._to_prepare.append(waiting)
 
     def _prepare(self, until: float) -> None:
         """Prepare requests until a time, one after the other."""

@@ -165,6 +165,8 @@ def _forbids_to_store(fields: Headers) -> bool:
 
 def ranges_to_ask(missing: Sequence[Range]) -> tuple[Range, ...]:
     """Return the ranges of steps to ask the servers for: the missing ones; the nearest are joined if they are too many."""
+    if len(missing) <= MOST_RANGES:
+        return tuple(missing)
     between = [(after[0] - before[1], place) for place, (before, after) in enumerate(pairwise(missing))]
     ends = sorted(place for _, place in nlargest(MOST_RANGES - 1, between))
     starts = (0, *(place + 1 for place in ends))

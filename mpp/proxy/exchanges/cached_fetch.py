@@ -28,7 +28,7 @@ from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges import cached_response
 from mpp.proxy.exchanges.cached_queries import CachedQueries
-from mpp.proxy.exchanges.cached_warning import missing_data
+from mpp.proxy.exchanges.cached_warning import count_incomplete, missing_data
 from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse_all
 from mpp.proxy.exchanges.subrequest import Subrequest
@@ -86,8 +86,7 @@ class CachedFetch(Fetch):
         self._tail: Tail | None = None
         self._subrequests: list[Subrequest] = []
         self._joining: Deferred[None] | None = None
-        self._note = ""
-        self._started = 0
+        self._note, self._started = "", 0
 
     def turn_to_start(self) -> Deferred[None] | None:
         """Return a Deferred that fires when the cached steps are checked; None if that needs little time."""
@@ -208,7 +207,7 @@ class CachedFetch(Fetch):
             return False
         body = cached_response.known_body(view, None if self._tail is None else self._tail.steps, warning, gzip=self._gzip)
         if body is not None:
-            self._deliver_joined(view, (), body.length, iter(body.pieces))
+            self._deliver_joined(view, (), body.length, iter(body.pieces), warning)
         return body is not None
 
     async def _joined(self) -> None:
@@ -243,13 +242,14 @@ class CachedFetch(Fetch):
         parsed = [ParsedSteps(each.first, each.last, each.matrix) for each in new if each.matrix]
         warning = await worked_out(context, missing_data(context, request, view, self._tail, new))
         length, pieces = await cached_response.assembled(context.turns, view, parsed, tail, warning, gzip=self._gzip)
-        self._deliver_joined(view, new, length, pieces)
+        self._deliver_joined(view, new, length, pieces, warning)
         self._queries.cache_new(context, request, new)
 
-    def _deliver_joined(self, view: View, new: Sequence[NewSteps], length: int, pieces: Iterator[bytes]) -> None:
+    def _deliver_joined(self, view: View, new: Sequence[NewSteps], length: int, pieces: Iterator[bytes], warning: str) -> None:
         """Deliver a response that is made of cached and of new steps; its body has so many bytes."""
         request, context, cached = self._request, self._context, self._cached
         assert cached is not None
+        count_incomplete(context, warning, new)
         asked = sum(each.last - each.first + 1 for each in new)
         from_cache = request.last - request.first + 1 - asked
         context.metrics.cache_steps(from_cache, asked)

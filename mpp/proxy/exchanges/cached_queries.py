@@ -23,6 +23,7 @@ from mpp.cache.view import Range, View
 from mpp.core.generators import result_of
 from mpp.core.model import Selection
 from mpp.coverage.freshness import freshness
+from mpp.coverage.planning.levels import MOST_STEPS
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
@@ -68,7 +69,8 @@ class CachedQueries:
         """Return a Deferred that fires when invalid steps of a request are dropped; None if `find` does that in little time."""
 
         def work_left() -> Work | None:
-            return self._check(context, request) if has_many_gaps(context) else None
+            check = self._check(context, request)
+            return check if check is not None and (has_many_gaps(context) or self._has_many_steps(context, request)) else None
 
         return None if work_left() is None else context.plan_queue.wait(work_left)
 
@@ -86,19 +88,32 @@ class CachedQueries:
             _cache(context).resized(request.key)
         return cached
 
+    def _has_many_steps(self, context: ForwardContext, request: CacheableRequest) -> bool:
+        cached = _cache(context).peek(request.key)
+        steps = 0 if cached is None else sum(each.last - each.first + 1 for each in cached.pages.extents())
+        return steps > MOST_STEPS and not context.selections.coverage.is_whole
+
     def _check(self, context: ForwardContext, request: CacheableRequest) -> Work | None:
         """Return the work of dropping the invalid steps of a query; None if it is not cached, or nothing has changed since."""
         cached, known = _cache(context).peek(request.key), self._known.get(context)
         return None if cached is None or cached.checked_with is known else self._checking(context, request, cached, known)
 
     def _checking(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, known: KnownServers) -> Work:
-        invalid = yield from invalid_extents(context, request, known, cached.pages.extents())
-        if self._known.get(context) is known and _cache(context).peek(request.key) is cached:
-            dropped = cached.pages.drop(invalid.__contains__) if invalid else 0
-            dropped += self._drop_removed(context, request, cached, known.oldest)
-            cached.checked_with = known
-            if dropped:
-                _cache(context).resized(request.key)
+        version, invalid = cached.pages.version, set[Extent]()
+        for _ in invalid_extents(context, request, known, cached.pages.extents(), invalid):
+            yield
+            if (
+                self._known.get(context) is not known
+                or cached.pages.version is not version
+                or _cache(context).peek(request.key) is not cached
+            ):
+                # It is to be done again: more is known, or other steps are cached.
+                return
+        dropped = cached.pages.drop(invalid.__contains__) if invalid else 0
+        dropped += self._drop_removed(context, request, cached, known.oldest)
+        cached.checked_with = known
+        if dropped:
+            _cache(context).resized(request.key)
 
     def _drop_removed(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, now: float | None) -> int:
         """Drop the pages that read a time of which no server has data any longer; return how many these are."""
@@ -198,9 +213,9 @@ class CachedQueries:
             cached.oldest = known.oldest
         for source, first, last in await worked_out(context, _settled_spans(context, request, new, settled, known)):
             await self._add(context, cached, final, (first, last), source, replace=replace)
-        if self._known.get(context) is not known:
-            # These steps were judged by older knowledge than there is now: the next request has all pages checked.
-            cached.checked_with = None
+            if self._known.get(context) is not known:
+                # These steps were judged by older knowledge than there is now: the next request has all pages checked.
+                cached.checked_with = None
         _measure(cached, new)
         if settled < new.last == request.last and context.settings.cache_tail:
             sources = tuple(source for source, *_ in answered_by(context, request, new))

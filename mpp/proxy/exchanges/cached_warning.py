@@ -27,18 +27,20 @@ def missing_data(
 
     :param view: the cached steps.
     :param tail: the newest steps, which are cached for a short time.
-    :param new: the steps that servers were asked for. If none of these responses has a warning of mpp, the request is counted
-        here as incomplete; otherwise it was counted before.
+    :param new: the steps that servers were asked for.
     """
     coverage = context.selections.coverage
     if coverage.is_whole:
         return ""
     candidates = rerouting.in_service(context.selections.current)
     ranges = _answered_ranges(context, request, view, tail, new)
-    warning = yield from context.planner.warning(request.data, coverage, ranges, candidates)
+    return (yield from context.planner.warning(request.data, coverage, ranges, candidates))
+
+
+def count_incomplete(context: ForwardContext, warning: str, new: Sequence[NewSteps]) -> None:
+    """Count a response with a warning as incomplete, unless the request was counted when servers were asked for the new steps."""
     if warning and not any(text.startswith("mpp: ") for each in new if each.matrix for text in each.matrix.warnings):
         context.metrics.incomplete()
-    return warning
 
 
 def _answered_ranges(

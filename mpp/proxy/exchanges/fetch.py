@@ -163,9 +163,12 @@ class Fetch(ABC):
         """Remove a waiter; with the last one the fetch is cancelled."""
         if waiter in self.waiters:
             self.waiters.remove(waiter)
-            if not self.waiters:
-                self._end()
-                self.cancel()
+            self._end_without_waiters()
+
+    def _end_without_waiters(self) -> None:
+        if not self.waiters and not self.ended:
+            self._end()
+            self.cancel()
 
     def tick(self, waiter: Waiter) -> None:
         """Check the progress of the fetch, if this is its first waiter; end another waiter if its deadline has passed."""
@@ -174,8 +177,9 @@ class Fetch(ABC):
         elif self._context.clock.seconds() >= waiter.began + self.ends_at - self.began:
             queued, shared = "its plan has to wait for others", "the same request of another client was not answered, either"
             why = shared if self._turn is None else queued
-            self.leave(waiter)
+            self.waiters.remove(waiter)
             waiter.unanswered(local_replies.deadline_exceeded(self.ends_at - self.began, why, read=True), self)
+            self._end_without_waiters()
 
     # For the subclass
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -32,6 +32,7 @@ from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Selection
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource
+from mpp.proxy.plan_queue import Work
 
 COMMON_GAP_S = 600.0
 """The age in seconds from which on a gap that all servers have counts as final: until then a server may still fill it."""
@@ -91,18 +92,19 @@ class KnownNow:
 
 
 def invalid_extents(
-    context: ForwardContext, request: CacheableRequest, known: KnownServers, extents: Iterable[Extent]
-) -> Generator[None, None, set[Extent]]:
+    context: ForwardContext, request: CacheableRequest, known: KnownServers, extents: Iterable[Extent], found: set[Extent]
+) -> Work:
     """
-    Return the cached steps that must not be used any longer, see Note [Valid steps]; yields before each part of the work.
+    Add the cached steps that must not be used any longer to a set, see Note [Valid steps]; yields before each part of the work.
 
     :param extents: all cached steps, in any order.
+    :param found: the set.
     """
     ordered: list[Any] = sorted(extents, key=_first)
     changed = {source for source in {each.source for each in ordered} if known.would_answer_otherwise(source)}
-    found = {each for each in ordered if each.source in changed}
+    found.update(each for each in ordered if each.source in changed)
     if known.coverage.is_whole:
-        return found
+        return
     servers, final = tuple(known.servers), _final_gaps(context)
     for first, last in merged([(each.first, each.last) for each in ordered]):
         # Servers are compared at all steps of a range at once, for there may be hundreds of extents in it.
@@ -110,9 +112,8 @@ def invalid_extents(
         backends = {each.source.backend for each in inside}
         steps = request.within(first, last)
         good = yield from context.planner.good_steps(steps, known.coverage, backends, servers, final)
-        found |= {each for each in inside if not good[each.source.backend].covers(each.first - first, each.last + 1 - first)}
+        found.update(each for each in inside if not good[each.source.backend].covers(each.first - first, each.last + 1 - first))
         yield
-    return found
 
 
 def common_gaps(context: ForwardContext) -> Intervals:

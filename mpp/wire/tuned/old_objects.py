@@ -5,14 +5,15 @@ A full collection visits all objects, some of them for 0.4 microseconds, and del
 whenever there are a quarter more objects than after the last one, so with a large cache clients were delayed by 30 ms and more
 again and again. An object that is frozen (https://docs.python.org/3/library/gc.html#gc.freeze) is freed by its reference count as
 before, but not if it is in a reference cycle; a request that is answered leaves none. Cycles that are left are found when the
-process has twice as much memory in use as after the last collection that has visited all objects, and `LEAST_GROWTH` more: then
-the next one does.
+process has twice as much memory in use as after the last collection that has visited all objects, and `LEAST_GROWTH` more, or
+when that was `LONGEST_S` ago: then the next one does.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ LEAST_GROWTH = 1_000_000
 """
 In blocks of memory, some 60 bytes each: while plans are prepared in a pool with 2,000 gaps, there are 700,000 more for a moment.
 """
+
+LONGEST_S = 3600.0
+"""The time in seconds after which all objects are visited again: a cycle may hold a large response, which is one block."""
 
 
 class Collector(Protocol):
@@ -54,11 +58,19 @@ class OldObjects:
 
     :param collector: Python's module `gc`.
     :param in_use: returns how many blocks of memory are in use.
+    :param now: returns the time in seconds by a monotonic clock.
     """
 
-    def __init__(self, collector: Collector | Any = gc, in_use: Callable[[], int] = sys.getallocatedblocks) -> None:
+    def __init__(
+        self,
+        collector: Collector | Any = gc,
+        in_use: Callable[[], int] = sys.getallocatedblocks,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._collector = collector
         self._in_use = in_use
+        self._now = now
+        self._until = 0.0
         self._visits_all = False
         self._most = 0
 
@@ -71,6 +83,7 @@ class OldObjects:
 
     def _freeze_all(self) -> None:
         self._collector.freeze()
+        self._until = self._now() + LONGEST_S
         in_use = self._in_use()
         self._most = in_use + max(in_use, LEAST_GROWTH)
 
@@ -81,7 +94,7 @@ class OldObjects:
         if self._visits_all:
             self._visits_all = False
             self._freeze_all()
-        elif self._in_use() > self._most:
+        elif self._in_use() > self._most or self._now() > self._until:
             self._visits_all = True
             self._collector.unfreeze()
         else:

@@ -8,8 +8,10 @@ from mpp.core.coverage import Coverage, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.coverage.planning import planner
 from mpp.proxy.exchanges import cached_queries
-from tests.forward_support import A, B, FakeDownstream
-from tests.unit.proxy.test_cached_fetch import HOUR, NOW, STEP, CachedCase, asked
+from mpp.proxy.exchanges.cached_queries import CachedQueries
+from mpp.proxy.plan_queue import Work
+from tests.forward_support import A, B, FakeDownstream, FakeResponse
+from tests.unit.proxy.test_cached_fetch import HOUR, NOW, STEP, CachedCase, asked, matrix
 from tests.unit.proxy.test_prepared_plans import at_once, one_turn
 
 START, END = NOW - 9 * HOUR, NOW - 7 * HOUR
@@ -64,6 +66,46 @@ class PreparedCacheTests(CachedCase):
         self.assertLess(later, every)
         self.world.selections.coverage = lacking(every=900)
         self.assertGreater(self.asked_for(), 0)
+
+    def test_other_steps_are_cached_while_steps_are_checked(self) -> None:
+        """The steps with which they are joined are checked again: one of a server that lacks it is not used."""
+        self.world.selections.coverage = Coverage(JOBS)
+        end = START + 430 * STEP
+        self.served(START, end)
+        self.request(end + STEP, end + HOUR)
+        (newer,) = self.sent
+        gap = Missing.of(Intervals.of([(end - 600.0, end - 540.0)]), {})
+        elsewhere = Missing.of(Intervals.of((at, at + 60) for at in range(START - 20 * HOUR, START - 10 * HOUR, 300)), {})
+        self.world.selections.coverage = Coverage(JOBS, {A: gap, B: elsewhere})
+        checking, ended = CachedQueries._checking, []
+
+        def slow(*arguments: Any) -> Work:
+            for _ in checking(*arguments):
+                self.world.clock.rightNow += 0.003
+                yield
+            ended.append(arguments)
+
+        self.patch(CachedQueries, "_checking", slow)
+        self.request(START, end)
+        one_turn(self.world.clock)
+        one_turn(self.world.clock)
+        newer.answer.callback(FakeResponse(200, matrix(end + STEP, end + HOUR)))
+        self.assertEqual(ended, [])
+        self.turn()
+        self.assertEqual({sent.backend for sent in self.sent}, {B})
+        while self.sent:
+            self.answer(self.sent[0])
+        self.assertEqual(self.asked_for(START, end), 0)
+
+    def test_deadline_passes_while_missing_steps_wait_for_their_plan(self) -> None:
+        """The client gets its error in time, and no server is asked."""
+        client = self.request(START, END, more=b"&timeout=1s")
+        self.world.clock.rightNow += 5.0
+        self.exchange.tick()
+        assert client.failed is not None
+        self.assertEqual(client.failed[0], 504)
+        self.turn()
+        self.assertEqual(self.world.upstreams.sent, [])
 
     def test_gaps_change_while_steps_are_checked(self) -> None:
         """The steps are checked again, and none is used that the servers' new gaps make invalid."""
