@@ -642,6 +642,7 @@ class ChangeTests(CachedCase):
         self.assertIn("partial", self.use(partial))
         self.assertEqual(self.body(partial).count(b"mpp: no server has all data"), 1)
         self.assertNotEqual(self.body(partial).partition(b'"warnings":')[2], until)
+        self.assertEqual(self.world.counted("mpp_incomplete_requests_total"), 3)
         before = self.served(self.START, self.START + 600)
         self.assert_right(before, self.START, self.START + 600)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from typing import Any, TypeVar, cast
+from unittest.mock import Mock
 
 from attrs import evolve
 from twisted.internet.task import Clock
@@ -179,6 +180,17 @@ class PreparedTests(SynchronousTestCase):
             self.assertEqual(client.failed[0], 504)
         self.pass_time()
         self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_deadline_in_the_queue_is_logged(self) -> None:
+        """The access log has the reason, and how many attempts were made."""
+        access = Mock()
+        self.patch(type(self.world.forwarder.context), "access", access)
+        self.world.request(target=IN_A + b"&timeout=1s")
+        self.world.clock.rightNow += 5.0
+        self.world.exchange.tick()
+        (logged,) = access.log.call_args_list
+        self.assertEqual(logged.kwargs["attempts"], 0)
+        self.assertIn("its plan has to wait for others", logged.kwargs["reasons"][-1])
 
     def test_known_query_does_not_wait_for_new_ones(self) -> None:
         """It is planned in the next turn, while the first of the new ones is prepared."""
