@@ -9,6 +9,7 @@ equal, and its days are looked at later.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 
 from attrs import frozen
@@ -37,6 +38,11 @@ MOST_S = 400 * 86400.0
 """How far it is looked back at most, in seconds."""
 MIN_INTERVAL_S = 0.1
 """Seconds; a shorter scrape interval counts as this in the estimate of what a query costs."""
+JOBS_S = 120.0
+"""
+How long it waits at first, in seconds, until the survey has found all jobs of the servers' configurations. A server that has just
+been started has scraped the slow ones before it was stopped, and the quick ones not yet; a job without targets is never found.
+"""
 MOST_NAMED = 4
 """Maximum number of servers that are named in a message."""
 
@@ -91,6 +97,8 @@ class LookBack:
         self._running: Deferred[None] | None = None
         self._stopped = False
         self._finished = False
+        self._may_begin = False
+        self._began_at = math.inf
 
     def see(self, observation: Observation) -> None:
         """Record an observation of a server; call `begin` after the last one."""
@@ -108,12 +116,21 @@ class LookBack:
             self._agenda.again(backend, self._knowledge.again(backend) | due)
         self._knowledge.aged({backend: each.facts.oldest for backend, each in self._observed.items()})
         self._knowledge.configured({backend: [job for job, _ in each.facts.jobs] for backend, each in self._observed.items()})
-        if self._running is None and self._knowledge.jobs and self._next() is not None:
+        if self._running is None and self._has_jobs() and self._next() is not None:
             self._running = running = Deferred.fromCoroutine(self._run())
             running.addErrback(self._broken)
             running.addCallback(self._over)
             if running.called:
                 self._running = None
+
+    def _has_jobs(self) -> bool:
+        """Return whether the survey has found the jobs of the servers: all, or the ones that it finds within `JOBS_S`."""
+        known = self._knowledge.jobs
+        if known and not self._may_begin:
+            self._began_at = min(self._began_at, self._wall())
+            configured = {job for each in self._observed.values() for job, _ in each.facts.jobs}
+            self._may_begin = configured <= known.keys() or self._wall() >= self._began_at + JOBS_S
+        return bool(known) and self._may_begin
 
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers except the given ones."""
@@ -152,6 +169,8 @@ class LookBack:
     def _why_not(self) -> str:
         if not self._knowledge.jobs:
             return "no server has reported scrape jobs"
+        if not self._may_begin:
+            return "not all configured scrape jobs were scraped yet"
         able = sum(map(self._queries.may_ask, self._observed))
         return "" if able > 1 else "fewer than two servers can be asked at the moment"
 
