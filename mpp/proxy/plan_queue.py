@@ -2,8 +2,8 @@
 Divides the work of planning among the turns of the reactor in a pool with many gaps: some milliseconds in each of them.
 
 A plan takes up to some milliseconds there even when it was prepared (Note [Preparing a plan] in
-`mpp.coverage.planning.kept_lacks`), and the panels of a dashboard come all at once. Turns in which requests are planned take
-turns with others in which one of them is prepared, so that a request for a known query does not wait for new ones.
+`mpp.coverage.planning.kept_lacks`), and the panels of a dashboard come all at once. In one turn requests are planned, in the next
+one a request is prepared, and so on, so that a request for a known query does not wait for new ones.
 """
 
 from __future__ import annotations

@@ -40,8 +40,9 @@ MIN_INTERVAL_S = 0.1
 """Seconds; a shorter scrape interval counts as this in the estimate of what a query costs."""
 JOBS_S = 120.0
 """
-How long it waits at first, in seconds, until the survey has found all jobs of the servers' configurations. A server that has just
-been started has scraped the slow ones before it was stopped, and the quick ones not yet; a job without targets is never found.
+How long the first look back waits, in seconds, until the survey has found all jobs of the servers' configurations. A server that
+has just been started has scraped the slow ones before it was stopped, and the quick ones not yet; a job without targets is never
+found.
 """
 MOST_NAMED = 4
 """Maximum number of servers that are named in a message."""
