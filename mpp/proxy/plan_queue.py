@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 
 from mpp.core.scheduling.pacing import SLICE_S
 
-# When the gaps change while a plan is prepared, it is prepared again: so often in all, for the client waits.
+# When the gaps change while a plan is prepared, it is prepared again: so often at most, then it is made unprepared.
 _MOST_PREPARATIONS = 3
 
 Work = Generator[None, None, None]
@@ -34,23 +34,23 @@ class _Waiting:
     is_urgent: bool
     ready: Deferred[None] = field(init=False)
     preparations: int = 0
-    is_gone: bool = False
+    is_cancelled: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.ready = Deferred(self._leave)
 
     def _leave(self, _: Deferred[None]) -> None:
-        self.is_gone = True
+        self.is_cancelled = True
 
 
 @define
 class PlanQueue:
-    """The requests that are to be planned, in the order of their arrival, and the ones of these that are prepared before."""
+    """The requests that wait to be planned, and the ones of these that must be prepared before."""
 
     _clock: IReactorTime
     _to_plan: deque[_Waiting] = field(init=False, factory=deque)
     _to_prepare: deque[_Waiting] = field(init=False, factory=deque)
-    _prepared: tuple[_Waiting, Work] | None = field(init=False, default=None)
+    _in_preparation: tuple[_Waiting, Work] | None = field(init=False, default=None)
     _runs: bool = field(init=False, default=False)
 
     def wait(self, work_left: Callable[[], Work | None], *, is_urgent: bool = False) -> Deferred[None]:
@@ -59,7 +59,7 @@ class PlanQueue:
 
         :param work_left: returns the work that is to be done before the plan is made, or None if there is none. It is called
             whenever the request is next, so also after the work, because gaps may have changed meanwhile.
-        :param is_urgent: whether the work is done before that of other requests.
+        :param is_urgent: whether the work is done before that of other requests; work that has begun goes on first.
         :return: fires when the plan is to be made, by its callbacks; fails with an error of the work. To cancel it ends the work.
         """
         waiting = _Waiting(work_left, is_urgent)
@@ -100,13 +100,13 @@ class PlanQueue:
 
     @property
     def _is_to_prepare(self) -> bool:
-        return self._prepared is not None or bool(self._to_prepare)
+        return self._in_preparation is not None or bool(self._to_prepare)
 
     def _make_plans(self, until: float) -> None:
         """Make plans until a time; a request that has to be prepared waits for that."""
         while self._to_plan and self._clock.seconds() < until:
             waiting = self._to_plan.popleft()
-            if waiting.is_gone:
+            if waiting.is_cancelled:
                 continue
             try:
                 left = waiting.preparations < _MOST_PREPARATIONS and waiting.work_left() is not None
@@ -121,11 +121,11 @@ class PlanQueue:
                 self._to_prepare.append(waiting)
 
     def _prepare(self, until: float) -> None:
-        """Prepare requests until a time, one after the other."""
+        """Prepare requests until a time, or until one of them is prepared."""
         while self._is_to_prepare and self._clock.seconds() < until:
-            waiting, work = self._prepared or (self._to_prepare.popleft(), None)
-            self._prepared = None
-            if waiting.is_gone:
+            waiting, work = self._in_preparation or (self._to_prepare.popleft(), None)
+            self._in_preparation = None
+            if waiting.is_cancelled:
                 continue
             try:
                 if work is None:
@@ -133,7 +133,7 @@ class PlanQueue:
                     work = waiting.work_left()
                     waiting.preparations += 1
                 if work is not None and next(work, _END) is not _END:
-                    self._prepared = waiting, work
+                    self._in_preparation = waiting, work
                     continue
             except Exception:
                 waiting.ready.errback()

@@ -27,7 +27,7 @@ def turn_to_plan(context: ForwardContext, info: RequestInfo) -> Deferred[None] |
     Let a request wait until it may be planned, if that takes long.
 
     :return: fires when the plan is to be made, in the same turn of the reactor: it is prepared, unless the gaps change all the
-        time. None if the plan can be made now, since no lack matters to the request.
+        time. None if the plan can be made now: there are few gaps, or no lack matters to the request.
     """
     request = rerouting.data_request(info, context.wall()) if has_many_gaps(context) else None
     if request is None:
@@ -53,8 +53,8 @@ async def worked_out(context: ForwardContext, work: Generator[None, None, R]) ->
     return await context.plan_queue.result_of(work) if has_many_gaps(context) else generators.result_of(work)
 
 
-def soon_worked_out(context: ForwardContext, work: Generator[None, None, R]) -> R | None:
-    """Return the result of such a calculation; None if it takes long."""
+def worked_out_if_short(context: ForwardContext, work: Generator[None, None, R]) -> R | None:
+    """Return the result of a calculation like that of `worked_out`; None if there are many gaps and it has several steps."""
     return generators.result_if_short(work) if has_many_gaps(context) else generators.result_of(work)
 
 

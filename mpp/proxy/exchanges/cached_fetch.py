@@ -33,7 +33,7 @@ from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse_all
 from mpp.proxy.exchanges.subrequest import Subrequest
 from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
-from mpp.proxy.preparing import soon_worked_out, worked_out
+from mpp.proxy.preparing import worked_out, worked_out_if_short
 
 
 class CachedFetch(Fetch):
@@ -202,7 +202,7 @@ class CachedFetch(Fetch):
         """Deliver a response of cached steps only, if its body was assembled lately; return whether it was."""
         view = self._view
         assert view is not None
-        warning = soon_worked_out(self._context, missing_data(self._context, self._request, view, self._tail, ()))
+        warning = worked_out_if_short(self._context, missing_data(self._context, self._request, view, self._tail, ()))
         if warning is None:
             return False
         body = cached_response.known_body(view, None if self._tail is None else self._tail.steps, warning, gzip=self._gzip)

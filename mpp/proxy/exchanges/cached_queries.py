@@ -76,7 +76,7 @@ class CachedQueries:
 
     def find(self, context: ForwardContext, request: CacheableRequest) -> CachedQuery | None:
         """
-        Return the cached query of a request, after its invalid steps are dropped; None if the query is not cached.
+        Return the cached query of a request, after its invalid and its expired steps are dropped; None if it is not cached.
 
         This does not count as a use of the query.
         """
@@ -94,11 +94,11 @@ class CachedQueries:
         return steps > MOST_STEPS and not context.selections.coverage.is_whole
 
     def _check(self, context: ForwardContext, request: CacheableRequest) -> Work | None:
-        """Return the work of dropping the invalid steps of a query; None if it is not cached, or nothing has changed since."""
+        """Return the work of dropping the invalid steps of a query; None if nothing has changed since that was done last."""
         cached, known = _cache(context).peek(request.key), self._known.get(context)
-        return None if cached is None or cached.checked_with is known else self._checking(context, request, cached, known)
+        return None if cached is None or cached.checked_with is known else self._dropping(context, request, cached, known)
 
-    def _checking(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, known: KnownServers) -> Work:
+    def _dropping(self, context: ForwardContext, request: CacheableRequest, cached: CachedQuery, known: KnownServers) -> Work:
         version, invalid = cached.pages.version, set[Extent]()
         for _ in invalid_extents(context, request, known, cached.pages.extents(), invalid):
             yield

@@ -95,10 +95,10 @@ def invalid_extents(
     context: ForwardContext, request: CacheableRequest, known: KnownServers, extents: Iterable[Extent], found: set[Extent]
 ) -> Work:
     """
-    Add the cached steps that must not be used any longer to a set, see Note [Valid steps]; yields before each part of the work.
+    Add the cached steps that must not be used any longer to a set, see Note [Valid steps]; yields between the parts of the work.
 
     :param extents: all cached steps, in any order.
-    :param found: the set.
+    :param found: the set that they are added to.
     """
     ordered: list[Any] = sorted(extents, key=_first)
     changed = {source for source in {each.source for each in ordered} if known.would_answer_otherwise(source)}

@@ -4,9 +4,9 @@ Keeps garbage collections short: an object that has survived a full collection i
 A full collection visits all objects, some of them for 0.4 microseconds, and delays all clients meanwhile. CPython makes one
 whenever there are a quarter more objects than after the last one, so with a large cache clients were delayed by 30 ms and more
 again and again. An object that is frozen (https://docs.python.org/3/library/gc.html#gc.freeze) is freed by its reference count as
-before, but not if it is in a reference cycle; a request that is answered leaves none. Cycles that are left are found when the
-process has twice as much memory in use as after the last collection that has visited all objects, and `LEAST_GROWTH` more, or
-when that was `LONGEST_S` ago: then the next one does.
+before, but not if it is in a reference cycle; a request that is answered leaves none. So a full collection visits all objects
+again when the memory in use has doubled since the last one that did, and grown by `LEAST_GROWTH`, or when that was `LONGEST_S`
+ago.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 THRESHOLDS = (5, 3)
 """
 The number of collections of a generation that lead to one of the next generation. CPython's default is 10 for both, but a full
-collection is short here; so there are fewer new objects in each of them.
+collection is short here; made more often, each of them visits fewer new objects.
 """
 
 LEAST_GROWTH = 1_000_000
@@ -70,12 +70,12 @@ class OldObjects:
         self._collector = collector
         self._in_use = in_use
         self._now = now
-        self._until = 0.0
-        self._visits_all = False
-        self._most = 0
+        self._visit_all_after = 0.0
+        self._next_visits_all = False
+        self._most_in_use = 0
 
     def watch(self) -> None:
-        """Freeze all objects that there are, and from now on the ones that survive a full collection."""
+        """Freeze all objects that there are, and from now on the ones that survive a full collection; collect more often."""
         first, *others = self._collector.get_threshold()
         self._collector.set_threshold(first, *map(min, others, THRESHOLDS))
         self._freeze_all()
@@ -83,19 +83,19 @@ class OldObjects:
 
     def _freeze_all(self) -> None:
         self._collector.freeze()
-        self._until = self._now() + LONGEST_S
+        self._visit_all_after = self._now() + LONGEST_S
         in_use = self._in_use()
-        self._most = in_use + max(in_use, LEAST_GROWTH)
+        self._most_in_use = in_use + max(in_use, LEAST_GROWTH)
 
     def _collected(self, phase: str, about: Mapping[str, int]) -> None:
         """Freeze the objects that have survived a full collection; let the next one visit all if far more is in use."""
         if phase != "stop" or about["generation"] != 2:
             return
-        if self._visits_all:
-            self._visits_all = False
+        if self._next_visits_all:
+            self._next_visits_all = False
             self._freeze_all()
-        elif self._in_use() > self._most or self._now() > self._until:
-            self._visits_all = True
+        elif self._in_use() > self._most_in_use or self._now() > self._visit_all_after:
+            self._next_visits_all = True
             self._collector.unfreeze()
         else:
             self._collector.freeze()

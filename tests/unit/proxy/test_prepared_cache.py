@@ -77,7 +77,7 @@ class PreparedCacheTests(CachedCase):
         gap = Missing.of(Intervals.of([(end - 600.0, end - 540.0)]), {})
         elsewhere = Missing.of(Intervals.of((at, at + 60) for at in range(START - 20 * HOUR, START - 10 * HOUR, 300)), {})
         self.world.selections.coverage = Coverage(JOBS, {A: gap, B: elsewhere})
-        checking, ended = CachedQueries._checking, []
+        checking, ended = CachedQueries._dropping, []
 
         def slow(*arguments: Any) -> Work:
             for _ in checking(*arguments):
@@ -85,7 +85,7 @@ class PreparedCacheTests(CachedCase):
                 yield
             ended.append(arguments)
 
-        self.patch(CachedQueries, "_checking", slow)
+        self.patch(CachedQueries, "_dropping", slow)
         self.request(START, end)
         one_turn(self.world.clock)
         one_turn(self.world.clock)
