@@ -20,6 +20,9 @@ from attrs import frozen
 from mpp.core.generators import result_of
 from mpp.core.intervals import NEVER, Intervals
 
+MOST_IN_TUPLE = 50
+"""The numbers that are kept in a tuple: few are read faster out of it."""
+
 
 @frozen
 class Polyline:
@@ -127,10 +130,10 @@ class Polyline:
 
 
 def _numbers(numbers: Iterable[int]) -> Sequence[int]:
-    """Return an array of whole numbers; a tuple if it is empty, or if a number has more than 64 bits."""
+    """Return an array of whole numbers; a tuple if they are few, or if a number has more than 64 bits."""
     found = tuple(numbers)
     try:
-        return array("q", found) if found else found
+        return array("q", found) if len(found) > MOST_IN_TUPLE else found
     except OverflowError:
         return found
 

@@ -251,10 +251,16 @@ def _piece(
         # The common case: some lack nothing, and the others something at each of the steps.
         yield Segment(first, last, sum(1 << number for number, own in zip(among, ends, strict=True) if not own[0]))
         return
-    good = {number: _range(first, last, own, ends, tolerance) for number, own in zip(among, ends, strict=True)}
-    cuts = sorted({first, *(cut for start, end in good.values() if start <= end for cut in (start, end + 1)), last + 1})
+    everywhere, partly = 0, []
+    for number, own in zip(among, ends, strict=True):
+        low, high = _range(first, last, own, ends, tolerance)
+        if low == first and high == last:
+            everywhere |= 1 << number
+        elif low <= high:
+            partly.append((low, high, 1 << number))
+    cuts = sorted({first, last + 1, *(cut for low, high, _ in partly for cut in (low, high + 1))})
     for start, end in pairwise(cuts):
-        yield Segment(start, end - 1, sum(1 << each for each, (low, high) in good.items() if low <= start and end - 1 <= high))
+        yield Segment(start, end - 1, everywhere | sum(bit for low, high, bit in partly if low <= start and end - 1 <= high))
 
 
 def _range(first: int, last: int, own: tuple[int, int], ends: Sequence[tuple[int, int]], tolerance: Tolerance) -> tuple[int, int]:

@@ -1,20 +1,30 @@
 """
-A reactor that calls the readers of sockets without a logging context. To be imported only where there is epoll.
+A reactor that calls the readers of sockets without a logging context, for a limited time in each iteration. To be imported only
+where there is epoll.
 
 Twisted's own reactor sets a logging context around every single read (``log.callWithLogger``), for the sake of a prefix that
 mpp's log does not have; for a small request that costs as much as parsing it. This reactor calls ``doRead`` itself when a socket
 is only readable, and leaves every other event to Twisted.
+
+Thirty large queries that arrive together take 10 ms and more to read. So an iteration handles events for `EVENTS_S` only, and the
+next one handles the others first, after the timed calls that are due. A socket whose event was not handled stays ready.
 """
 
 from __future__ import annotations
 
 import select
+from collections.abc import Mapping
+from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python import log
 
 READABLE = select.EPOLLIN
+
+EVENTS_S = 0.004
+"""The seconds after which an iteration handles no further event."""
 
 
 class LeanReactor(EPollReactor):
@@ -23,9 +33,11 @@ class LeanReactor(EPollReactor):
 
     :ivar turn: the transports whose ``send_late`` is called at the end of this iteration (see Note [Turns] in
         `mpp.wire.tuned.transports`); None between iterations.
+    :ivar _postponed: the file descriptors whose events were not handled, each with its place among them.
     """
 
     turn: list[Any] | None = None
+    _postponed: Mapping[int, int] = MappingProxyType({})
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events, and call the readers and writers that they are for."""
@@ -34,8 +46,16 @@ class LeanReactor(EPollReactor):
             events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
         except InterruptedError:
             return
+        if self._postponed:
+            places, last = self._postponed, len(selectables)
+            events.sort(key=lambda each: places.get(each[0], last))
+            self._postponed = {}
         turn = self.turn = []
-        for fd, event in events:
+        until = perf_counter() + EVENTS_S
+        for place, (fd, event) in enumerate(events):
+            if perf_counter() > until:
+                self._postponed = {later: number for number, (later, _) in enumerate(events[place:])}
+                break
             selectable = selectables.get(fd)
             if selectable is None:
                 # An earlier event of this iteration has closed it.

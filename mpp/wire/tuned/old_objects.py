@@ -4,9 +4,10 @@ Keeps garbage collections short: an object that has survived a full collection i
 A full collection visits all objects, some of them for 0.4 microseconds, and delays all clients meanwhile. CPython makes one
 whenever there are a quarter more objects than after the last one, so with a large cache clients were delayed by 30 ms and more
 again and again. An object that is frozen (https://docs.python.org/3/library/gc.html#gc.freeze) is freed by its reference count as
-before, but not if it is in a reference cycle; a request that is answered leaves none. So a full collection visits all objects
-again when the memory in use has doubled since the last one that did, and grown by `LEAST_GROWTH`, or when that was `LONGEST_S`
-ago.
+before, but not if it is in a reference cycle; a request that is answered leaves none. So all objects are visited again
+`LONGEST_S` after the last time, or when the memory in use has doubled and grown by `LEAST_GROWTH`: in a second in which the
+process has almost nothing to do, so that no client is delayed. If there is no such second, this is done nevertheless
+`LATEST_S` after the last time, or when the memory in use has grown three times as much.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.core.scheduling.periodic import PeriodicCheck
 
 THRESHOLDS = (5, 3)
 """
@@ -31,6 +36,15 @@ In blocks of memory, some 60 bytes each: while plans are prepared in a pool with
 LONGEST_S = 3600.0
 """The time in seconds after which all objects are visited again: a cycle may hold a large response, which is one block."""
 
+LATEST_S = 24 * LONGEST_S
+"""The time in seconds after which they are visited although clients may be delayed."""
+
+INTERVAL_S = 1.0
+"""The seconds between two checks whether the process has something to do."""
+
+IDLE_S = 0.02
+"""The processor time of an interval, in seconds, below which clients have no need of the process."""
+
 
 class Collector(Protocol):
     """The interface of the garbage collector, which is Python's module `gc`."""
@@ -45,6 +59,9 @@ class Collector(Protocol):
     def unfreeze(self) -> object:
         """Let the next full collection visit all objects."""
 
+    def collect(self) -> object:
+        """Make a full collection."""
+
     def get_threshold(self) -> tuple[int, int, int]:
         """Return how many allocations, or collections of the generation before, lead to a collection of each generation."""
 
@@ -56,23 +73,27 @@ class OldObjects:
     """
     The objects that have survived a full collection of garbage.
 
+    :param clock: calls `check`, and has the time in seconds.
     :param collector: Python's module `gc`.
     :param in_use: returns how many blocks of memory are in use.
-    :param now: returns the time in seconds by a monotonic clock.
+    :param used: returns the processor time that this thread has used, in seconds.
     """
 
     def __init__(
         self,
+        clock: IReactorTime,
         collector: Collector | Any = gc,
         in_use: Callable[[], int] = sys.getallocatedblocks,
-        now: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.thread_time,
     ) -> None:
+        self._clock = clock
         self._collector = collector
         self._in_use = in_use
-        self._now = now
-        self._visit_all_after = 0.0
-        self._next_visits_all = False
-        self._most_in_use = 0
+        self._used = used
+        self._used_before = 0.0
+        self._visited_at = 0.0
+        self._visited_in_use = 0
+        self._checks = PeriodicCheck(self.check, clock, INTERVAL_S, "visits of all objects")
 
     def watch(self) -> None:
         """Freeze all objects that there are, and from now on the ones that survive a full collection; collect more often."""
@@ -80,22 +101,25 @@ class OldObjects:
         self._collector.set_threshold(first, *map(min, others, THRESHOLDS))
         self._freeze_all()
         self._collector.callbacks.append(self._collected)
+        self._used_before = self._used()
+        self._checks.startService()
+
+    def check(self) -> None:
+        """Visit all objects if it is time and the process has almost nothing to do, or if it is high time."""
+        before, self._used_before = self._used_before, self._used()
+        is_idle = self._used_before - before < IDLE_S
+        age, growth = self._clock.seconds() - self._visited_at, self._in_use() - self._visited_in_use
+        most = max(self._visited_in_use, LEAST_GROWTH)
+        if age > LATEST_S or growth > 3 * most or (is_idle and (age > LONGEST_S or growth > most)):
+            self._collector.unfreeze()
+            self._collector.collect()
+            self._freeze_all()
 
     def _freeze_all(self) -> None:
         self._collector.freeze()
-        self._visit_all_after = self._now() + LONGEST_S
-        in_use = self._in_use()
-        self._most_in_use = in_use + max(in_use, LEAST_GROWTH)
+        self._visited_at, self._visited_in_use = self._clock.seconds(), self._in_use()
 
     def _collected(self, phase: str, about: Mapping[str, int]) -> None:
-        """Freeze the objects that have survived a full collection; let the next one visit all if far more is in use."""
-        if phase != "stop" or about["generation"] != 2:
-            return
-        if self._next_visits_all:
-            self._next_visits_all = False
-            self._freeze_all()
-        elif self._in_use() > self._most_in_use or self._now() > self._visit_all_after:
-            self._next_visits_all = True
-            self._collector.unfreeze()
-        else:
+        """Freeze the objects that have survived a full collection."""
+        if phase == "stop" and about["generation"] == 2:
             self._collector.freeze()

@@ -74,4 +74,4 @@ def install(*, tuned: bool) -> None:
     from twisted.internet import reactor
 
     # The objects built until then stay for good: 150,000.
-    reactor.callWhenRunning(OldObjects().watch)
+    reactor.callWhenRunning(OldObjects(reactor).watch)
