@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from operator import neg
 
 from mpp.core.coverage import Coverage, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.coverage.planning.job_groups import Grouped, JobGroup
-from mpp.coverage.planning.polyline import Polyline
+from mpp.coverage.planning.polyline import Polyline, add_changes
 from mpp.coverage.planning.selectors import Selector, ms, span
 
 MATERIAL = 0.01
@@ -51,11 +52,14 @@ def _material_range(selector: Selector, holes: Iterable[_Times], window: float, 
     if selector.fixed:
         lost = sum(missing * max(0, min(end, last) - max(start, first)) for first, last, missing in holes)
         return ALWAYS if lost > limit else NEVER
-    bends: list[tuple[int, int]] = []
-    for first, last, missing in holes:
-        bends += ((first - end, missing), (last - end, -missing), (first - start, -missing), (last - start, missing))
+    firsts, lasts, more = (*zip(*holes, strict=True),)
+    less = (*map(neg, more),)
+    changes: dict[int, int] = {}
+    for edges, at, by in ((firsts, end, more), (lasts, end, less), (firsts, start, less), (lasts, start, more)):
+        yield
+        add_changes(changes, [edge - at for edge in edges], by)
     yield
-    line = Polyline.of(bends)
+    line = yield from Polyline.building(changes)
     yield
     return line.above(limit)
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, chain, compress, islice, repeat
 from math import inf
-from operator import mul, sub
+from operator import add, mul, sub
 
 from attrs import frozen
 
-from mpp.core.generators import result_of
 from mpp.core.intervals import NEVER, Intervals
 
 MOST_IN_TUPLE = 50
@@ -27,7 +26,7 @@ MOST_IN_TUPLE = 50
 @frozen
 class Polyline:
     """
-    A continuous function that is constant at first and has a new slope from each bend on; make it by `of`.
+    A continuous function that is constant at first and has a new slope from each bend on; make it by `building`.
 
     :ivar times: the bends in ascending order, in milliseconds since the epoch.
     :ivar values: the value at each bend.
@@ -43,22 +42,16 @@ class Polyline:
     steepest: int = 0
 
     @classmethod
-    def of(cls, bends: Iterable[tuple[int, int]], base: int = 0) -> Polyline:
-        """Build the function from its bends in any order, each with its time and the change of the slope there."""
-        changes: dict[int, int] = {}
-        for time, change in bends:
-            changes[time] = changes.get(time, 0) + change
-        return cls.changing(changes, base)
-
-    @classmethod
-    def changing(cls, changes: Mapping[int, int], base: int = 0) -> Polyline:
-        """Build the function from the change of the slope at each of its bends, by the time of the bend."""
-        return result_of(cls.building(changes, base))
-
-    @classmethod
     def building(cls, changes: Mapping[int, int], base: int = 0) -> Generator[None, None, Polyline]:
-        """Return the same as `changing`; yields after each part of the work, which takes some milliseconds with 30,000 bends."""
-        times = _numbers(sorted(time for time, change in changes.items() if change))
+        """
+        Return the function with the given change of the slope at each of its bends, by the time of the bend.
+
+        Yields after each part of the work, which takes some milliseconds with 30,000 bends.
+
+        :param changes: see `add_changes`.
+        :param base: the value before the first bend.
+        """
+        times = _numbers(sorted(compress(changes, changes.values())))
         yield
         slopes = _numbers(accumulate(map(changes.__getitem__, times)))
         steepest = max(slopes, default=0)
@@ -88,12 +81,10 @@ class Polyline:
             found.append(values[place - 1] + slopes[place - 1] * (time - bends[place - 1]) if place else self.base)
         return found
 
-    def bends(self) -> Iterable[tuple[int, int]]:
-        """Return the bends, each with its time and the change of the slope there, as `of` takes them."""
-        before = 0
-        for time, slope in zip(self.times, self.slopes, strict=True):
-            yield time, slope - before
-            before = slope
+    @property
+    def changes(self) -> Iterable[int]:
+        """The change of the slope at each bend."""
+        return map(sub, self.slopes, chain((0,), self.slopes))
 
     def within(self, start: int, end: int) -> Sequence[int]:
         """Return the times of the bends between two times, the second one excluded."""
@@ -127,6 +118,18 @@ class Polyline:
                     edges = [since]
                 until = to
         return Intervals((*edges, until)) if edges else NEVER
+
+
+def add_changes(changes: dict[int, int], times: Sequence[int], by: Iterable[int]) -> None:
+    """
+    Add to the changes of a slope at some times.
+
+    :param changes: the changes by time; the function adds to them.
+    :param times: in milliseconds since the epoch, in any order; one may be there several times.
+    :param by: how much is added at each time.
+    """
+    # Where a time is there twice, the first sum is stored before the second one is made.
+    changes.update(zip(times, map(add, map(changes.get, times, repeat(0)), by), strict=True))
 
 
 def _numbers(numbers: Iterable[int]) -> Sequence[int]:

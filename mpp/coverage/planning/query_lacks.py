@@ -16,6 +16,7 @@ whole window of an instant selector has left it a scrape.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from operator import neg
 
 from attrs import define, field, frozen
 
@@ -26,8 +27,8 @@ from mpp.core.model import Backend
 from mpp.coverage.planning.job_groups import Grouped, JobGroup, job_groups
 from mpp.coverage.planning.kept_levels import KeptLevels
 from mpp.coverage.planning.material import material_times
-from mpp.coverage.planning.polyline import ZERO, Polyline
-from mpp.coverage.planning.selectors import Jobs, Selector, ms, span
+from mpp.coverage.planning.polyline import ZERO, Polyline, add_changes
+from mpp.coverage.planning.selectors import Jobs, Selector, all_ms, ms, span
 
 DEFAULT_LOOKBACK_S = 300.0
 """Prometheus' default of ``--query.lookback-delta``."""
@@ -220,17 +221,20 @@ def working_out_lacks(
 def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[None, None, tuple[Polyline, Polyline]]:
     """Return the lacks of a server: of the needed data, and of all data that is looked at."""
     needed, looked_back_on = _Sum(), _Sum()
+    # Mostly several selectors read the same jobs, and so have the same groups.
+    by_group: dict[int, Polyline] = {}
     for selector, groups in grouped:
         for group in groups:
-            lost = _lost(group, missing, selector.jobs)
+            lost = by_group.get(id(group))
+            if lost is None:
+                yield
+                lost = by_group[id(group)] = yield from _lost(group, missing, selector.jobs)
             if not lost:
                 continue
             yield
             window = group.window if selector.newest else 0.0
-            needed.add(lost, selector, window)
-            yield
-            looked_back_on.add(lost, selector, max(window, lookback) if selector.newest else 0.0)
-            yield
+            yield from needed.add(lost, selector, window)
+            yield from looked_back_on.add(lost, selector, max(window, lookback) if selector.newest else 0.0)
     line = yield from needed.line()
     yield
     if looked_back_on == needed:
@@ -240,17 +244,22 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[Non
     return line, longer
 
 
-def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Polyline:
+def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Generator[None, None, Polyline]:
     """Return the target-milliseconds of a group that a server has lacked until a time, as a function of that time."""
-    bends: list[tuple[int, int]] = []
-    for start, end in missing.whole:
-        bends += ((ms(start), group.targets), (ms(end), -group.targets))
+    times = all_ms(missing.whole.edges)
+    by = [group.targets, -group.targets] * (len(times) // 2)
     for job in group.lacking(missing):
         for hole in missing.jobs.get(job, ()):
-            bends += ((ms(hole.start), hole.missing), (ms(hole.end), -hole.missing))
+            times += (ms(hole.start), ms(hole.end))
+            by += (hole.missing, -hole.missing)
         if job in missing.drift and jobs.names(job):
-            bends.append((0, missing.drift[job]))
-    return Polyline.of(bends)
+            times.append(0)
+            by.append(missing.drift[job])
+    yield
+    changes: dict[int, int] = {}
+    add_changes(changes, times, by)
+    yield
+    return (yield from Polyline.building(changes))
 
 
 @define
@@ -260,16 +269,16 @@ class _Sum:
     changes: dict[int, int] = field(factory=dict)
     base: int = 0
 
-    def add(self, lost: Polyline, selector: Selector, before: float) -> None:
-        """Add the loss in the time from ``before`` seconds before the start of a read to its end."""
+    def add(self, lost: Polyline, selector: Selector, before: float) -> Generator[None, None, None]:
+        """Add the loss in the time from ``before`` seconds before the start of a read to its end; yields after each part."""
         start, end = span(selector, before)
         if selector.fixed:
             self.base += lost.at(end) - lost.at(start)
             return
-        changes = self.changes
-        for time, change in lost.bends():
-            changes[time - end] = changes.get(time - end, 0) + change
-            changes[time - start] = changes.get(time - start, 0) - change
+        add_changes(self.changes, [time - end for time in lost.times], lost.changes)
+        yield
+        add_changes(self.changes, [time - start for time in lost.times], map(neg, lost.changes))
+        yield
 
     def line(self) -> Generator[None, None, Polyline]:
         """Return the sum as a function of the time of evaluation; yields after each part of the work."""

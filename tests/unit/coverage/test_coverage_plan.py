@@ -14,11 +14,11 @@ from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning.plan import MOST_PARTS, QueryPlan, lacks_no_more, plan, ranked, why
-from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
 from mpp.coverage.planning.steps import Steps, total
 from mpp.promql.jobs import JobMatchers, job_matchers
 from mpp.promql.labels import equal
+from tests.polylines import polyline
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000
@@ -324,8 +324,11 @@ class AlongTests(SynchronousTestCase):
     )
     def test_values_are_those_at_each_time(self, bends: list[tuple[int, int]], base: int, times: list[int]) -> None:
         """They are the same as asked for one by one."""
-        line = Polyline.of(bends, base)
+        line = polyline(bends, base)
         self.assertEqual(line.along(times), [line.at(time) for time in times])
+        # Several bends at the same time add up.
+        expected = [base + sum(change * max(0, time - bend) for bend, change in bends) for time in times]
+        self.assertEqual(line.along(times), expected)
 
 
 class TotalTests(SynchronousTestCase):
@@ -342,7 +345,7 @@ class TotalTests(SynchronousTestCase):
         self, bends: list[tuple[int, int]], base: int, step: int, first: int, count: int
     ) -> None:
         """The sum over some steps is that of the values at each of them."""
-        line, at = Polyline.of(bends, base), Steps(0, step, first + count + 1)
+        line, at = polyline(bends, base), Steps(0, step, first + count + 1)
         expected = sum(line.at(at.time(number)) for number in range(first, first + count + 1))
         self.assertEqual(total(line, at, first, first + count), 2 * expected)
 

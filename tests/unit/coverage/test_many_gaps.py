@@ -23,13 +23,13 @@ from mpp.coverage.planning import levels as levels_module
 from mpp.coverage.planning import plan as planning
 from mpp.coverage.planning.levels import levels_of
 from mpp.coverage.planning.planner import Planner
-from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import lacks_of
 from mpp.coverage.planning.selectors import ms
 from mpp.coverage.planning.steps import GoodServers, Segment, Steps, total
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reads import SelectorReads
+from tests.polylines import polyline
 
 A, B = (Backend("http", name, 9090) for name in "ab")
 T0 = 1_700_000_000
@@ -126,7 +126,7 @@ class SameTests(SynchronousTestCase):
     )
     def test_sum_over_steps(self, bends: list[tuple[int, int]], base: int, step: int, first: int, count: int) -> None:
         """It is the sum of the values at each step, whether there are more steps or more bends."""
-        line, at = Polyline.of(bends, base), Steps(0, step, first + count + 1)
+        line, at = polyline(bends, base), Steps(0, step, first + count + 1)
         expected = sum(line.at(at.time(number)) for number in range(first, first + count + 1))
         self.assertEqual(total(line, at, first, first + count), 2 * expected)
 
