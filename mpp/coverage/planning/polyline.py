@@ -107,8 +107,10 @@ class Polyline:
         for start, end, value, slope in zip(self.times, ends, self.values, self.slopes, strict=True):
             since, to = float(start), float(end)
             if value <= limit:
+                if slope <= 0:
+                    continue
                 # It is above the limit from the crossing on, if it gets there.
-                since = max(since, (start + (limit - value) / slope) // 1) if slope > 0 else to
+                since = max(since, (start + (limit - value) / slope) // 1)
             elif slope < 0:
                 to = min(to, -(-(start + (limit - value) / slope) // 1))
             if since < to:
