@@ -67,6 +67,10 @@ class Segment:
     good: int
 
 
+_Run = tuple[int, int, int]
+"""The values of a `Segment`."""
+
+
 @frozen
 class GoodServers:
     """
@@ -148,12 +152,12 @@ class Tolerance:
 def pieces(lines: Iterable[Polyline], steps: Steps, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Return the sequences of steps in which all lines are straight, as the first and the last step."""
     low, high = steps.time(first), steps.time(last)
-    starts = {first, *(steps.after(time) for line in lines for time in line.within(low, high))}
-    ordered = sorted(starts)
-    for place, start in enumerate(ordered):
-        end = ordered[place + 1] - 1 if place + 1 < len(ordered) else last
-        if start <= end:
-            yield start, end
+    origin, step = steps.start, steps.step
+    starts = {first}
+    for line in lines:
+        starts.update([(time - origin) // step + 1 for time in line.within(low, high)])
+    for start, behind in pairwise((*sorted(starts), last + 1)):
+        yield start, behind - 1
 
 
 def total(line: Polyline, steps: Steps, first: int, last: int) -> int:
@@ -181,20 +185,25 @@ def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: 
 
     :param lines: what each server lacks, by its number.
     """
-    found: list[Segment] = []
+    found: list[_Run] = []
     for segment in segments:
-        among = [number for number in range(len(lines)) if segment.good >> number & 1]
+        good = segment.good
+        among = [number for number in range(len(lines)) if good >> number & 1]
         if len(among) == 1 or not any(lines[number] for number in among):
-            _append(found, segment)
+            _add(found, (segment.first, segment.last, good))
             continue
         straight = list(pieces((lines[number] for number in among), steps, segment.first, segment.last))
-        times = [steps.time(step) for piece in straight for step in piece]
+        times = [steps.start + step * steps.step for piece in straight for step in piece]
         along = [lines[number].along(times) for number in among]
         values = zip(*(zip(each[::2], each[1::2], strict=True) for each in along), strict=True)
         for (first, last), ends in zip(straight, values, strict=True):
-            for piece in _piece(first, last, among, ends, tolerance):
-                _append(found, piece)
-    return found
+            if ends.count(ends[0]) == len(ends):
+                # Mostly no server lacks anything.
+                _add(found, (first, last, good))
+            else:
+                for run in _piece(first, last, among, ends, tolerance):
+                    _add(found, run)
+    return [Segment(*run) for run in found]
 
 
 def compared_at_each(lacks: Sequence[Sequence[int]], tolerance: Tolerance, among: Sequence[int] = ()) -> list[int]:
@@ -232,25 +241,27 @@ def steps_within(times: Intervals, steps: Steps) -> Iterator[tuple[int, int]]:
         number = behind
 
 
-def _append(found: list[Segment], segment: Segment) -> None:
-    """Add a segment; join it to the last one if the same servers are good enough in both."""
-    if found and found[-1].good == segment.good and found[-1].last + 1 == segment.first:
-        found[-1] = Segment(found[-1].first, segment.last, segment.good)
+def _add(found: list[_Run], run: _Run) -> None:
+    """Add a run; join it to the last one if the same servers are good enough in both."""
+    if found and found[-1][2] == run[2]:
+        found[-1] = (found[-1][0], run[1], run[2])
     else:
-        found.append(segment)
+        found.append(run)
 
 
-def _piece(
-    first: int, last: int, among: Sequence[int], ends: Sequence[tuple[int, int]], tolerance: Tolerance
-) -> Iterator[Segment]:
-    """Return the segments of consecutive steps at which all lacks grow or shrink evenly, given the lacks at both ends."""
-    if ends.count(ends[0]) == len(ends):
-        yield Segment(first, last, sum(1 << number for number in among))
-        return
-    if (0, 0) in ends and all(own == (0, 0) or (own[0] and own[1]) for own in ends):
-        # The common case: some lack nothing, and the others something at each of the steps.
-        yield Segment(first, last, sum(1 << number for number, own in zip(among, ends, strict=True) if not own[0]))
-        return
+def _piece(first: int, last: int, among: Sequence[int], ends: Sequence[tuple[int, int]], tolerance: Tolerance) -> Iterator[_Run]:
+    """Return the runs of consecutive steps at which all lacks grow or shrink evenly, given the lacks at both ends."""
+    if (0, 0) in ends:
+        good = 0
+        for number, own in zip(among, ends, strict=True):
+            if own == (0, 0):
+                good |= 1 << number
+            elif not (own[0] and own[1]):
+                break
+        else:
+            # The common case: some lack nothing, and the others something at each of the steps.
+            yield first, last, good
+            return
     everywhere, partly = 0, []
     for number, own in zip(among, ends, strict=True):
         low, high = _range(first, last, own, ends, tolerance)
@@ -260,7 +271,7 @@ def _piece(
             partly.append((low, high, 1 << number))
     cuts = sorted({first, last + 1, *(cut for low, high, _ in partly for cut in (low, high + 1))})
     for start, end in pairwise(cuts):
-        yield Segment(start, end - 1, everywhere | sum(bit for low, high, bit in partly if low <= start and end - 1 <= high))
+        yield start, end - 1, everywhere | sum(bit for low, high, bit in partly if low <= start and end - 1 <= high)
 
 
 def _range(first: int, last: int, own: tuple[int, int], ends: Sequence[tuple[int, int]], tolerance: Tolerance) -> tuple[int, int]:
