@@ -13,6 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from mpp.core.http.headers import HOP_BY_HOP, names_gzip
 from mpp.core.http.route_cookie import ROUTE_COOKIE
 from mpp.core.model import Headers, RequestInfo
@@ -53,6 +55,8 @@ _TIMEOUT = re.compile(rb'"errorType" ?: ?"timeout"')
 _MOST_PARAMETERS = 200
 # Bytes of a field that are searched.
 _LONGEST = 1000
+# Bytes of a path whose meaning is kept.
+_LONGEST_KEPT = 256
 _MOST_SPELLINGS = 1024
 
 
@@ -78,7 +82,7 @@ UNSAID = Accepted()
 """The value for a client that sends none of these header fields: it gets no content coding, and accepts cached responses."""
 
 
-class RequestKey(NamedTuple):
+class RequestKey(Struct, frozen=True):
     """
     The properties by which identical requests are recognized.
 
@@ -122,12 +126,12 @@ class CountedFields:
                 lower = self._learn(name)
             if lower is None:
                 continue
-            if lower in _BY_MEANING:
+            if lower == _ACCEPT:
+                if not _accepts_json(value[:_LONGEST]):
+                    found.append((lower, value))
+            elif lower in _BY_MEANING:
                 more = _accepted(lower, value[:_LONGEST])
                 accepted = more if accepted is UNSAID else accepted.together(more)
-            elif lower == _ACCEPT:
-                if not _JSON.search(value, 0, _LONGEST):
-                    found.append((lower, value))
             elif lower == _COOKIE:
                 if value := _others(value):
                     found.append((lower, value))
@@ -153,7 +157,7 @@ def key_of(info: RequestInfo, counted: CountedFields) -> RequestKey | None:
     """Return the key by which identical requests are recognized; None if the response is never shared."""
     path, _, query = info.target.partition(b"?")
     method = info.method
-    if not _SHARED.search(path) or not paths.meaning(path).is_read(method):
+    if not (_may_share(path, method) if len(path) <= _LONGEST_KEPT else _may_share.__wrapped__(path, method)):
         return None
     if method == b"POST":
         if not forms.is_form(info):
@@ -162,9 +166,9 @@ def key_of(info: RequestInfo, counted: CountedFields) -> RequestKey | None:
     elif info.body or method == b"OPTIONS":
         return None
     parameters = query.split(b"&", _MOST_PARAMETERS)
-    if len(parameters) > _MOST_PARAMETERS:
-        return None
     if len(parameters) > 1:
+        if len(parameters) > _MOST_PARAMETERS:
+            return None
         parameters.sort(key=_parameter_name)
     fields, accepted = counted.of(info.headers)
     return RequestKey(method, path, tuple(parameters), fields, info.user, accepted)
@@ -196,6 +200,18 @@ def is_timeout(status: int, fields: Headers, body: Sequence[bytes]) -> bool:
         return False
     text = api_errors.decoded(fields, b"".join(body))
     return text is not None and _TIMEOUT.search(text) is not None
+
+
+# Dashboards ask for few paths.
+@functools.lru_cache(256)
+def _may_share(path: bytes, method: bytes) -> bool:
+    """Return whether requests for a path may share a response."""
+    return _SHARED.search(path) is not None and paths.meaning(path).is_read(method)
+
+
+@functools.lru_cache(256)
+def _accepts_json(value: bytes) -> bool:
+    return _JSON.search(value) is not None
 
 
 # Clients have few different values.

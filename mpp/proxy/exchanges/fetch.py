@@ -286,8 +286,9 @@ class FetchesUnderWay(Generic[K, F]):
         return partial(self._remove, key)
 
     def _remove(self, key: K, fetch: Fetch) -> None:
-        if self._fetches.get(key) is fetch:
-            del self._fetches[key]
+        removed = self._fetches.pop(key, None)
+        if removed is not None and removed is not fetch:
+            self._fetches[key] = removed
 
 
 def _is_timeout(response: IResponse) -> bool:

@@ -26,6 +26,9 @@ READABLE = select.EPOLLIN
 EVENTS_S = 0.004
 """The seconds after which an iteration handles no further event."""
 
+BETWEEN_CHECKS = 4
+"""So many events are handled before the time is looked at."""
+
 
 class LeanReactor(EPollReactor):
     """
@@ -52,25 +55,26 @@ class LeanReactor(EPollReactor):
             self._postponed = {}
         turn = self.turn = []
         until = perf_counter() + EVENTS_S
-        for place, (fd, event) in enumerate(events):
-            if perf_counter() > until:
-                self._postponed = {later: number for number, (later, _) in enumerate(events[place:])}
+        for first in range(0, len(events), BETWEEN_CHECKS):
+            if first and perf_counter() > until:
+                self._postponed = {fd: place for place, (fd, _) in enumerate(events[first:])}
                 break
-            selectable = selectables.get(fd)
-            if selectable is None:
-                # An earlier event of this iteration has closed it.
-                continue
-            if event != READABLE:
-                log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
-                continue
-            try:
-                why = selectable.doRead()
-            # As in Twisted: no error of one connection may stop the others; it ends that connection.
-            except BaseException as error:
-                log.err()
-                why = error
-            if why:
-                self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
+            for fd, event in events[first : first + BETWEEN_CHECKS]:
+                selectable = selectables.get(fd)
+                if selectable is None:
+                    # An earlier event of this iteration has closed it.
+                    continue
+                if event != READABLE:
+                    log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+                    continue
+                try:
+                    why = selectable.doRead()
+                # As in Twisted: no error of one connection may stop the others; it ends that connection.
+                except BaseException as error:
+                    log.err()
+                    why = error
+                if why:
+                    self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
         self.turn = None
         for transport in turn:
             transport.send_late()
