@@ -174,6 +174,15 @@ def key_of(info: RequestInfo, counted: CountedFields) -> RequestKey | None:
     return RequestKey(method, path, tuple(parameters), fields, info.user, accepted)
 
 
+def size_of(info: RequestInfo) -> int:
+    """Return the size of path, query string and form together: the same number for all requests with the same key."""
+    target = info.target
+    mark = target.find(b"?")
+    # A form replaces the query string, or precedes it and an ampersand.
+    is_apart = mark >= 0 and (info.method != b"POST" or mark == len(target) - 1)
+    return len(target) - is_apart + len(info.body)
+
+
 def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: Accepted) -> bool:
     """
     Return whether the response to one request may be given to all identical ones.

@@ -138,7 +138,8 @@ class Exchange:
         if answer.cache and (use := caching.use_of(answer.cache)):
             context.metrics.cache_answered(use)
         cookies = self._cookies(answer)
-        self._downstream.deliver(response, backend, cookies, answer.started, self._delivered, self._added(answer), answer.also)
+        added = self._added(answer) if answer.cache or context.settings.server_timing else ()
+        self._downstream.deliver(response, backend, cookies, answer.started, self._delivered, added, answer.also)
         if not self.ended and (response.complete or not policy.may_buffer(response.status, response.headers)):
             # The response is complete, or it is an event stream, which has no time limit.
             context.ticker.discard(self)

@@ -16,14 +16,15 @@ again, together. The other errors, of queries and of servers, are errors for all
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.cache.store import RangeCache
 from mpp.core.errors import LoopDetected
 from mpp.core.interfaces import IResponse
 from mpp.core.model import RequestInfo
@@ -31,6 +32,7 @@ from mpp.proxy.answer import Answer
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical, local_replies
+from mpp.proxy.decisions.identical import RequestKey
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.wire.whole_response import copies
@@ -74,9 +76,11 @@ class Fetch(ABC):
     :ivar ends_at: the deadline of the first request, by the same clock.
     :ivar waiters: the requests that wait for the response, the first one first.
     :ivar ended: whether it has ended; later events are ignored.
+    :ivar key: the key by which identical requests are recognized, if it was needed.
+    :ivar size: the size of the request, see `mpp.proxy.decisions.identical.size_of`; 0 if no further request can join.
     """
 
-    __slots__ = ("_context", "_landed", "_turn", "began", "ended", "ends_at", "info", "waiters")
+    __slots__ = ("_context", "_landed", "_turn", "began", "ended", "ends_at", "info", "key", "size", "waiters")
 
     def __init__(
         self, context: ForwardContext, info: RequestInfo, began: float, landed: Callable[[Fetch], object] | None = None
@@ -88,13 +92,18 @@ class Fetch(ABC):
         self.ends_at = began
         self.waiters: list[Waiter] = []
         self.ended = False
+        self.key: RequestKey | None = None
+        self.size = 0
         self._turn: Deferred[None] | None = None
 
     def begin(self) -> None:
         """Start the fetch; later, when it is its turn, if that takes long."""
         turn = self.turn_to_start()
         if turn is None:
-            self._start()
+            try:
+                self.start()
+            except LoopDetected:
+                self._loop_detected()
         else:
             self._turn = turn
             self.ends_at = RequestDeadline(self.info, self.began, self._context.settings).ends_at
@@ -102,7 +111,10 @@ class Fetch(ABC):
 
     def _has_turn(self, _: None) -> None:
         self._turn = None
-        self._start()
+        try:
+            self.start()
+        except LoopDetected:
+            self._loop_detected()
 
     def _broken_in_queue(self, failure: Failure) -> None:
         """End on a bug in the preparation, or in the start that followed it."""
@@ -113,12 +125,9 @@ class Fetch(ABC):
         if not had_ended:
             self.cancel()
 
-    def _start(self) -> None:
-        try:
-            self.start()
-        except LoopDetected:
-            self._unanswered(local_replies.loop_detected(self._context.instance.token))
-            self.cancel()
+    def _loop_detected(self) -> None:
+        self._unanswered(local_replies.loop_detected(self._context.instance.token))
+        self.cancel()
 
     # For each kind of fetch
 
@@ -158,6 +167,10 @@ class Fetch(ABC):
         """Cancel everything that is under way."""
 
     # For the waiters
+
+    def may_be_joined(self, cache: RangeCache[Any, Any] | None) -> bool:
+        """Return whether a further request may wait for the response: not if the cache was flushed after this fetch began."""
+        return cache is None or self.began > cache.flushed_at
 
     def leave(self, waiter: Waiter) -> None:
         """Remove a waiter; with the last one the fetch is cancelled."""
@@ -254,41 +267,6 @@ class Fetch(ABC):
             end()
         except Exception:
             waiter.failed(Failure())
-
-
-K = TypeVar("K", bound=Hashable)
-F = TypeVar("F", bound=Fetch)
-
-
-class FetchesUnderWay(Generic[K, F]):
-    """The fetches under way that further requests can join, by a key that identical requests have in common."""
-
-    def __init__(self) -> None:
-        self._fetches: dict[K, F] = {}
-
-    def __len__(self) -> int:
-        return len(self._fetches)
-
-    def join(self, context: ForwardContext, key: K, waiter: Waiter) -> F | None:
-        """Let a request wait for a fetch; return None if there is none, or if the cache was flushed after it began."""
-        fetch = self._fetches.get(key)
-        if fetch is None or (context.cache is not None and fetch.began <= context.cache.flushed_at):
-            return None
-        fetch.waiters.append(waiter)
-        return fetch
-
-    def add(self, key: K, fetch: F) -> None:
-        """Add a new fetch, which calls the result of `landed` when no further request can join it."""
-        self._fetches[key] = fetch
-
-    def landed(self, key: K) -> Callable[[Fetch], None]:
-        """Return a function that removes a given fetch, unless another fetch has taken its place after a flush of the cache."""
-        return partial(self._remove, key)
-
-    def _remove(self, key: K, fetch: Fetch) -> None:
-        removed = self._fetches.pop(key, None)
-        if removed is not None and removed is not fetch:
-            self._fetches[key] = removed
 
 
 def _is_timeout(response: IResponse) -> bool:

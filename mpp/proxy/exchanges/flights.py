@@ -15,10 +15,10 @@ from mpp.core.model import RequestInfo
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, identical
 from mpp.proxy.decisions.caching import CacheableRequest
-from mpp.proxy.decisions.identical import RequestKey
+from mpp.proxy.decisions.identical import CountedFields, RequestKey
 from mpp.proxy.exchanges.cached_fetch import CachedFetch
 from mpp.proxy.exchanges.cached_queries import CachedQueries
-from mpp.proxy.exchanges.fetch import Fetch, FetchesUnderWay, Waiter
+from mpp.proxy.exchanges.fetch import Fetch, Waiter
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
 
@@ -37,11 +37,11 @@ class Flights:
     def __init__(self, queries: CachedQueries) -> None:
         self._queries = queries
         self._subrequests = SubrequestFlights()
-        self._under_way: FetchesUnderWay[RequestKey, Fetch] = FetchesUnderWay()
+        self._under_way = _UnderWay()
         self._seen: OrderedDict[RequestKey, CacheableRequest | str] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Flights {len(self._under_way)} under way>"
+        return f"<Flights {self._under_way}>"
 
     def join(self, context: ForwardContext, waiter: Waiter, info: RequestInfo, *, alone: bool) -> tuple[Fetch, bool]:
         """
@@ -50,19 +50,21 @@ class Flights:
         :param alone: share the response with no other request.
         :return: the fetch, and whether it is a new one, which the caller must start.
         """
-        never = context.settings.no_single_flight
-        key = None if never and context.cache is None else identical.key_of(info, context.counted)
-        shared = None if alone or never else key
-        fetch = None if shared is None else self._under_way.join(context, shared, waiter)
-        if fetch is not None:
-            return fetch, False
-        landed = None if shared is None else self._under_way.landed(shared)
+        key = None if context.cache is None else identical.key_of(info, context.counted)
+        is_shared = not (alone or context.settings.no_single_flight) and (context.cache is None or key is not None)
+        size = identical.size_of(info) if is_shared else 0
+        if is_shared:
+            fetch, key = self._under_way.find(size, info, key, context.counted)
+            if fetch is not None and fetch.may_be_joined(context.cache):
+                fetch.waiters.append(waiter)
+                return fetch, False
+        landed = self._under_way.remove if is_shared else None
         if context.cache is None or key is None:
             fetch = ServerFetch(context, info, waiter.began, landed)
         else:
             fetch = self._of_cache(context, info, waiter.began, key, landed)
-        if shared is not None:
-            self._under_way.add(shared, fetch)
+        if is_shared:
+            self._under_way.add(fetch, size, key)
         fetch.waiters.append(waiter)
         return fetch, True
 
@@ -94,3 +96,58 @@ class Flights:
                 if len(self._seen) > _MOST_SEEN:
                     self._seen.popitem(last=False)
         return found
+
+
+class _UnderWay:
+    """
+    The fetches under way that further requests can join.
+
+    They are found by the size of their requests. A key, which takes a twentieth of the work for a small request, is made only
+    where two have the same size. The cache needs keys anyway.
+    """
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, Fetch | dict[RequestKey, Fetch]] = {}
+
+    def __repr__(self) -> str:
+        return f"{sum(len(each) if isinstance(each, dict) else 1 for each in self._by_size.values())} under way"
+
+    def find(
+        self, size: int, info: RequestInfo, key: RequestKey | None, counted: CountedFields
+    ) -> tuple[Fetch | None, RequestKey | None]:
+        """
+        Find the fetch of an identical request.
+
+        :param size: the size of the request.
+        :param key: the key of the request, if it is known.
+        :return: the fetch, None if there is none; and the key, if it is known now.
+        """
+        found = self._by_size.get(size)
+        if found is None:
+            return None, key
+        key = key or identical.key_of(info, counted)
+        if key is None:
+            return None, None
+        if isinstance(found, Fetch):
+            found.key = found.key or identical.key_of(found.info, counted)
+            found = self._by_size[size] = {} if found.key is None else {found.key: found}
+        return found.get(key), key
+
+    def add(self, fetch: Fetch, size: int, key: RequestKey | None) -> None:
+        """Add a new fetch, for whose request `find` has returned this key."""
+        fetch.size, fetch.key = size, key
+        found = self._by_size.get(size)
+        if found is None:
+            self._by_size[size] = fetch
+        elif key is not None and isinstance(found, dict):
+            found[key] = fetch
+
+    def remove(self, fetch: Fetch) -> None:
+        """Remove a fetch that has ended, unless another one has taken its place after a flush of the cache."""
+        found = self._by_size.get(fetch.size)
+        if found is fetch:
+            del self._by_size[fetch.size]
+        elif isinstance(found, dict) and fetch.key is not None and found.get(fetch.key) is fetch:
+            del found[fetch.key]
+            if not found:
+                del self._by_size[fetch.size]

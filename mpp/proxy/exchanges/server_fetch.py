@@ -146,8 +146,8 @@ class ServerFetch(Fetch):
             False,
             asked_at,
         )
-        if response.complete:
-            self._forget()
+        if response.complete and isinstance(made, SplicedAttempts):
+            made.forget()
         del self._attempts
         self._answered(answer)
 

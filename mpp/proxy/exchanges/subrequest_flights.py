@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mpp.core.http import headers
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import data_requests
 from mpp.core.prometheus import query_timeout as timeouts
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.caching import CacheableRequest
-from mpp.proxy.exchanges.fetch import FetchesUnderWay
+from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.server_fetch import ServerFetch
 from mpp.proxy.exchanges.subrequest import Subrequest
+
+_Key = tuple[object, ...]
 
 
 class SubrequestFlights:
     """The fetches of subrequests under way that further subrequests can join, as in `mpp.proxy.exchanges.flights.Flights`."""
 
     def __init__(self) -> None:
-        self._under_way: FetchesUnderWay[tuple[object, ...], ServerFetch] = FetchesUnderWay()
+        self._under_way: dict[_Key, ServerFetch] = {}
 
     def join(
         self,
@@ -46,17 +50,23 @@ class SubrequestFlights:
             return fetch, True
         timeout = timeouts.find(info)
         key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds, may_read)
-        shared = None if alone else self._under_way.join(context, key, subrequest)
-        if shared is not None:
+        shared = None if alone else self._under_way.get(key)
+        if shared is not None and shared.may_be_joined(context.cache):
+            shared.waiters.append(subrequest)
             return shared, False
         buffer = max(context.settings.response_buffer, context.settings.cache_memory // 4)
-        landed = None if alone else self._under_way.landed(key)
+        landed = None if alone else partial(self._landed, key)
         own = _info_of(subrequest, info, request)
         fetch = ServerFetch(context, own, subrequest.began, landed, wanted=wanted, buffer=buffer)
         if not alone:
-            self._under_way.add(key, fetch)
+            self._under_way[key] = fetch
         fetch.waiters.append(subrequest)
         return fetch, True
+
+    def _landed(self, key: _Key, fetch: Fetch) -> None:
+        """Remove a fetch, unless another one has taken its place after a flush of the cache."""
+        if self._under_way.get(key) is fetch:
+            del self._under_way[key]
 
 
 def _info_of(subrequest: Subrequest, info: RequestInfo, request: CacheableRequest) -> RequestInfo:

@@ -26,6 +26,7 @@ from mpp.proxy.site import page_limits
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.relay import Relay
 from mpp.wire.downstream.web_channel import WebChannel
+from mpp.wire.tuned.transports import WORTH_COPYING
 
 # As much as the send buffer of a client's socket usually takes at once. A response up to this size is one write, and what remains
 # of it for a slow client is limited by this size.
@@ -151,7 +152,10 @@ class ProxyRequest(server.Request):
         size = sum(map(len, buffered)) if response.complete else _ONE_WRITE + 1
         if size <= _ONE_WRITE:
             self._sent = size
-            channel.writeSequence((head, *buffered))
+            if size <= WORTH_COPYING:
+                channel.write(b"".join((head, *buffered)))
+            else:
+                channel.writeSequence((head, *buffered))
             response.release()
             self._answered()
             ended(None)

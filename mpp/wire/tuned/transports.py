@@ -42,8 +42,9 @@ else:
 VANISHED_S = 15
 """Seconds until a connection ends whose peer has vanished. A request that may be sent to one server only waits that long."""
 
-# Below this number of bytes a copy costs less than a gathering write.
-_WORTH_COPYING = 16 * 1024
+WORTH_COPYING = 16 * 1024
+"""Up to this number of bytes a copy costs less than a gathering write."""
+
 # The kernel's limit (IOV_MAX) is 1024 on Linux, and may be 16 elsewhere.
 _MOST_PIECES = 16
 READ_SIZE = 124 * 1024
@@ -87,13 +88,17 @@ class _EagerWrites(_Base):
     def write(self, data: bytes) -> None:
         """Send as much as the socket accepts, now or at the end of the iteration, and buffer the rest."""
         if self._late:
-            if len(self._late) + len(data) <= _WORTH_COPYING:
+            if len(self._late) + len(data) <= WORTH_COPYING:
                 self._late += data
                 return
             self.send_late()
-        turn = getattr(self.reactor, "turn", None)
         self._late = data
-        if turn is not None and len(data) <= _WORTH_COPYING:
+        try:
+            turn = self.reactor.turn  # type: ignore[attr-defined]
+        except AttributeError:
+            # It is not mpp's own reactor.
+            turn = None
+        if turn is not None and len(data) <= WORTH_COPYING:
             # Whether it can be sent without buffering is decided in `send_late`.
             turn.append(self)
         else:
@@ -125,7 +130,7 @@ class _EagerWrites(_Base):
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write several pieces together: joined if they are small, else without a copy."""
         pieces = list(iovec)
-        small = sum(map(len, pieces)) <= _WORTH_COPYING
+        small = sum(map(len, pieces)) <= WORTH_COPYING
         if self._late and not small:
             self.send_late()
         if small or len(pieces) > _MOST_PIECES or self._must_buffer():
