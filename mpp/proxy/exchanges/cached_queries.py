@@ -175,6 +175,9 @@ class CachedQueries:
         self, context: ForwardContext, request: CacheableRequest, new: NewSteps, settled: int, *, replace: bool
     ) -> None:
         cache = _cache(context)
+        if new.matrix is None:
+            # The client gets the rest of its response first: it may be sent at the end of this turn of the reactor.
+            await context.turns.next()
         matrix = new.matrix or await parse(context.turns, new.body)
         # To free all memory of a large response at once takes milliseconds.
         new = new._replace(body=())

@@ -107,6 +107,9 @@ class _EagerWrites(_Base):
     def send_late(self) -> None:
         """Send the bytes that `write` has kept until the end of the reactor's iteration."""
         data, self._late = self._late, b""
+        if not data:
+            # They were sent before larger ones.
+            return
         if self._must_buffer():
             super().write(data)  # type: ignore[no-untyped-call]
             return

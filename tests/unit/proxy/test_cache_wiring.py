@@ -52,8 +52,9 @@ class CacheCase(SynchronousTestCase):
         return self.world.request(target=of, headers=fields)
 
     def answer(self, body: bytes = matrix()) -> None:
-        """Let the server answer the last request that it got."""
+        """Let the server answer the last request that it got, and let the response be cached in the next turn."""
         self.world.upstreams.sent[-1].answer.callback(FakeResponse(200, body, ((b"Content-Type", b"application/json"),)))
+        self.world.clock.advance(0)
 
 
 class CountTests(CacheCase):
@@ -165,6 +166,7 @@ class FlushTests(CacheCase):
         self.ask(target(0, 50))
         self.answer(matrix(0, 50))
         self.world.upstreams.sent[0].answer.callback(FakeResponse(200, matrix(60, 130)))
+        self.world.clock.advance(0)
         self.ask(target(0, 50))
         self.assertEqual(len(self.world.upstreams.sent), 2)
         self.ask(target(70, 120))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet import defer, protocol, tcp
 from twisted.internet.testing import MemoryReactor
@@ -188,6 +189,17 @@ class EagerWritesTests(SynchronousTestCase):
         self.transport.writeSequence([b"c", b"d"])
         self.end_turn()
         self.assertEqual(self.received(), b"ab" + large + large + b"cd")
+
+    def test_no_call_without_bytes(self) -> None:
+        """At the end of a turn nothing is sent if a large write has sent the small one before it."""
+        sizes, send = [], self.transport.socket.send
+        self.transport.socket = Mock(wraps=self.transport.socket)
+        self.transport.socket.send = lambda data: (sizes.append(len(data)), send(data))[1]
+        self.reactor.turn = []
+        self.transport.write(b"head")
+        self.transport.write(b"x" * 20_000)
+        self.end_turn()
+        self.assertEqual(sizes, [4, 20_000])
 
     def test_end_of_turn_after_the_end(self) -> None:
         """What was written before a connection was closed is sent; after it was reset, it is not."""
