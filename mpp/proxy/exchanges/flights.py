@@ -116,7 +116,7 @@ class _UnderWay:
         self, size: int, info: RequestInfo, key: RequestKey | None, counted: CountedFields
     ) -> tuple[Fetch | None, RequestKey | None]:
         """
-        Find the fetch of an identical request.
+        Return the fetch of an identical request.
 
         :param size: the size of the request.
         :param key: the key of the request, if it is known.
