@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import random
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Headers, RequestInfo
-from mpp.proxy.decisions.identical import UNSAID, Accepted, CountedFields, RequestKey, is_for_all, is_timeout, key_of
+from mpp.proxy.decisions.identical import UNSAID, Accepted, CountedFields, RequestKey, is_for_all, is_timeout, key_of, size_of
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 QUERY = b"query=up&start=0&end=60&step=15"
@@ -33,6 +36,27 @@ class ParameterTests(SynchronousTestCase):
         """Grafana may send either."""
         self.assertEqual(key(), key(b"/api/v1/query_range", FORM, b"POST", QUERY))
         self.assertEqual(key(), key(b"/api/v1/query_range?step=15", FORM, b"POST", b"end=60&query=up&start=0"))
+
+    @given(st.lists(st.sampled_from([b"query=up", b"start=0", b"?", b""]), max_size=4), st.integers(0, 4), st.randoms())
+    def test_identical_requests_have_one_size(self, parameters: list[bytes], in_form: int, shuffled: random.Random) -> None:
+        """They are found by it."""
+        path, query = b"/api/v1/query_range", b"&".join(parameters)
+        mixed = list(parameters)
+        shuffled.shuffle(mixed)
+        form, rest = b"&".join(mixed[:in_form]), b"&".join(mixed[in_form:])
+        requests = [
+            RequestInfo(b"GET", path + b"?" + query, ()),
+            RequestInfo(b"GET", path + b"?" + b"&".join(mixed), ()),
+            RequestInfo(b"POST", path, FORM, query),
+            RequestInfo(b"POST", path + b"?", FORM, query),
+            RequestInfo(b"POST", path + b"?" + rest, FORM, form),
+            RequestInfo(b"POST", path + b"?" + query, FORM),
+        ] + [RequestInfo(b"GET", path, ())] * (not query)
+        sizes: dict[RequestKey | None, set[int]] = {}
+        for each in requests:
+            sizes.setdefault(key_of(each, CountedFields()), set()).add(size_of(each))
+        self.assertEqual({len(each) for each in sizes.values()}, {1})
+        self.assertNotIn(None, sizes)
 
     def test_the_order_of_parameters_does_not_count(self) -> None:
         """Go writes them sorted, scripts do not."""

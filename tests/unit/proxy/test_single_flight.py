@@ -70,6 +70,28 @@ class SharedTests(SingleFlightCase):
         self.requests(3)
         self.assertEqual(self.sent, 3)
 
+    def test_requests_of_one_size(self) -> None:
+        """They share a query only if they are identical, and those that are never shared do not keep others from it."""
+        live, one, other = b"/api/v1/targets?abc=def", b"/api/v1/query?query=abc", b"/api/v1/query?query=xyz"
+        private = b"/federate?match[]=abcde"
+        self.assertEqual({len(live), len(one), len(other), len(private)}, {23})
+        for number, target in enumerate((private, one, other, private, live)):
+            self.world.request(target=target)
+            self.assertEqual(self.sent, number + 1)
+        for target in (one, other, live):
+            self.world.request(target=target)
+        self.assertEqual(self.sent, 5)
+        self.answer(0)
+        self.answer(2)
+        self.world.request(target=one)
+        self.assertEqual(self.sent, 5)
+        self.world.request(target=other)
+        self.assertEqual(self.sent, 6)
+        for number in (1, 3, 4, 5):
+            self.answer(number)
+        self.world.request(target=one)
+        self.assertEqual(self.sent, 7)
+
     def test_users_do_not_share(self) -> None:
         """Each is asked for with its own credentials."""
         self.requests(1, ((b"Authorization", b"Basic YTph"),))
