@@ -20,6 +20,7 @@ from mpp.core.http_config import ConfiguredHeader, DiscoverySource, HTTPConfig, 
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend
 from mpp.core.url_pattern import URLPattern
+from mpp.security.upstream import backend_credentials
 from mpp.security.upstream.authorized_upstreams import AuthorizedUpstreams
 from mpp.security.upstream.backend_credentials import BackendCredentials
 from tests.fake_https import FakeAuthority
@@ -182,12 +183,13 @@ class CredentialsTests(SynchronousTestCase):
 
     def test_many_backends(self) -> None:
         """What is kept of backends that come and go is bounded."""
+        self.patch(backend_credentials, "_KEPT", 16)
         credentials = BackendCredentials(HTTPConfigs())
-        for number in range(1000):
+        for number in range(100):
             backend = Backend("https", f"prom-{number}", 1)
             credentials.set_sources({backend: [DiscoverySource("dns")]})
             credentials.tls(backend)
-        self.assertEqual(repr(credentials), "<Credentials of 1, for 257 backends>")
+        self.assertEqual(repr(credentials), "<Credentials of 1, for 17 backends>")
 
     def rules(self, default: str = "", **of: str) -> HTTPConfigs:
         """Return configurations with a token for all backends, and other ones for locators."""
