@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from operator import neg
 
 from mpp.core.coverage import Coverage, Missing
@@ -46,7 +46,8 @@ def material_times(selectors: Grouped, coverage: Coverage, missing: Missing) -> 
     return found
 
 
-def _material_range(selector: Selector, holes: Iterable[_Times], window: float, targets: int) -> Generator[None, None, Intervals]:
+def _material_range(selector: Selector, holes: Sequence[_Times], window: float, targets: int) -> Generator[None, None, Intervals]:
+    """Return the times at which a selector of a range lacks enough; there is at least one gap."""
     start, end = span(selector, window if selector.newest else 0.0)
     limit = MATERIAL * targets * (end - start)
     if selector.fixed:

@@ -2,7 +2,7 @@
 Functions of time that consist of straight pieces, in whole numbers, so that comparisons are exact. Pure.
 
 How much a server lacks of a time that ends at t, such as a rate's range, is such a function of t: it bends where an edge of the
-time passes an edge of a gap. The numbers are in arrays, which take a fifth of the memory of tuples, and which the garbage
+time passes an edge of a gap. Many numbers are in arrays, which take a fifth of the memory of tuples, and which the garbage
 collector does not visit: with thousands of gaps that took 15 ms.
 """
 
@@ -20,7 +20,7 @@ from attrs import frozen
 from mpp.core.intervals import NEVER, Intervals
 
 MOST_IN_TUPLE = 50
-"""The numbers that are kept in a tuple: few are read faster out of it."""
+"""So many numbers are kept in a tuple, which is read faster than an array."""
 
 
 @frozen
@@ -130,7 +130,7 @@ def add_changes(changes: dict[int, int], times: Sequence[int], by: Iterable[int]
     :param times: in milliseconds since the epoch, in any order; one may be there several times.
     :param by: how much is added at each time.
     """
-    # Where a time is there twice, the first sum is stored before the second one is made.
+    # As zip and map are lazy, each sum is stored before the next one is made; so a time may be there twice.
     changes.update(zip(times, map(add, map(changes.get, times, repeat(0)), by), strict=True))
 
 

@@ -68,7 +68,7 @@ class Segment:
 
 
 _Run = tuple[int, int, int]
-"""The values of a `Segment`."""
+"""The values ``first``, ``last`` and ``good`` of a `Segment`."""
 
 
 @frozen
@@ -183,6 +183,7 @@ def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: 
     """
     Return the segments, cut where needed, each with the servers that count as good as the best of its servers.
 
+    :param segments: in order, without a step between two of them.
     :param lines: what each server lacks, by its number.
     """
     found: list[_Run] = []

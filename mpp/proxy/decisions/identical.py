@@ -55,7 +55,7 @@ _TIMEOUT = re.compile(rb'"errorType" ?: ?"timeout"')
 _MOST_PARAMETERS = 200
 # Bytes of a field that are searched.
 _LONGEST = 1000
-# Bytes of a path whose meaning is kept.
+# Bytes of a path for which the result of `_may_share` is kept.
 _LONGEST_KEPT = 256
 _MOST_SPELLINGS = 1024
 
@@ -178,9 +178,9 @@ def size_of(info: RequestInfo) -> int:
     """Return the size of path, query string and form together: the same number for all requests with the same key."""
     target = info.target
     mark = target.find(b"?")
-    # A form replaces the query string, or precedes it and an ampersand.
-    is_apart = mark >= 0 and (info.method != b"POST" or mark == len(target) - 1)
-    return len(target) - is_apart + len(info.body)
+    # The question mark does not count, unless it stands for the ampersand between a form and a query string.
+    omitted = mark >= 0 and (info.method != b"POST" or mark == len(target) - 1)
+    return len(target) - omitted + len(info.body)
 
 
 def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: Accepted) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from txaio import tx
 
@@ -176,8 +177,9 @@ class CachedQueries:
     ) -> None:
         cache = _cache(context)
         if new.matrix is None:
-            # The client gets the rest of its response first: it may be sent at the end of this turn of the reactor.
-            await context.turns.next()
+            # The last bytes of the response may be sent at the end of this iteration only, see Note [Turns] in
+            # `mpp.wire.tuned.transports`. It is no turn of `context.turns`, in which many small responses would delay large ones.
+            await deferLater(context.clock, 0)
         matrix = new.matrix or await parse(context.turns, new.body)
         # To free all memory of a large response at once takes milliseconds.
         new = new._replace(body=())

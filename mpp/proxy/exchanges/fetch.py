@@ -76,8 +76,8 @@ class Fetch(ABC):
     :ivar ends_at: the deadline of the first request, by the same clock.
     :ivar waiters: the requests that wait for the response, the first one first.
     :ivar ended: whether it has ended; later events are ignored.
-    :ivar key: the key by which identical requests are recognized, if it was needed.
-    :ivar size: the size of the request, see `mpp.proxy.decisions.identical.size_of`; 0 if no further request can join.
+    :ivar key: the key by which identical requests are recognized, if it was needed; set by `mpp.proxy.exchanges.flights`.
+    :ivar size: the size of the request, see `mpp.proxy.decisions.identical.size_of`; also set there, and 0 until then.
     """
 
     __slots__ = ("_context", "_landed", "_turn", "began", "ended", "ends_at", "info", "key", "size", "waiters")

@@ -100,10 +100,11 @@ class Flights:
 
 class _UnderWay:
     """
-    The fetches under way that further requests can join.
+    The fetches under way that further requests may join.
 
-    They are found by the size of their requests. A key, which takes a twentieth of the work for a small request, is made only
-    where two have the same size. The cache needs keys anyway.
+    They are found by the size of their requests: one fetch of each size, or several by their keys. To make a key is a twentieth
+    of all work for a small request. So keys are made only where two requests have the same size; then it also turns out which
+    responses are never shared. With a cache, which needs the keys itself, they are known before.
     """
 
     def __init__(self) -> None:
@@ -116,7 +117,7 @@ class _UnderWay:
         self, size: int, info: RequestInfo, key: RequestKey | None, counted: CountedFields
     ) -> tuple[Fetch | None, RequestKey | None]:
         """
-        Return the fetch of an identical request.
+        Return the fetch of an identical request. Fetches of the same size are arranged by their keys for that.
 
         :param size: the size of the request.
         :param key: the key of the request, if it is known.
@@ -130,17 +131,21 @@ class _UnderWay:
             return None, None
         if isinstance(found, Fetch):
             found.key = found.key or identical.key_of(found.info, counted)
-            found = self._by_size[size] = {} if found.key is None else {found.key: found}
+            if found.key is None:
+                return None, key
+            found = self._by_size[size] = {found.key: found}
         return found.get(key), key
 
     def add(self, fetch: Fetch, size: int, key: RequestKey | None) -> None:
         """Add a new fetch, for whose request `find` has returned this key."""
         fetch.size, fetch.key = size, key
         found = self._by_size.get(size)
-        if found is None:
+        if isinstance(found, dict):
+            if key is not None:
+                found[key] = fetch
+        elif found is None or key is not None:
+            # The response of the other fetch is never shared.
             self._by_size[size] = fetch
-        elif key is not None and isinstance(found, dict):
-            found[key] = fetch
 
     def remove(self, fetch: Fetch) -> None:
         """Remove a fetch that has ended, unless another one has taken its place after a flush of the cache."""

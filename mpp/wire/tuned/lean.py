@@ -5,8 +5,9 @@ Twisted's own reactor sets a logging context around every single read (``log.cal
 mpp's log does not have; for a small request that costs as much as parsing it. This reactor calls ``doRead`` itself when a socket
 is only readable, and leaves every other event to Twisted.
 
-Thirty large queries that arrive together take 10 ms and more to read. So an iteration handles `MOST_EVENTS` at most, and timed
-calls that are due come between; the kernel returns the other sockets first the next time (epoll_wait(2), "round robin").
+Thirty large queries that arrive together take 10 ms and more to read. So an iteration handles `MOST_EVENTS` sockets at most.
+Timed calls that are due are made between two iterations, and the next one begins with the sockets that were left (epoll_wait(2):
+the kernel returns ready sockets "round robin").
 """
 
 from __future__ import annotations

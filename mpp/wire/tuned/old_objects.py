@@ -4,10 +4,11 @@ Keeps garbage collections short: an object that has survived a full collection i
 A full collection visits all objects, some of them for 0.4 microseconds, and delays all clients meanwhile. CPython makes one
 whenever there are a quarter more objects than after the last one, so with a large cache clients were delayed by 30 ms and more
 again and again. An object that is frozen (https://docs.python.org/3/library/gc.html#gc.freeze) is freed by its reference count as
-before, but not if it is in a reference cycle; a request that is answered leaves none. So all objects are visited again
-`LONGEST_S` after the last time, or when the memory in use has doubled and grown by `LEAST_GROWTH`: in a second in which the
-process has almost nothing to do, so that no client is delayed. If there is no such second, this is done nevertheless
-`LATEST_S` after the last time, or when the memory in use has grown three times as much.
+before, but not if it is in a reference cycle; a request that is answered leaves none.
+
+So all objects are visited again after an hour (`LONGEST_S`), or when the memory in use has doubled and grown by `LEAST_GROWTH`.
+That is done in a second in which the process has almost nothing to do, so that no client is delayed. Without such a second it
+is done after a day (`LATEST_S`), or when four times the memory is in use.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ INTERVAL_S = 1.0
 """The seconds between two checks whether the process has something to do."""
 
 IDLE_S = 0.02
-"""The processor time of an interval, in seconds, below which clients have no need of the process."""
+"""The process counts as idle if it has used less processor time than this, in seconds, in the last interval."""
 
 
 class Collector(Protocol):
@@ -73,10 +74,11 @@ class OldObjects:
     """
     The objects that have survived a full collection of garbage.
 
-    :param clock: calls `check`, and has the time in seconds.
+    :param clock: calls `check`.
     :param collector: Python's module `gc`.
     :param in_use: returns how many blocks of memory are in use.
     :param used: returns the processor time that this thread has used, in seconds.
+    :param now: returns the time in seconds by a monotonic clock.
     """
 
     def __init__(
@@ -85,12 +87,13 @@ class OldObjects:
         collector: Collector | Any = gc,
         in_use: Callable[[], int] = sys.getallocatedblocks,
         used: Callable[[], float] = time.thread_time,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
         self._collector = collector
         self._in_use = in_use
         self._used = used
-        self._used_before = 0.0
+        self._now = now
+        self._used_before = self._checked_at = 0.0
         self._visited_at = 0.0
         self._visited_in_use = 0
         self._checks = PeriodicCheck(self.check, clock, INTERVAL_S, "visits of all objects")
@@ -101,14 +104,16 @@ class OldObjects:
         self._collector.set_threshold(first, *map(min, others, THRESHOLDS))
         self._freeze_all()
         self._collector.callbacks.append(self._collected)
-        self._used_before = self._used()
+        self._used_before, self._checked_at = self._used(), self._now()
         self._checks.startService()
 
     def check(self) -> None:
         """Visit all objects if it is time and the process has almost nothing to do, or if it is high time."""
-        before, self._used_before = self._used_before, self._used()
-        is_idle = self._used_before - before < IDLE_S
-        age, growth = self._clock.seconds() - self._visited_at, self._in_use() - self._visited_in_use
+        used, now = self._used(), self._now()
+        # A check that comes too late, or soon after such a one, says nothing.
+        is_idle = used - self._used_before < IDLE_S and 0.5 * INTERVAL_S < now - self._checked_at < 1.5 * INTERVAL_S
+        self._used_before, self._checked_at = used, now
+        age, growth = now - self._visited_at, self._in_use() - self._visited_in_use
         most = max(self._visited_in_use, LEAST_GROWTH)
         if age > LATEST_S or growth > 3 * most or (is_idle and (age > LONGEST_S or growth > most)):
             self._collector.unfreeze()
@@ -117,7 +122,7 @@ class OldObjects:
 
     def _freeze_all(self) -> None:
         self._collector.freeze()
-        self._visited_at, self._visited_in_use = self._clock.seconds(), self._in_use()
+        self._visited_at, self._visited_in_use = self._now(), self._in_use()
 
     def _collected(self, phase: str, about: Mapping[str, int]) -> None:
         """Freeze the objects that have survived a full collection."""

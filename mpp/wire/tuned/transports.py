@@ -9,8 +9,8 @@ and leave the rest to Twisted.
 
 A send to a process that sleeps wakes it, which costs the sender more than the send itself; mpp's clients and servers sleep while
 mpp works on data of others. So with a reactor that has a ``turn`` (`mpp.wire.tuned.lean`), small writes are sent together at the
-end of an iteration, when everything that had arrived was read: the first one wakes its receiver, and the others find it awake. At
-16 connections that saves 19 % of the CPU time of a request; with one connection an iteration is one read, and nothing is delayed.
+end of an iteration, when all of its sockets were read: the first one wakes its receiver, and the others find it awake. At 16
+connections that saves 19 % of the CPU time of a request; with one connection an iteration is one read, and nothing is delayed.
 
 The transports use private parts of Twisted. `changed_privates` checks that they are as expected; if not,
 `mpp.wire.tuned.switch` makes mpp use Twisted's own transports, and a test fails.
@@ -108,7 +108,7 @@ class _EagerWrites(_Base):
         """Send the bytes that `write` has kept until the end of the reactor's iteration."""
         data, self._late = self._late, b""
         if not data:
-            # They were sent before larger ones.
+            # `write` has sent them already, before a larger piece.
             return
         if self._must_buffer():
             super().write(data)  # type: ignore[no-untyped-call]

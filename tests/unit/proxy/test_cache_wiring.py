@@ -108,6 +108,17 @@ class CountTests(CacheCase):
         assert client.delivered is not None
         self.assertEqual((dict(client.about)[b"MPP.Cache"], b"".join(client.delivered.buffered)), (b"hit", changed))
 
+    def test_many_new_responses(self) -> None:
+        """Small ones are all cached in the next turn: one turn for each of them would delay large responses of other clients."""
+        targets = [target().replace(b"=up", b"=up%d" % number) for number in range(20)]
+        for each in targets:
+            self.ask(each)
+            self.world.upstreams.sent[-1].answer.callback(FakeResponse(200, matrix()))
+        self.world.clock.advance(0)
+        for each in targets:
+            self.ask(each)
+        self.assertEqual(self.counts(), [20, 0, 20, 0])
+
     def test_without_a_cache(self) -> None:
         """Nothing is counted while the cache is off."""
         self.world.reload()

@@ -59,9 +59,13 @@ class OldObjectsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(old_objects, "LEAST_GROWTH", 10)
         self.collector = FakeCollector(1000)
-        self.clock, self.used = Clock(), 0.0
-        self.old = OldObjects(self.clock, self.collector, lambda: 3 * self.collector.objects, lambda: self.used)
+        self.clock, self.used, self.late = Clock(), 0.0, 0.0
+        self.old = OldObjects(self.clock, self.collector, lambda: 3 * self.collector.objects, lambda: self.used, self.now)
         self.old.watch()
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.clock.seconds() + self.late
 
     def grow(self, by: int) -> int:
         """Let there be more objects; return how many are visited for that."""
@@ -107,6 +111,13 @@ class OldObjectsTests(SynchronousTestCase):
         self.assertEqual(self.wait(7200, share=0.03), [])
         self.assertEqual(self.wait(2, share=0.01), [2001])
 
+    def test_late_check(self) -> None:
+        """A process that gets little processor time is not idle."""
+        self.grow(1001)
+        self.late = 2
+        self.assertEqual(self.wait(1, share=0.01), [])
+        self.assertEqual(self.wait(1, share=0.01), [2001])
+
     def test_without_an_idle_second(self) -> None:
         """All are visited in the end, so that the memory stays bounded: after a day, or when there are four times as many."""
         self.assertEqual(self.wait(86_400, share=0.5), [])
@@ -126,7 +137,7 @@ class OldObjectsTests(SynchronousTestCase):
         code = (
             "import gc, sys; from mpp.wire.tuned import old_objects; old_objects.LEAST_GROWTH = 0\n"
             "from twisted.internet.task import Clock\n"
-            "clock = Clock(); old_objects.OldObjects(clock).watch()\n"
+            "clock = Clock(); old_objects.OldObjects(clock, now=clock.seconds).watch()\n"
             "class Cycle:\n"
             "    def __init__(self): self.own = self\n"
             "freed, kept, first = [], [], sys.getallocatedblocks()\n"
