@@ -55,10 +55,10 @@ def _material_range(selector: Selector, holes: Sequence[_Times], window: float, 
         return ALWAYS if lost > limit else NEVER
     firsts, lasts, more = (*zip(*holes, strict=True),)
     less = (*map(neg, more),)
+    times = [edge - at for edges, at in ((firsts, end), (lasts, end), (firsts, start), (lasts, start)) for edge in edges]
+    yield
     changes: dict[int, int] = {}
-    for edges, at, by in ((firsts, end, more), (lasts, end, less), (firsts, start, less), (lasts, start, more)):
-        yield
-        add_changes(changes, [edge - at for edge in edges], by)
+    add_changes(changes, times, (*more, *less, *less, *more))
     yield
     line = yield from Polyline.building(changes)
     yield

@@ -220,7 +220,7 @@ def working_out_lacks(
 
 def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[None, None, tuple[Polyline, Polyline]]:
     """Return the lacks of a server: of the needed data, and of all data that is looked at."""
-    needed, looked_back_on = _Sum(), _Sum()
+    needed, more = _Sum(), _Sum()
     # Mostly several selectors read the same jobs, and so have the same groups.
     by_group: dict[int, Polyline] = {}
     for selector, groups in grouped:
@@ -233,13 +233,18 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[Non
                 continue
             yield
             window = group.window if selector.newest else 0.0
-            yield from needed.add(lost, selector, window)
-            yield from looked_back_on.add(lost, selector, max(window, lookback) if selector.newest else 0.0)
+            start, end = span(selector, window)
+            yield from needed.add(lost, start, end, fixed=selector.fixed)
+            if selector.newest and lookback > window:
+                yield from more.add(lost, ms(selector.start - lookback), start, fixed=selector.fixed)
     line = yield from needed.line()
     yield
-    if looked_back_on == needed:
+    if not (more.changes or more.base):
         return line, line
-    longer = yield from looked_back_on.line()
+    needed.base += more.base
+    add_changes(needed.changes, list(more.changes), more.changes.values())
+    yield
+    longer = yield from needed.line()
     yield
     return line, longer
 
@@ -269,10 +274,13 @@ class _Sum:
     changes: dict[int, int] = field(factory=dict)
     base: int = 0
 
-    def add(self, lost: Polyline, selector: Selector, before: float) -> Generator[None, None, None]:
-        """Add the loss in the time from ``before`` seconds before the start of a read to its end; yields after each part."""
-        start, end = span(selector, before)
-        if selector.fixed:
+    def add(self, lost: Polyline, start: int, end: int, *, fixed: bool) -> Generator[None, None, None]:
+        """
+        Add what was lost from ``start`` to ``end``; yields after each part.
+
+        Both are milliseconds after the time of evaluation, or points in time if they are ``fixed``.
+        """
+        if fixed:
             self.base += lost.at(end) - lost.at(start)
             return
         add_changes(self.changes, [time - end for time in lost.times], lost.changes)
