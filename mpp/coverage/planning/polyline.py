@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from itertools import accumulate, chain, compress, islice, repeat
+from itertools import accumulate, compress, islice, repeat
 from math import inf
 from operator import add, mul, sub
 
@@ -80,11 +80,6 @@ class Polyline:
             place = bisect_right(bends, time, place)
             found.append(values[place - 1] + slopes[place - 1] * (time - bends[place - 1]) if place else self.base)
         return found
-
-    @property
-    def changes(self) -> Iterable[int]:
-        """The change of the slope at each bend."""
-        return map(sub, self.slopes, chain((0,), self.slopes))
 
     def within(self, start: int, end: int) -> Sequence[int]:
         """Return the times of the bends between two times, the second one excluded."""

@@ -55,6 +55,8 @@ class Lacking:
 
 
 _WHOLE = Lacking()
+_Changes = dict[int, int]
+"""The changes of the slope of a function that is 0 at first, by time, see `mpp.coverage.planning.polyline.add_changes`."""
 
 
 @define
@@ -222,7 +224,7 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[Non
     """Return the lacks of a server: of the needed data, and of all data that is looked at."""
     needed, more = _Sum(), _Sum()
     # Mostly several selectors read the same jobs, and so have the same groups.
-    by_group: dict[int, Polyline] = {}
+    by_group: dict[int, _Changes] = {}
     for selector, groups in grouped:
         for group in groups:
             lost = by_group.get(id(group))
@@ -249,7 +251,7 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[Non
     return line, longer
 
 
-def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Generator[None, None, Polyline]:
+def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Generator[None, None, _Changes]:
     """Return the target-milliseconds of a group that a server has lacked until a time, as a function of that time."""
     times = all_ms(missing.whole.edges)
     by = [group.targets, -group.targets] * (len(times) // 2)
@@ -261,31 +263,30 @@ def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Generator[None, None
             times.append(0)
             by.append(missing.drift[job])
     yield
-    changes: dict[int, int] = {}
+    changes: _Changes = {}
     add_changes(changes, times, by)
-    yield
-    return (yield from Polyline.building(changes))
+    return changes
 
 
 @define
 class _Sum:
     """The sum of the target-milliseconds that a server lacks of several reads."""
 
-    changes: dict[int, int] = field(factory=dict)
+    changes: _Changes = field(factory=dict)
     base: int = 0
 
-    def add(self, lost: Polyline, start: int, end: int, *, fixed: bool) -> Generator[None, None, None]:
+    def add(self, lost: _Changes, start: int, end: int, *, fixed: bool) -> Generator[None, None, None]:
         """
         Add what was lost from ``start`` to ``end``; yields after each part.
 
         Both are milliseconds after the time of evaluation, or points in time if they are ``fixed``.
         """
         if fixed:
-            self.base += lost.at(end) - lost.at(start)
+            self.base += sum(change * (max(0, end - time) - max(0, start - time)) for time, change in lost.items())
             return
-        add_changes(self.changes, [time - end for time in lost.times], lost.changes)
+        add_changes(self.changes, [time - end for time in lost], lost.values())
         yield
-        add_changes(self.changes, [time - start for time in lost.times], map(neg, lost.changes))
+        add_changes(self.changes, [time - start for time in lost], map(neg, lost.values()))
         yield
 
     def line(self) -> Generator[None, None, Polyline]:
