@@ -62,7 +62,7 @@ def _material_range(selector: Selector, holes: Sequence[_Times], window: float, 
     yield
     line = yield from Polyline.building(changes)
     yield
-    return line.above(limit)
+    return (yield from line.above(limit))
 
 
 def _distinct(

@@ -22,6 +22,9 @@ from mpp.core.intervals import NEVER, Intervals
 MOST_IN_TUPLE = 50
 """So many numbers are kept in a tuple, which is read faster than an array."""
 
+BETWEEN_YIELDS = 2000
+"""The number of bends that `Polyline.above` looks at in one part of its work, which takes a millisecond."""
+
 
 @frozen
 class Polyline:
@@ -95,11 +98,17 @@ class Polyline:
                 edges.append(time)
         return Intervals((*edges, inf) if inside else tuple(edges))
 
-    def above(self, limit: float) -> Intervals:
-        """Return the times at which the function is greater than a limit; the edges are rounded outwards to milliseconds."""
+    def above(self, limit: float) -> Generator[None, None, Intervals]:
+        """
+        Return the times at which the function is greater than a limit; yields after each part of the work.
+
+        The edges are rounded outwards to milliseconds.
+        """
         edges = [-inf] if self.base > limit else []
         until, ends = (self.times[0], (*self.times[1:], inf)) if self.times else (inf, ())
-        for start, end, value, slope in zip(self.times, ends, self.values, self.slopes, strict=True):
+        for place, (start, end, value, slope) in enumerate(zip(self.times, ends, self.values, self.slopes, strict=True), 1):
+            if not place % BETWEEN_YIELDS:
+                yield
             since, to = float(start), float(end)
             if value <= limit:
                 if slope <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +55,7 @@ def step_by_step(found: QueryLacks, at: Steps, backend: Backend, shared: Interva
     for number in range(at.count):
         time = at.time(number)
         (part,) = plan(found, Steps(time), SERVERS, backend).parts
-        lacking = time in found.of(backend).needed.above(0) or time in found.lacked_by_all
+        lacking = time in result_of(found.of(backend).needed.above(0)) or time in found.lacked_by_all
         good.append(part.backend == backend and (not lacking or time in shared))
     runs = [(first, list(run)) for first, run in itertools.groupby(range(at.count), key=good.__getitem__)]
     return [(run[0], run[-1]) for is_good, run in runs if is_good]
@@ -136,7 +136,7 @@ class WorkTests(SynchronousTestCase):
             visited.append(len(one) + len(other))
             return combine(one, other)
 
-        def counted_above(line: Polyline, limit: float) -> Intervals:
+        def counted_above(line: Polyline, limit: float) -> Generator[None, None, Intervals]:
             lines.append(line)
             return above(line, limit)
 
