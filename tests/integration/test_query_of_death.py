@@ -17,15 +17,23 @@ from tests.integration.servers import SilentStorage, pair, require_binary
 
 Answer = tuple[int, dict[str, str], bytes]
 
-EXPRESSION = "quantile_over_time(0.5, vector(time())[2h:1s])"
-"""Sorts 7,200 values for each step."""
 HEAVY, LIGHT = 10_900, 2
 """Steps: takes several seconds, takes none."""
+LONG = 8.0
+"""Seconds that a heavy query takes, roughly: longer than a server takes to stop."""
 
 
-def query(steps: int, begin: int = 0) -> str:
-    """Return the target of a query of so many steps, always with the same text."""
-    return "/api/v1/query_range?" + urlencode({"query": EXPRESSION, "start": begin, "end": begin + steps, "step": 1})
+def query(hours: int, steps: int, begin: int = 0) -> str:
+    """Return the target of a query of so many steps, which sorts the values of some hours for each, one value per second."""
+    expression = f"quantile_over_time(0.5, vector(time())[{hours}h:1s])"
+    return "/api/v1/query_range?" + urlencode({"query": expression, "start": begin, "end": begin + steps, "step": 1})
+
+
+def hours_of_heavy(port: int) -> int:
+    """Return how many hours a heavy query sorts, so that this server takes about `LONG` seconds for it."""
+    began = time.monotonic()
+    fetch(port, query(1, HEAVY), timeout=60)
+    return max(2, round(LONG / (time.monotonic() - began)))
 
 
 class KilledCase(SynchronousTestCase):
@@ -63,7 +71,12 @@ class RealPairTests(KilledCase):
         self.servers = pair(require_binary(), remote=storage.url, options=["--storage.remote.flush-deadline=2s"])
         for server in self.servers:
             self.addCleanup(server.close)
+        self.hours = hours_of_heavy(self.servers[0].port)
         self.mpp = self.begin([server.url for server in self.servers], "--crash-suspect", "1s")
+
+    def query(self, steps: int, begin: int = 0) -> str:
+        """Return the target of a query of so many steps, always with the same text."""
+        return query(self.hours, steps, begin)
 
     def victim(self) -> tuple[Process, Process]:
         """Return the server that takes the traffic, and the other one."""
@@ -74,14 +87,14 @@ class RealPairTests(KilledCase):
         """The other server does not get the query as long as it is the last one; short queries notice nothing."""
         victim, _ = self.victim()
         with Load(self.mpp.port, clients=4, pause=0.01) as load:
-            heavy = self.ask(self.mpp, query(HEAVY))
+            heavy = self.ask(self.mpp, self.query(HEAVY))
             time.sleep(2.5)
             self.assertFalse(heavy.done())
             victim.kill()
             self.assert_refused(heavy.result(within(10)))
             wait_until(lambda: self.mpp.standing_of(victim.address) == "down", "it is down", 5)
             for begin in (0, 30):
-                self.assert_refused(fetch(self.mpp.port, query(LIGHT, begin)))
+                self.assert_refused(fetch(self.mpp.port, self.query(LIGHT, begin)))
             tally = load.stop()
         self.assertEqual(tally.failures, [], self.mpp.log()[-3000:])
         self.assertEqual(self.mpp.metric("mpp_query_of_death_suspects_total", backend=victim.address), 1)
@@ -89,7 +102,7 @@ class RealPairTests(KilledCase):
         self.assertIn(f"{victim.address} broke the connection after running a query for", self.mpp.log())
         victim.start()
         wait_until(lambda: self.mpp.standing_of(victim.address) == "viable", "it is back", 10)
-        self.assertEqual(fetch(self.mpp.port, query(LIGHT, 60))[0], 200)
+        self.assertEqual(fetch(self.mpp.port, self.query(LIGHT, 60))[0], 200)
         status = json.loads(fetch(self.mpp.port, "/mpp/status?format=json")[2])
         self.assertIn("crash", [event["kind"] for event in status["events"]])
 
@@ -99,11 +112,11 @@ class RealPairTests(KilledCase):
         pending = "prometheus_remote_storage_samples_pending > 0"
         wait_until(lambda: victim.query(pending), "it has samples left to write", 60)
         with Load(self.mpp.port, clients=4, pause=0.002) as load:
-            heavy = self.ask(self.mpp, query(HEAVY))
+            heavy = self.ask(self.mpp, self.query(HEAVY))
             time.sleep(2.5)
             self.assertFalse(heavy.done())
             victim.signal(signal.SIGTERM)
-            status, fields, body = heavy.result(60)
+            status, fields, body = heavy.result(within(60))
             tally = load.stop()
         self.assertEqual(tally.failures, [], self.mpp.log()[-3000:])
         self.assertEqual((status, fields.get("mpp.servedby")), (200, other.address), (body[:500], self.mpp.log()[-3000:]))
