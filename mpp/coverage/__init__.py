@@ -1,5 +1,5 @@
 """
-The search for data that a server lacks and another one has. A survey compares the newest data every 15 seconds; the look back
+The search for data that a server lacks and another one has. A survey compares the newest data every few seconds; the look back
 compares the histories. A gap is a `Hole` of one job, or a time of all jobs; `gaps` records the ones that mpp has seen itself.
 
 Read `mpp.coverage.lacks` first, which judges the newest data; `mpp.coverage.holes` judges the past; `mpp.core.coverage` holds

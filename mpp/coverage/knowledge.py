@@ -6,9 +6,9 @@ away, the look back, and the age of their oldest samples. No I/O; the time is an
 
 A lack that the survey sees goes on until it ends; then it is kept as a gap that has ended. It is known at once, but its edges
 are only as exact as the survey is frequent. The look back finds the edges later, and what it finds for a time replaces what was
-known of that time. So `Knowledge.again` has the times that are to be looked at again: around each gap that has ended, and the
-time before and during each absence of a server, because a restart may lose what was there before, and a server that could not be
-reached may have gone on scraping. Short absences: Note [Short absences] in `mpp.coverage.absences`.
+known of that time. So `Knowledge.again` has the times that are to be looked at again: around the beginning of each gap, around
+its end, and the time before and during each absence of a server, because a restart may lose what was there before, and a server
+that could not be reached may have gone on scraping. Short absences: Note [Short absences] in `mpp.coverage.absences`.
 
 All times are by the server's own clock: the caller adds its skew to what mpp has seen by the clock of mpp.
 """
@@ -98,10 +98,11 @@ class Knowledge:
         before = server.live
         if not (missing or before) or _is_unchanged(before, missing):
             return
-        ended = before.only(Intervals.of([(-math.inf, at)]))
+        past = Intervals.of([(-math.inf, at)])
+        ended = before.only(past)
         server.live = _begun(missing, before, at)
         server.history = server.history | ended
-        server.again |= ended.times.widen(COARSE_S, self._after)
+        server.again |= (ended | server.live.only(past)).times.widen(COARSE_S, self._after)
 
     def was_away(self, backend: Backend, absence: TimeAway, skew: float) -> None:
         """
@@ -186,6 +187,7 @@ class Knowledge:
                 inside = [Hole(start, end, job.targets, job.targets) for start, end in before.whole & times]
                 kept[name] = (*kept.get(name, ()), *inside)
         server.history = _bounded(Missing.of(before.whole - times, kept) | by.only(times))
+        server.live = _without_beginning(server.live, times, jobs, by)
 
     def absent(self, times: Intervals, found: Sequence[EmptyTime], *, all_servers: bool) -> None:
         """
@@ -272,6 +274,16 @@ def _begun(now: Missing, before: Missing, at: float) -> Missing:
         for job, holes in now.jobs.items()
     }
     return Missing.of(now.whole & from_now if all_old else now.whole, jobs)
+
+
+def _without_beginning(live: Missing, times: Intervals, jobs: Collection[str], by: Missing) -> Missing:
+    """Return gaps without their parts in ``times``, if the look back has found there when they began."""
+    seen, rest = by.only(live.times & times), live.only(ALWAYS - times)
+    kept = {
+        job: rest.jobs.get(job, ()) if job in jobs and (seen.whole or job in seen.jobs) else holes
+        for job, holes in live.jobs.items()
+    }
+    return Missing.of(rest.whole if seen.whole else live.whole, kept)
 
 
 def _bounded(missing: Missing) -> Missing:

@@ -10,16 +10,19 @@ different times on two servers, and single scrapes fail, so a small or short dif
 - A job with more than two targets is lacking on a server that has less than `LACKING` of the best and at least two targets less;
   a smaller one if the server has at most half. It stays lacking until the server has `WHOLE` of the best, or all of a small job.
 - This must hold in more than one window: in two windows, one interval apart, or in three for a small job. If the server has no
-  target of a larger job, two windows one second apart suffice, or one if the server is idle as well, see `is_idle`. A job is
-  whole again after two good windows, or after one if the server has just come back.
+  target of a larger job, two windows one second apart suffice, or one if the server is idle as well (`mpp.coverage.idle`). A job
+  is whole again after two good windows, or after one if the server has just come back.
 - A server that has just come back has scraped little yet. It is presumed to lack each job of which it does not have `WHOLE`,
   until it has, or until `BACK_S` and two intervals have passed; after that the rules above apply.
+
+A lack begins two intervals before the last survey in which the job was whole, or at most `SURVEYED_S` earlier than it was seen:
+targets may have been scraped for the last time just then. The look back finds the beginning later, see `mpp.coverage.knowledge`.
 
 A difference that the configurations explain is drift (`mpp.coverage.drift`), not a lack: a job that is not in a server's
 configuration and that it never had, and targets beyond the ones that it has discovered.
 
 A server without any targets in its window either is a receiver that has no `up` at all, or has stopped. It is compared if it has
-jobs in its configuration, had targets before, has just come back, or is idle, see `is_idle`.
+jobs in its configuration, had targets before, has just come back, or is idle.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ from mpp.core.coverage import Hole, Job, Missing
 from mpp.core.facts import Lack, ServerState
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
-from mpp.coverage import drift
-from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
+from mpp.coverage.idle import is_idle, longest_intervals, newest_at
+from mpp.coverage.windows import DEFAULT_INTERVAL_S, JobCounts, TargetCounts
 
 LACKING = 0.9
 """Share of the targets of a job that the best server has; a server with less lacks the job."""
@@ -44,13 +47,14 @@ BACK_S = 5.0
 """Seconds from a server's becoming ready to its first samples: measured, 5.2 s with Prometheus 3.5.3."""
 SMALL = 2
 """Maximum number of targets of a small job."""
-HEAD_STALE_S = 15.0
-"""Seconds: a server whose newest sample is older than this and two scrape intervals ingests nothing."""
+SURVEYED_S = 15.0
+"""Maximum number of seconds between two surveys of a server that responds."""
 
 _MOST_JOBS = 2000
-# Flags of servers that ingest samples that others send, and the names of these features before 2.33 and 3.0.
-_RECEIVERS = ("web.enable-remote-write-receiver", "web.enable-otlp-receiver")
-_RECEIVER_FEATURES = frozenset(("remote-write-receiver", "otlp-write-receiver"))
+_TARGET_S = 10e-6
+"""CPU time in seconds that a survey costs a server for each target."""
+_MOST_CPU = 0.005
+"""Maximum share of a core that surveys cost a server, unless they are `SURVEYED_S` apart."""
 
 
 @define
@@ -58,17 +62,21 @@ class _JobState:
     """
     The state of one scrape job on one server.
 
+    :ivar own: number of targets that the server had at the last survey.
     :ivar bad: number of successive windows in which the job was lacking.
     :ivar good: number of successive windows in which the job was whole, since it is lacking.
+    :ivar whole_at: when the job was last seen whole.
     :ivar counted_at: when the last bad window was counted.
-    :ivar began_at: when the lack began, as far as known: two intervals before the first bad window, or when the server came back.
+    :ivar began_at: when the lack began, as far as known, see Note [What is a lack]; or when the server came back.
     :ivar lacking: whether the server lacks this job.
     :ivar presumed_until: when the presumption ends that a server that has just come back lacks the job; None: no presumption.
     :ivar had: whether the server had targets of the job since it loaded its configuration.
     """
 
+    own: int = 0
     bad: int = 0
     good: int = 0
+    whole_at: float = float("-inf")
     counted_at: float = float("-inf")
     began_at: float = 0.0
     lacking: bool = False
@@ -120,7 +128,7 @@ class Lacks:
         """
         self.undecided, self.missing = False, {}
         best = _best(each.parsed for each in surveyed.values() if each.parsed is not None)
-        intervals = _intervals(each.server_state for each in surveyed.values())
+        intervals = longest_intervals(each.server_state for each in surveyed.values())
         longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         self.jobs = {name: Job(counts.up, 2 * intervals.get(name, longest)) for name, counts in best.items()}
         found: dict[Backend, Lack] = {}
@@ -153,35 +161,36 @@ class Lacks:
         lost = idle or (empty and any(job.had for job in self._jobs[backend].values()))
         if empty and not (lost or each.server_state.jobs) and each.back_at is None:
             return None
-        missing, since = 0, at
         holes: dict[str, tuple[Hole]] = {}
         configured, discovered = dict(each.server_state.jobs), dict(each.server_state.pools)
-        longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         for name, counts in best.items():
             expected = counts.up if lost else self._expected(backend, name, counts.up, configured, discovered)
             own = parsed.get(name, TargetCounts()).up
             job = self._jobs[backend].setdefault(name, _JobState()) if expected else None
             if job is None:
                 continue
+            interval = self.jobs[name].window / 2
+            if not (job.bad or job.lacking):
+                job.began_at = max(job.whole_at, at - SURVEYED_S) - 2 * interval
             if idle:
                 # No second window is needed: its state and its window say the same.
-                job.lacking, job.began_at, job.good, job.presumed_until = True, job.began_at or at, 0, None
+                job.lacking, job.good, job.presumed_until, job.own = True, 0, None, 0
             else:
-                self._count(job, own, expected, intervals.get(name, longest), at, each.back_at)
+                self._count(job, own, expected, interval, at, each.back_at)
             if job.lacking:
                 # One at least: a job that is whole again lacks until a second window shows it.
                 lacked = max(1, expected - own)
-                missing += lacked
                 holes[name] = (Hole(job.began_at, math.inf, lacked, max(lacked, expected)),)
-                since = min(since, job.began_at)
-        if not missing:
+        if not holes:
             return None
-        if idle and each.server_state.newest is not None:
-            since = min(since, each.server_state.newest)
+        starts = [hole.start for (hole,) in holes.values()]
         own_total = sum(counts.up for counts in parsed.values())
         # A server that has nothing also lacks the jobs that no other server reports now.
-        whole = Intervals.of([] if own_total else [(max(hole.start for (hole,) in holes.values()), math.inf)])
+        whole = Intervals.of([] if own_total else [(max(starts), math.inf)])
         self.missing[backend] = Missing.of(whole, holes)
+        missing = sum(hole.missing for (hole,) in holes.values())
+        newest = newest_at(each.server_state) if idle else None
+        since = min(starts) if newest is None else newest
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)
 
     def _expected(
@@ -196,6 +205,7 @@ class Lacks:
 
     def _count(self, job: _JobState, own: int, expected: int, interval: float, at: float, back_at: float | None) -> None:
         """Count one more window of a job on a server by the rules of Note [What is a lack]."""
+        growing, job.own = own > job.own, own
         whole = own >= expected if expected <= SMALL else own >= WHOLE * expected
         if back_at is not None and not whole and not job.lacking and at < back_at + BACK_S + 2 * interval:
             job.lacking, job.began_at, job.good, job.presumed_until = True, back_at, 0, back_at + BACK_S + 2 * interval
@@ -204,17 +214,18 @@ class Lacks:
             job.presumed_until = None
             job.lacking = _is_bad(own, expected)
         if job.lacking:
+            # While it catches up, it is surveyed each second: so the end of the gap is known more exactly.
+            self.undecided |= whole or growing
             self._count_good(job, whole, at, back=back_at is not None)
         elif _is_bad(own, expected):
             self._count_bad(job, own, expected, interval, at)
         else:
-            job.bad = 0
+            job.bad, job.whole_at = 0, at
 
     def _count_good(self, job: _JobState, whole: bool, at: float, *, back: bool) -> None:
         job.good = job.good + 1 if whole else 0
-        self.undecided |= whole
         if job.good >= (1 if back else 2):
-            job.lacking, job.bad, job.good, job.presumed_until = False, 0, 0, None
+            job.lacking, job.bad, job.good, job.presumed_until, job.whole_at = False, 0, 0, None, at
 
     def _count_bad(self, job: _JobState, own: int, expected: int, interval: float, at: float) -> None:
         small = expected <= SMALL
@@ -222,54 +233,17 @@ class Lacks:
         self.undecided = True
         if job.bad and at - job.counted_at < apart:
             return
-        if not job.bad:
-            job.began_at = at - 2 * interval
         job.bad, job.counted_at = job.bad + 1, at
         if job.bad >= (3 if small else 2):
             job.lacking, job.good = True, 0
 
 
-def is_idle(server_state: ServerState, intervals: Mapping[str, float]) -> bool:
-    """
-    Return whether a server ingests nothing, judged by its configuration or by the newest sample of its head.
-
-    :param intervals: scrape intervals of the jobs of all servers, in seconds: a server that lost its configuration has none.
-    """
-    return _is_without_source(server_state) or _is_head_old(server_state, intervals)
-
-
-def _is_without_source(server_state: ServerState) -> bool:
-    """
-    Return whether a server reports that it scrapes and receives nothing. False if its report is incomplete.
-
-    The number of its targets is ignored: Prometheus 3.5 goes on to report the targets of its previous configuration.
-    """
-    flags = dict(server_state.flags)
-    features = flags.get("enable-feature", "").split(",")
-    receives = "true" in map(flags.get, _RECEIVERS) or not _RECEIVER_FEATURES.isdisjoint(features)
-    return bool(server_state.config_hash and flags) and not (server_state.jobs or server_state.pools or receives)
-
-
-def _is_head_old(server_state: ServerState, intervals: Mapping[str, float]) -> bool:
-    age = drift.age(server_state)
-    quick = [interval for interval in (dict(server_state.jobs) or intervals).values() if interval < SLOW_S]
-    return age is not None and age > 2 * max(quick, default=DEFAULT_INTERVAL_S) + HEAD_STALE_S
-
-
-def by_state(known: Mapping[Backend, ServerState]) -> dict[Backend, Lack]:
-    """Return what each idle server (`is_idle`) lacks while another server ingests samples; used before the first survey."""
-    intervals = _intervals(known.values())
-    old = {backend for backend, server_state in known.items() if is_idle(server_state, intervals)}
-    if all(backend in old or drift.age(server_state) is None for backend, server_state in known.items()):
-        return {}
-    targets = max((server_state.targets or 0 for backend, server_state in known.items() if backend not in old), default=0)
-    return {
-        backend: Lack(
-            max(1, targets), targets, server_state.newest or server_state.config_at or server_state.read_at, stopped=True
-        )
-        for backend, server_state in known.items()
-        if backend in old
-    }
+def seconds_between_surveys(jobs: Iterable[Job]) -> float:
+    """Return the scrape interval of the quickest of some jobs, or as much as it takes to spend little CPU time of a server."""
+    shortest, targets = SURVEYED_S, 0
+    for job in jobs:
+        shortest, targets = min(shortest, job.window / 2), targets + job.targets
+    return min(SURVEYED_S, max(1.0, shortest, targets * _TARGET_S / _MOST_CPU))
 
 
 def _is_bad(own: int, expected: int) -> bool:
@@ -285,11 +259,3 @@ def _best(readings: Iterable[JobCounts]) -> dict[str, TargetCounts]:
             if counts.up > best.get(job, TargetCounts()).up:
                 best[job] = counts
     return best
-
-
-def _intervals(known: Iterable[ServerState]) -> dict[str, float]:
-    longest: dict[str, float] = {}
-    for server_state in known:
-        for job, interval in server_state.jobs:
-            longest[job] = max(interval, longest.get(job, 0.0))
-    return longest

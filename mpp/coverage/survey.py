@@ -5,8 +5,9 @@ This module decides when to query; `mpp.coverage.windows` builds the queries, an
 
 # Note [How often]
 
-Every `INTERVAL_S`. Every `QUICK_S` for `BACK_FOR_S` after a server has come back, and while a difference is not decided yet. A
-server whose query fails counts as equal, and is queried ever less often, down to once in `PAUSE_MOST_S`.
+Once in each scrape interval of the quickest job, or less often if the server has many targets, see `seconds_between_surveys`.
+Every `QUICK_S` for `BACK_FOR_S` after a server has come back, and while a difference is not decided yet. A server whose query
+fails counts as equal, and is queried ever less often, down to once in `PAUSE_MOST_S`.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from mpp.core.model import Backend, Observation
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome
 from mpp.core.scheduling.pacing import of_each
 from mpp.coverage.gaps import Gaps
+from mpp.coverage.idle import by_state
 from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.lack_log import LackLog
-from mpp.coverage.lacks import Lacks, Surveyed, by_state
+from mpp.coverage.lacks import SURVEYED_S, Lacks, Surveyed, seconds_between_surveys
 from mpp.coverage.largest import Largest
 from mpp.coverage.presence import Presence, TimeAway
 from mpp.coverage.windows import JobCounts, TargetCounts, Window, read, windows_for
 
 _log = make_logger()
 
-INTERVAL_S = 15.0
 QUICK_S = 1.0
 BACK_FOR_S = 60.0
 PAUSE_MOST_S = 300.0
@@ -164,7 +165,7 @@ class Survey:
         self._tell()
         if len(usable) > 1 and self._running is None and not self._stopped:
             soon = any((not s.surveyed and not s.failures) or s.presence.back_at is not None for s in usable.values())
-            self._schedule(0.0 if soon else INTERVAL_S)
+            self._schedule(0.0 if soon else seconds_between_surveys(self._lacks.jobs.values()))
 
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers except the given ones."""
@@ -224,7 +225,7 @@ class Survey:
                 if back_at is not None and now - back_at > BACK_FOR_S:
                     server.presence.back_at = None
             quick = self._lacks.undecided or any(s.presence.back_at is not None for s in self._servers.values())
-            self._schedule(QUICK_S if quick else INTERVAL_S)
+            self._schedule(QUICK_S if quick else seconds_between_surveys(self._lacks.jobs.values()))
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -291,7 +292,7 @@ class Survey:
             server.failures, server.surveyed = 0, True
             return
         server.failures += 1
-        pause = min(PAUSE_MOST_S, INTERVAL_S * 2.0 ** min(server.failures - 1, 10))
+        pause = min(PAUSE_MOST_S, SURVEYED_S * 2.0 ** min(server.failures - 1, 10))
         server.due = self._clock.seconds() + pause
         if server.failures == 1:
             text = "no usable response of {backend} to the query for its newest data: mpp assumes that it lacks nothing"

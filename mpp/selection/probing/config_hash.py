@@ -11,8 +11,8 @@ import hashlib
 
 from attrs import frozen
 
-from mpp.coverage.jobs import JobLines
 from mpp.selection.probing import external_labels
+from mpp.selection.probing.config_jobs import JobLines
 from mpp.selection.probing.config_times import NO_TIMES, ConfigTimes, TimeLines
 
 # Lines of a configuration are far shorter; this bounds the buffer if one is not.
@@ -30,7 +30,7 @@ class ConfigSummary:
 
     :ivar hash: hash of everything except the external labels; empty when it is not known.
     :ivar labels: the external labels, see `mpp.selection.probing.external_labels.parse`.
-    :ivar jobs: the name and the scrape interval in seconds of each job, see `mpp.coverage.jobs`.
+    :ivar jobs: the name and the scrape interval in seconds of each job, see `mpp.selection.probing.config_jobs`.
     :ivar times: how late a sample may still appear, and the default step of subqueries.
     """
 

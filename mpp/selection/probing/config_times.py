@@ -21,7 +21,7 @@ from attrs import frozen
 
 from mpp.core.prometheus.durations import seconds
 from mpp.core.text import bounds
-from mpp.coverage.jobs import scalar
+from mpp.selection.probing.config_jobs import scalar
 
 MOST_INTERVAL_S = 120.0
 """The longest scrape interval, in seconds, with which a job counts for `ConfigTimes.settles_s`."""

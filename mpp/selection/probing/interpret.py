@@ -16,7 +16,7 @@ from mpp.core.prometheus.responses import is_foreign_503
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse, RuntimeInfo, parse_object, quote
 from mpp.core.text import bounds
 from mpp.core.text.bounds import point_in_time
-from mpp.coverage.jobs import MAX_JOBS, MAX_NAME
+from mpp.selection.probing.config_jobs import MAX_JOBS, MAX_NAME
 from mpp.selection.probing.metrics_scanner import Samples, label
 
 METRICS = (

@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 from attrs import define, frozen
 
 from mpp.core.coverage import DEFAULT_WINDOW_S
-from mpp.coverage.jobs import MAX_JOBS
+from mpp.selection.probing.config_jobs import MAX_JOBS
 from tests.integration.long.many_targets import ManyTargets
 from tests.integration.long.moved_blocks import moved
 from tests.integration.processes import Mpp, fetch, wait_until

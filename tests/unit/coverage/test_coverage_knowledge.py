@@ -98,6 +98,32 @@ class KnowledgeTests(SynchronousTestCase):
         self.knowledge.found(B, again, JOBS, lacking(981.0, 1080.0, 21))
         self.assertEqual(self.published(), lacking(981.0, 1080.0, 21))
 
+    def test_beginning_is_looked_at_while_a_gap_goes_on(self) -> None:
+        """The beginning that the look back finds replaces the one that the survey presumed, and the gap goes on."""
+        self.knowledge.sees(B, lacking(970.0) | lacking(975.0, missing=4, job="web"), 1000.0)
+        again = self.knowledge.again(B)
+        self.assertTrue(again.covers(970.0 - 100, 1000.0 + 100))
+        self.assertEqual(self.published(), lacking(970.0) | lacking(975.0, missing=4, job="web"))
+        self.knowledge.found(B, again, ["node"], lacking(981.0, 1120.0, 20))
+        self.assertEqual(self.published(), lacking(981.0) | lacking(975.0, missing=4, job="web"))
+        self.knowledge.sees(B, lacking(970.0) | lacking(975.0, missing=4, job="web"), 1015.0)
+        self.assertEqual(self.knowledge.again(B), NEVER)
+        self.knowledge.sees(B, NOTHING, 5000.0)
+        self.assertEqual(self.published(), lacking(981.0, 5000.0) | lacking(975.0, 5000.0, 4, "web"))
+
+    def test_beginning_of_a_gap_of_the_whole_server(self) -> None:
+        """The same for a server that lacks all jobs."""
+        self.knowledge.sees(B, whole(970.0), 1000.0)
+        self.knowledge.found(B, self.knowledge.again(B), JOBS, whole(981.0, 1120.0))
+        self.assertEqual(self.published(), whole(981.0))
+
+    def test_gap_that_was_not_found_goes_on(self) -> None:
+        """A look back that ends too early to see a gap that goes on, or sees an older one, leaves what the survey has seen."""
+        self.knowledge.sees(B, lacking(970.0), 1000.0)
+        for found in (NOTHING, lacking(900.0, 940.0)):
+            self.knowledge.found(B, Intervals.of([(700.0, 990.0)]), JOBS, found)
+            self.assertEqual(self.published(), lacking(970.0) | found)
+
     def test_found_for_some_jobs(self) -> None:
         """The look back at some jobs leaves what is known of the others, also where all were missing."""
         self.knowledge.was_away(B, TimeAway(20000.0, 20020.0, restarted=True), skew=0.0)

@@ -8,11 +8,11 @@ import time
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.coverage import Hole, Missing
+from mpp.core.coverage import Hole, Job, Missing
 from mpp.core.facts import Lack, ServerState
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
-from mpp.coverage.lacks import Lacks, Surveyed, by_state
+from mpp.coverage.lacks import Lacks, Surveyed, seconds_between_surveys
 from mpp.coverage.windows import TargetCounts
 
 NOW = 1_700_000_000.0
@@ -59,21 +59,64 @@ class LacksTests(SynchronousTestCase):
         self.assertFalse(self.lacks.undecided)
 
     def test_stopped_scrapes_lack_after_two_surveys(self) -> None:
-        """A server that scrapes nothing any more lacks everything after two surveys; the lack began two intervals before."""
+        """A server that scrapes nothing any more lacks everything after two surveys."""
         self.survey(has(node=80), has(node=80))
         self.assertIsNone(self.survey(has(node=80), has()))
         self.assertTrue(self.lacks.undecided)
         lack = self.survey(has(node=80), has())
-        self.assertEqual(lack, Lack(80, 80, NOW + 2 - 4, stopped=True))
-        self.assertEqual(str(lack), "has scraped none of 80 targets since 22:13:18 UTC")
+        self.assertEqual(lack, Lack(80, 80, NOW + 1 - 4, stopped=True))
+        self.assertEqual(str(lack), "has scraped none of 80 targets since 22:13:17 UTC")
+
+    def test_lack_begins_before_the_last_whole_survey(self) -> None:
+        """Targets may have been scraped for the last time two intervals before the last survey that found them."""
+        self.survey(has(node=80), has(node=80), apart=15)
+        self.survey(has(node=80), has(node=40), apart=15)
+        lack = self.survey(has(node=80), has(node=40), apart=2)
+        self.assertEqual(lack, Lack(40, 80, NOW + 15 - 4))
+        self.assertEqual(self.lacks.missing[B].jobs, {"node": (Hole(NOW + 15 - 4, math.inf, 40, 80),)})
+        self.survey(has(node=80), has(node=80), 2)
+        self.survey(has(node=80), has(node=40), 2, apart=2)
+        self.assertEqual(self.lacks.missing[B].jobs, {"node": (Hole(NOW + 34 - 4, math.inf, 40, 80),)})
+
+    def test_lack_is_not_presumed_for_longer_than_between_surveys(self) -> None:
+        """A server whose queries failed for an hour is not presumed to have lacked anything all that time."""
+        self.survey(has(node=80), has(node=80))
+        self.survey(has(node=80), Surveyed(None, FACTS), apart=3600)
+        lack = self.survey(has(node=80), has(node=40), 2, apart=2)
+        self.assertEqual(lack, Lack(40, 80, NOW + 3603 - 15 - 4))
+
+    def test_catching_up_is_surveyed_at_once(self) -> None:
+        """While a server scrapes more and more of its targets again, the next survey follows soon; not while nothing changes."""
+        self.survey(has(node=80), has(node=0, app=1), 2, apart=2)
+        for own, soon in ((10, True), (40, True), (40, False), (60, True), (60, False), (80, True)):
+            self.assertIsNotNone(self.survey(has(node=80), has(node=own)))
+            self.assertEqual(self.lacks.undecided, soon, own)
+        self.assertIsNone(self.survey(has(node=80), has(node=80), 2))
+        self.assertFalse(self.lacks.undecided)
+
+    def test_new_lack_does_not_begin_with_one_that_has_ended(self) -> None:
+        """A server whose configuration is empty does not lack what it had between an earlier lack and now."""
+        self.survey(has(node=80), has(node=0, app=1), 2, apart=2)
+        self.survey(has(node=80), has(node=80), 2)
+        self.at = NOW + 7200
+        stopped = evolve(IDLE, read_at=self.at, newest=self.at - 7)
+        self.assertEqual(self.survey(has(node=80), has(stopped)), Lack(80, 80, NOW + 7193, stopped=True))
+        self.assertEqual(self.lacks.missing[B].whole, Intervals.of([(NOW + 7201 - 15 - 4, math.inf)]))
+
+    def test_idle_server_with_another_clock(self) -> None:
+        """The time of its newest sample is by its own clock, and is shown by the clock of mpp."""
+        ahead = evolve(IDLE, newest=NOW + 60 - 7200, skew=60.0)
+        self.assertEqual(self.survey(has(node=80), has(ahead)), Lack(80, 80, NOW - 7200, stopped=True))
 
     def test_cut_off(self) -> None:
         """A server that is cut off goes on to write that its targets are down, and lacks them."""
+        self.survey(has(node=80), has(node=80))
         lack = self.survey(has(node=80), has(node=(0, 80)), 2)
         self.assertEqual(lack, Lack(80, 80, NOW + 1 - 4, stopped=True))
 
     def test_by_job(self) -> None:
         """What a server lacks is known by job, as holes that go on; a server that scrapes nothing lacks all jobs."""
+        self.survey(has(node=80, app=10), has(node=80, app=10), apart=2)
         self.survey(has(node=80, app=10), has(node=80, app=5), 2, apart=2)
         app = Hole(NOW + 2 - 4, math.inf, 5, 10)
         self.assertEqual(self.lacks.missing, {B: Missing.of(NEVER, {"app": [app]})})
@@ -93,7 +136,7 @@ class LacksTests(SynchronousTestCase):
         """Each job counts by itself."""
         lack = self.survey(has(node=80, app=5), has(node=80), 2)
         self.assertEqual((lack and lack.missing, lack and lack.of, lack and lack.stopped), (5, 85, False))
-        self.assertEqual(str(lack), "has scraped only 80 of 85 targets since 22:13:17 UTC")
+        self.assertEqual(str(lack), "has scraped only 80 of 85 targets since 22:13:02 UTC")
 
     def test_a_part(self) -> None:
         """Less than 90 % has to be seen twice, a scrape interval apart, and ends at 95 %, seen twice."""
@@ -225,41 +268,17 @@ class LacksTests(SynchronousTestCase):
         self.assertLess(seconds(480), 9 * seconds(120))
 
 
-class ByStateTests(SynchronousTestCase):
-    """What the servers say of themselves, before the first survey."""
+class PeriodTests(SynchronousTestCase):
+    """How often servers are surveyed."""
 
-    def test_one_is_old(self) -> None:
-        """A server whose newest sample is old lacks everything while another one's is not."""
-        old = ServerState(read_at=NOW, newest=NOW - 1800)
-        found = by_state({A: FACTS, B: old})
-        self.assertEqual(found, {B: Lack(100, 100, NOW - 1800, stopped=True)})
-        self.assertEqual(str(found[B]), "has scraped none of 100 targets since 21:43:20 UTC")
-
-    def test_one_has_no_configuration(self) -> None:
-        """A server without jobs lacks everything, since its newest sample, or since it was configured so."""
-        self.assertEqual(by_state({A: FACTS, B: IDLE}), {B: Lack(100, 100, NOW - 10, stopped=True)})
-        never = evolve(IDLE, newest=None, config_at=NOW - 5)
-        self.assertEqual(by_state({A: FACTS, B: never}), {B: Lack(100, 100, NOW - 5, stopped=True)})
-        self.assertEqual(by_state({A: IDLE, B: IDLE}), {})
-
-    def test_two_intervals(self) -> None:
-        """Old is what is older than two scrape intervals and 15 s; a server without jobs is judged by those of the others."""
-        for interval, age, jobs, old in (
-            (2.0, 18, (), False),
-            (2.0, 20, (), True),
-            (15.0, 40, (), False),
-            (15.0, 46, (), True),
-            (15.0, 46, (("slow", 30.0),), False),
-            # A job that is scraped seldom says nothing.
-            (15.0, 46, (("node", 15.0), ("daily", 3600.0)), True),
+    def test_seconds_between_surveys(self) -> None:
+        """Once in each scrape interval, between a second and 15, at most for half a percent of a server's core."""
+        for jobs, seconds in (
+            ([], 15.0),
+            ([Job(80, 120.0)], 15.0),
+            ([Job(80, 10.0), Job(2000, 60.0)], 5.0),
+            ([Job(80, 0.2)], 1.0),
+            ([Job(1000, 2.0), Job(1000, 60.0)], 4.0),
+            ([Job(10000, 2.0)], 15.0),
         ):
-            one = evolve(FACTS, jobs=(("node", interval),))
-            other = ServerState(newest=NOW - age, read_at=NOW, jobs=jobs)
-            self.assertEqual(list(by_state({A: one, B: other})), [B] if old else [], (interval, age, jobs))
-
-    def test_all_are_old_or_unknown(self) -> None:
-        """When all are old, or nothing is known of the others, none lacks anything."""
-        old = ServerState(read_at=NOW, newest=NOW - 1800)
-        self.assertEqual(by_state({A: old, B: old}), {})
-        self.assertEqual(by_state({A: ServerState(), B: old}), {})
-        self.assertEqual(by_state({A: FACTS, B: FACTS}), {})
+            self.assertEqual(seconds_between_surveys(jobs), seconds, jobs)
