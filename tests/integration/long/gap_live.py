@@ -39,8 +39,6 @@ QUERIES = (
 )
 TARGETS = 40
 AWAY_S, BETWEEN_S = 20.0, 30.0
-SINGLE = 0.0005
-"""The share of the points that may be missing: on a busy machine single scrapes of single targets fail."""
 
 Case = Callable[["LiveSite"], str]
 
@@ -123,7 +121,7 @@ class LiveSite:
             for example in comparison.examples[:2] if name == "mpp" else ():
                 print(f"        {example[:400]}")
         own = found["mpp"]
-        if own.missing > SINGLE * own.expected:
+        if own.missing:
             return "steps are missing"
         if own.foreign:
             return "values of no server"
