@@ -156,11 +156,13 @@ def judged(
             found[backend] = Missing(Intervals.of([(windows.start, windows.end)]))
         elif not isinstance(answer, Unanswered):
             gone = _gone(answer, best, windows) if all_jobs else frozenset()
+            part = _part(answer, best, windows, gone)
             holes = {}
             for job, sums in best.items():
-                holes[job] = _holes(answer.get(job, {}), sums, windows, jobs.get(job, UNKNOWN_JOB), gone)
+                holes[job] = _holes(answer.get(job, {}), sums, windows, jobs.get(job, UNKNOWN_JOB), gone | part)
                 yield
-            found[backend] = Missing.of(_whole(answer, best, windows, gone), holes)
+            whole = ((end - windows.length * ((2 - LACKING) if end in gone else 1), end) for end in gone | part)
+            found[backend] = Missing.of(Intervals.of(whole), holes)
             yield
     return {backend: missing for backend, missing in found.items() if missing}
 
@@ -180,12 +182,10 @@ def _gone(own: Sums, best: Sums, windows: Windows) -> frozenset[int]:
     return frozenset(end for end in windows.ends if end in others and end not in there)
 
 
-def _whole(own: Sums, best: Sums, windows: Windows, gone: frozenset[int]) -> Intervals:
-    """Return the windows in which a server has nothing, and the windows beside them in which it has only a part."""
-    length = windows.length
-    beside = {end + step for end in gone for step in (-length, length)} - gone
-    part = [end for end in beside if _total(own, end) < LACKING * _total(best, end)]
-    return Intervals.of([*((end - length * (2 - LACKING), end) for end in gone), *((end - length, end) for end in part)])
+def _part(own: Sums, best: Sums, windows: Windows, gone: frozenset[int]) -> frozenset[int]:
+    """Return the ends of the windows beside the ones in which a server has nothing, in which it has only a part."""
+    beside = {end + step for end in gone for step in (-windows.length, windows.length)} - gone
+    return frozenset(end for end in beside if _total(own, end) < LACKING * _total(best, end))
 
 
 def _total(sums: Sums, end: int) -> float:
@@ -203,7 +203,7 @@ class _BadWindows:
     :ivar first: the number of targets that are missing in the first window.
     :ivar missing: the largest number of targets that are missing in one window.
     :ivar of: the number of targets that the best server has in that window.
-    :ivar sure: one of them is one of a whole server's gap.
+    :ivar sure: the server has nothing before or after them.
     """
 
     start: int
@@ -215,22 +215,23 @@ class _BadWindows:
     sure: bool = False
 
 
-def _holes(own: Mapping[int, float], best: Mapping[int, float], windows: Windows, job: Job, gone: frozenset[int]) -> list[Hole]:
-    """Return the gaps of one job on one server."""
+def _holes(own: Mapping[int, float], best: Mapping[int, float], windows: Windows, job: Job, whole: frozenset[int]) -> list[Hole]:
+    """Return the gaps of one job on one server, apart from the windows in which the server lacks all jobs."""
     per_target = _SCRAPES * windows.length / job.window
     found: list[Hole] = []
     run: _BadWindows | None = None
     for end in windows.ends:
         had, expected = own.get(end, 0.0) / per_target, best.get(end, 0.0) / per_target
         lacking = run is not None and (run.sure or run.count >= (3 if run.of <= SMALL else 2))
-        if expected and (_is_bad(had, expected) or (lacking and not _is_whole(had, expected))):
-            run = run or _BadWindows(end - windows.length, end)
-            run.end, run.count, run.sure = end, run.count + 1, run.sure or end in gone
+        if end not in whole and expected and (_is_bad(had, expected) or (lacking and not _is_whole(had, expected))):
+            run = run or _BadWindows(end - windows.length, end, sure=end - windows.length in whole)
+            run.end, run.count = end, run.count + 1
             missing = max(1, round(expected - had))
             run.first = run.first or missing
             if missing > run.missing:
                 run.missing, run.of = missing, max(missing, round(expected))
-        else:
+        elif run is not None:
+            run.sure |= end in whole
             found += _closed(run, windows.length)
             run = None
     return [*found, *_closed(run, windows.length)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from mpp.core.coverage import NOTHING, UNKNOWN_JOB, WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
@@ -26,6 +26,7 @@ from mpp.core.model import Backend
 from mpp.coverage.absences import Absences
 from mpp.coverage.common_gaps import EmptyTime, common_gaps, replaced
 from mpp.coverage.holes import COARSE_S, with_drift, younger
+from mpp.coverage.open_gaps import SAME_SHARE, begun, is_unchanged, with_beginning
 from mpp.coverage.presence import TimeAway
 
 MOST_HOLES = 2000
@@ -36,8 +37,6 @@ AWAY_S = 600.0
 """Seconds before mpp could no longer reach a server in which the server may already have ceased to scrape."""
 AFTER_WINDOWS = 4
 """Windows after which it is certain that a gap has ended: three without a loss, and one that may have begun within the gap."""
-SAME_SHARE = 0.05
-"""Smallest change of a number of targets, as a share of all, that counts; smaller changes come with every survey."""
 
 
 @define
@@ -96,12 +95,12 @@ class Knowledge:
         """
         server = self._servers.setdefault(backend, _KnownServer())
         before = server.live
-        if not (missing or before) or _is_unchanged(before, missing):
+        if not (missing or before) or is_unchanged(before, missing):
             return
         past = Intervals.of([(-math.inf, at)])
         ended = before.only(past)
-        server.live = _begun(missing, before, at)
-        server.history = server.history | ended
+        server.live = begun(missing, before, at)
+        server.history = _bounded(server.history | ended)
         server.again |= (ended | server.live.only(past)).times.widen(COARSE_S, self._after)
 
     def was_away(self, backend: Backend, absence: TimeAway, skew: float) -> None:
@@ -187,7 +186,7 @@ class Knowledge:
                 inside = [Hole(start, end, job.targets, job.targets) for start, end in before.whole & times]
                 kept[name] = (*kept.get(name, ()), *inside)
         server.history = _bounded(Missing.of(before.whole - times, kept) | by.only(times))
-        server.live = _without_beginning(server.live, times, jobs, by)
+        server.live = with_beginning(server.live, times, jobs, by, self.jobs)
 
     def absent(self, times: Intervals, found: Sequence[EmptyTime], *, all_servers: bool) -> None:
         """
@@ -251,39 +250,6 @@ class Knowledge:
 
 def _is_alike(one: Job, other: Job) -> bool:
     return one.window == other.window and abs(one.targets - other.targets) <= SAME_SHARE * max(one.targets, other.targets)
-
-
-def _open(missing: Missing) -> dict[str, Hole]:
-    return {job: hole for job, holes in missing.jobs.items() for hole in holes if hole.end == math.inf}
-
-
-def _is_unchanged(before: Missing, now: Missing) -> bool:
-    """Return whether a server lacks as much as before, by two findings of the survey."""
-    old, new = _open(before), _open(now)
-    if bool(before.whole) != bool(now.whole) or old.keys() != new.keys():
-        return False
-    return all(abs(old[job].missing - new[job].missing) <= SAME_SHARE * max(old[job].of, new[job].of) for job in new)
-
-
-def _begun(now: Missing, before: Missing, at: float) -> Missing:
-    """Return ``now``, in which gaps begin at ``at`` if they were open before: their past is recorded with its own numbers."""
-    from_now = Intervals.of([(at, math.inf)])
-    old, all_old = _open(before), bool(before.whole)
-    jobs = {
-        job: [evolve(hole, start=max(hole.start, at)) for hole in holes if hole.end > at] if all_old or job in old else holes
-        for job, holes in now.jobs.items()
-    }
-    return Missing.of(now.whole & from_now if all_old else now.whole, jobs)
-
-
-def _without_beginning(live: Missing, times: Intervals, jobs: Collection[str], by: Missing) -> Missing:
-    """Return gaps without their parts in ``times``, if the look back has found there when they began."""
-    seen, rest = by.only(live.times & times), live.only(ALWAYS - times)
-    kept = {
-        job: rest.jobs.get(job, ()) if job in jobs and (seen.whole or job in seen.jobs) else holes
-        for job, holes in live.jobs.items()
-    }
-    return Missing.of(rest.whole if seen.whole else live.whole, kept)
 
 
 def _bounded(missing: Missing) -> Missing:

@@ -34,7 +34,7 @@ from attrs import define, frozen
 
 from mpp.core.coverage import Hole, Job, Missing
 from mpp.core.facts import Lack, ServerState
-from mpp.core.intervals import Intervals
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.idle import is_idle, longest_intervals, newest_at
 from mpp.coverage.windows import DEFAULT_INTERVAL_S, JobCounts, TargetCounts
@@ -49,6 +49,8 @@ SMALL = 2
 """Maximum number of targets of a small job."""
 SURVEYED_S = 15.0
 """Maximum number of seconds between two surveys of a server that responds."""
+FORGET_S = 60.0
+"""Seconds: if a job was not compared for longer, its earlier state says nothing about that time, and is forgotten."""
 
 _MOST_JOBS = 2000
 _TARGET_S = 10e-6
@@ -65,6 +67,7 @@ class _JobState:
     :ivar own: number of targets that the server had at the last survey.
     :ivar bad: number of successive windows in which the job was lacking.
     :ivar good: number of successive windows in which the job was whole, since it is lacking.
+    :ivar seen_at: when the job was last compared.
     :ivar whole_at: when the job was last seen whole.
     :ivar counted_at: when the last bad window was counted.
     :ivar began_at: when the lack began, as far as known, see Note [What is a lack]; or when the server came back.
@@ -76,6 +79,7 @@ class _JobState:
     own: int = 0
     bad: int = 0
     good: int = 0
+    seen_at: float = float("-inf")
     whole_at: float = float("-inf")
     counted_at: float = float("-inf")
     began_at: float = 0.0
@@ -104,6 +108,7 @@ class Lacks:
     def __init__(self) -> None:
         self._jobs: dict[Backend, dict[str, _JobState]] = {}
         self._configs: dict[Backend, float | None] = {}
+        self._some_at: dict[Backend, float] = {}
         self.undecided = False
         """Whether a difference between servers was seen that only a further survey can confirm."""
         self.missing: dict[Backend, Missing] = {}
@@ -115,10 +120,16 @@ class Lacks:
         """Reset the counts of a server that has just come back; the jobs that it had are remembered."""
         self._jobs[backend] = {name: _JobState(had=True) for name, job in self._jobs.get(backend, {}).items() if job.had}
 
+    def interrupted(self, backend: Backend, at: float) -> None:
+        """Record that a server is not compared at the moment: what it lacks later begins then at the earliest."""
+        for job in self._jobs.get(backend, {}).values():
+            job.began_at = max(job.began_at, at) if job.lacking else job.began_at
+
     def forget(self, backend: Backend) -> None:
         """Forget a server that has been removed."""
         self._jobs.pop(backend, None)
         self._configs.pop(backend, None)
+        self._some_at.pop(backend, None)
 
     def update(self, surveyed: Mapping[Backend, Surveyed], at: float) -> dict[Backend, Lack]:
         """
@@ -134,14 +145,15 @@ class Lacks:
         found: dict[Backend, Lack] = {}
         for backend, each in surveyed.items():
             if each.parsed is None:
+                self.interrupted(backend, at)
                 continue
-            self._learn(backend, each.parsed, each.server_state)
+            self._learn(backend, each.parsed, each.server_state, at)
             lack = self._lack(backend, each, each.parsed, best, intervals, at)
             if lack is not None:
                 found[backend] = lack
         return found
 
-    def _learn(self, backend: Backend, parsed: JobCounts, server_state: ServerState) -> None:
+    def _learn(self, backend: Backend, parsed: JobCounts, server_state: ServerState, at: float) -> None:
         """Record which jobs a server has; jobs of a previous configuration no longer count."""
         jobs = self._jobs.setdefault(backend, {})
         if self._configs.get(backend, server_state.config_at) != server_state.config_at:
@@ -151,6 +163,8 @@ class Lacks:
         for name, counts in parsed.items():
             if counts.present and len(jobs) < _MOST_JOBS:
                 jobs.setdefault(name, _JobState()).had = True
+        if any(counts.up for counts in parsed.values()):
+            self._some_at[backend] = at
 
     def _lack(
         self, backend: Backend, each: Surveyed, parsed: JobCounts, best: JobCounts, intervals: Mapping[str, float], at: float
@@ -169,6 +183,9 @@ class Lacks:
             job = self._jobs[backend].setdefault(name, _JobState()) if expected else None
             if job is None:
                 continue
+            if at - job.seen_at > FORGET_S:
+                job = self._jobs[backend][name] = _JobState(had=job.had)
+            job.seen_at = at
             interval = self.jobs[name].window / 2
             if not (job.bad or job.lacking):
                 job.began_at = max(job.whole_at, at - SURVEYED_S) - 2 * interval
@@ -183,14 +200,11 @@ class Lacks:
                 holes[name] = (Hole(job.began_at, math.inf, lacked, max(lacked, expected)),)
         if not holes:
             return None
-        starts = [hole.start for (hole,) in holes.values()]
         own_total = sum(counts.up for counts in parsed.values())
-        # A server that has nothing also lacks the jobs that no other server reports now.
-        whole = Intervals.of([] if own_total else [(max(starts), math.inf)])
-        self.missing[backend] = Missing.of(whole, holes)
+        self.missing[backend] = Missing.of(NEVER if own_total else self._whole(backend, holes), holes)
         missing = sum(hole.missing for (hole,) in holes.values())
         newest = newest_at(each.server_state) if idle else None
-        since = min(starts) if newest is None else newest
+        since = min(hole.start for (hole,) in holes.values()) if newest is None else newest
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)
 
     def _expected(
@@ -202,6 +216,12 @@ class Lacks:
             return 0
         targets = discovered.get(name, 0)
         return min(best, targets) if targets else best
+
+    def _whole(self, backend: Backend, holes: Mapping[str, tuple[Hole]]) -> Intervals:
+        """Return the time since which a server has nothing: there it also lacks the jobs that no other server reports now."""
+        least = min(self.jobs[name].window for name in holes)
+        start = max(*(hole.start for (hole,) in holes.values()), self._some_at.get(backend, -math.inf) - least)
+        return Intervals.of([(start, math.inf)])
 
     def _count(self, job: _JobState, own: int, expected: int, interval: float, at: float, back_at: float | None) -> None:
         """Count one more window of a job on a server by the rules of Note [What is a lack]."""
@@ -230,7 +250,7 @@ class Lacks:
     def _count_bad(self, job: _JobState, own: int, expected: int, interval: float, at: float) -> None:
         small = expected <= SMALL
         apart = interval if own or small else 0.0
-        self.undecided = True
+        self.undecided |= not job.bad or at - job.counted_at >= apart - SURVEYED_S
         if job.bad and at - job.counted_at < apart:
             return
         job.bad, job.counted_at = job.bad + 1, at

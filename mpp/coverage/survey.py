@@ -72,6 +72,7 @@ class _Server:
     gaps: Gaps = field(factory=Gaps)
 
 
+@define(eq=False)
 class Survey:
     """
     The periodic comparison of the newest data of all servers.
@@ -87,37 +88,24 @@ class Survey:
     :param learned: called when ``knowledge`` has new findings.
     """
 
-    def __init__(
-        self,
-        asks: QuerySender,
-        clock: IReactorTime,
-        wall: Callable[[], float],
-        *,
-        changed: Callable[[Collection[Backend]], None],
-        selector: str,
-        counted: Callable[[str, str, float], None],
-        note: Callable[[str, str], None],
-        knowledge: Knowledge,
-        learned: Callable[[], None],
-    ) -> None:
-        self._asks = asks
-        self._learned = learned
-        self._knowledge = knowledge
-        self._clock = clock
-        self._wall = wall
-        self._changed = changed
-        self._selector = selector
-        self._counted = counted
-        self._lack_log = LackLog(note)
-        self._lacks = Lacks()
-        self._servers: dict[Backend, _Server] = {}
-        self._observed: dict[Backend, Observation] = {}
-        self._found: dict[Backend, Lack] = {}
-        self._missing: dict[Backend, Missing] = {}
-        self._targets: Largest[Backend] = Largest()
-        self._scheduled: IDelayedCall | None = None
-        self._running: Deferred[None] | None = None
-        self._stopped = False
+    _asks: QuerySender
+    _clock: IReactorTime
+    _wall: Callable[[], float]
+    _changed: Callable[[Collection[Backend]], None] = field(kw_only=True)
+    _selector: str = field(kw_only=True)
+    _counted: Callable[[str, str, float], None] = field(kw_only=True)
+    _lack_log: LackLog = field(kw_only=True, alias="note", converter=LackLog)
+    _knowledge: Knowledge = field(kw_only=True)
+    _learned: Callable[[], None] = field(kw_only=True)
+    _lacks: Lacks = field(factory=Lacks, init=False)
+    _servers: dict[Backend, _Server] = field(factory=dict, init=False)
+    _observed: dict[Backend, Observation] = field(factory=dict, init=False)
+    _found: dict[Backend, Lack] = field(factory=dict, init=False)
+    _missing: dict[Backend, Missing] = field(factory=dict, init=False)
+    _targets: Largest[Backend] = field(factory=Largest, init=False)
+    _scheduled: IDelayedCall | None = field(default=None, init=False)
+    _running: Deferred[None] | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
 
     def shown(self, observation: Observation) -> Observation:
         """Record a round's observation of a server; return it with what the server lacks now, and its gaps. Then call `begin`."""
@@ -158,10 +146,8 @@ class Survey:
             before = dict(self._found)
             self._found.update(by_state(server_state))
             self._lack_log.report(before, self._found)
-        for backend in [b for b in self._found if b not in usable]:
-            del self._found[backend]
-        if len(usable) < 2:
-            self._found.clear()
+        for backend in [b for b in self._found if b not in usable or len(usable) < 2]:
+            self._not_compared(backend)
         self._tell()
         if len(usable) > 1 and self._running is None and not self._stopped:
             soon = any((not s.surveyed and not s.failures) or s.presence.back_at is not None for s in usable.values())
@@ -199,6 +185,7 @@ class Survey:
         """Presume that a server that has just come back lacks all targets, until it has been surveyed."""
         most = self._targets.beside(backend)
         if most is not None:
+            self._missing.pop(backend, None)
             self._found[backend] = Lack(max(1, most), most, self._wall(), stopped=True, back=True)
 
     def _schedule(self, seconds: float) -> None:
@@ -225,7 +212,8 @@ class Survey:
                 if back_at is not None and now - back_at > BACK_FOR_S:
                     server.presence.back_at = None
             quick = self._lacks.undecided or any(s.presence.back_at is not None for s in self._servers.values())
-            self._schedule(QUICK_S if quick else seconds_between_surveys(self._lacks.jobs.values()))
+            if sum(server.presence.usable for server in self._servers.values()) > 1:
+                self._schedule(QUICK_S if quick else seconds_between_surveys(self._lacks.jobs.values()))
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -261,19 +249,28 @@ class Survey:
                 continue
             self._note(server, backend, reading)
             surveyed[backend] = Surveyed(reading, self._observed[backend].facts, server.presence.back_at)
-        lacks = self._lacks.update(surveyed, self._wall()) if len(surveyed) > 1 else {}
-        # A server that was not due in this survey keeps its lack; one whose query failed loses it.
-        found = {b: lack for b, lack in self._found.items() if b not in readings}
-        found.update(lacks)
-        if len(surveyed) > 1:
+        answered = {backend for backend, each in surveyed.items() if each.parsed is not None}
+        before = dict(self._found)
+        if len(answered) > 1:
+            found = self._lacks.update(surveyed, self._wall())
+            self._found = {b: lack for b, lack in before.items() if b not in readings} | found
+            self._missing = {b: each for b, each in self._missing.items() if b not in readings} | self._lacks.missing
             self._knowledge.surveyed(self._lacks.jobs)
-        self._missing = {b: missing for b, missing in self._missing.items() if b not in readings} | self._lacks.missing
-        if found != self._found:
-            before, self._found = self._found, found
-            answered = {backend for backend, each in surveyed.items() if each.parsed is not None}
-            self._lack_log.report(before, found, answered if len(answered) > 1 else set())
-            self._changed([b for b, server in self._servers.items() if server.reported != found.get(b)])
+        else:
+            self._lacks.undecided = False
+            # With nothing to compare it with, a server keeps its lack only if it still has no target.
+            for backend in [b for b in before if b in readings and (b not in answered or _has_targets(readings[b]))]:
+                self._not_compared(backend)
+        if self._found != before:
+            self._lack_log.report(before, self._found, answered if len(answered) > 1 else set())
+            self._changed([b for b, server in self._servers.items() if server.reported != self._found.get(b)])
         self._tell()
+
+    def _not_compared(self, backend: Backend) -> None:
+        """Drop the lack of a server that is not compared with another one at the moment."""
+        del self._found[backend]
+        self._missing.pop(backend, None)
+        self._lacks.interrupted(backend, self._wall())
 
     def _tell(self) -> None:
         """Report what each server lacks at the moment, by the clock of that server."""
@@ -297,3 +294,7 @@ class Survey:
         if server.failures == 1:
             text = "no usable response of {backend} to the query for its newest data: mpp assumes that it lacks nothing"
             _log.info(text + "; next query in {pause:g} s", backend=backend.name, pause=pause)
+
+
+def _has_targets(reading: JobCounts | None) -> bool:
+    return reading is not None and any(counts.up for counts in reading.values())

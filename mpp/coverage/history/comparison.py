@@ -85,7 +85,7 @@ class Comparison:
 
         :param known: the times in which each server is known to lack all jobs, and which are not compared.
         """
-        witnesses = await self._witnesses(jobs_of_day(jobs, int(self.span.end // DAY_S)), pace)
+        witnesses = await self._witnesses({name: jobs[name] for name in jobs_of_day(jobs, int(self.span.end // DAY_S))}, pace)
         end = math.floor(self.span.end)
         count = math.ceil((end - self.span.start) / pace)
         windows = Windows(end - count * pace, pace, count)
@@ -116,13 +116,13 @@ class Comparison:
             search = CommonGapSearch(self.queries, self.knowledge, self.selector, self.backends, self.until, self.all_servers)
             await search.run(coarse, windows, jobs)
 
-    async def _witnesses(self, names: Sequence[str], pace: int) -> tuple[Witness, ...]:
+    async def _witnesses(self, asked: Mapping[str, Job], pace: int) -> tuple[Witness, ...]:
         """Return the targets that stand for their jobs: found in the middle of the span, or else at its end or beginning."""
         length = self.span.end - self.span.start
         for part in (0.5, 0.95, 0.05):
-            path = witnesses_path(self.selector, names, self.span.start + part * length, pace)
+            path = witnesses_path(self.selector, tuple(asked), self.span.start + part * length, pace)
             # It reads one sample of each target of these jobs, or all in the window of a slow job.
-            jobs = [self.knowledge.jobs[name] for name in names]
+            jobs = asked.values()
             samples = sum(2 * pace / job.window * job.targets for job in jobs) if pace > COARSE_S else 0.0
             cost = TARGET_S * sum(job.targets for job in jobs) + SAMPLE_S * samples
             outcomes = [await self.queries.ask(backend, path, cost) for backend in self.backends]
@@ -211,7 +211,7 @@ class Comparison:
         """Report what is missing between the edges of gaps, which were compared with all targets."""
         for backend, by_job in bad.items():
             for name, times in by_job.items():
-                window = self.knowledge.jobs[name].window
+                window = self.knowledge.jobs.get(name, UNKNOWN_JOB).window
                 for start, end in times - fine.get(name, NEVER) - known[backend]:
                     own = found[backend].get(name, NOTHING)
                     between = _between(own, name, start, end, window)

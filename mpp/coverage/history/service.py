@@ -10,7 +10,7 @@ equal, and its days are looked at later.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -190,8 +190,11 @@ class LookBack:
         able = [backend for backend in self._observed if self._queries.may_ask(backend)]
         if len(able) < 2:
             return None
-        skew = min(self._observed[backend].facts.skew or 0.0 for backend in able)
-        return self._agenda.next(able, self._first(), self._wall() + min(0.0, skew) - SETTLED_S, self._longest())
+        return self._agenda.next(able, self._first(), self._until(able), self._longest())
+
+    def _until(self, backends: Iterable[Backend]) -> float:
+        """Return the time up to which the data of some servers is stored, by the clock that is furthest behind."""
+        return self._wall() - SETTLED_S + min([0.0, *(self._observed[each].facts.skew or 0.0 for each in backends)])
 
     def _longest(self) -> float:
         """Return the longest span, in seconds, for which a query of all witnesses takes only a part of the budget."""
@@ -205,7 +208,7 @@ class LookBack:
             asked = [backend for backend in able if (self._observed[backend].facts.oldest or 0.0) < span.end]
             # One that failed before comes first: the others are not asked for nothing.
             asked.sort(key=lambda backend: not self._queries.has_failed(backend))
-            until = self._wall() - SETTLED_S
+            until = self._until(asked)
             try:
                 if len(asked) > 1:
                     others = (

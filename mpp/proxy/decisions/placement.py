@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from mpp.core.model import Backend, RequestInfo, Selection
-from mpp.coverage.needed import newest_needed
+from mpp.core.prometheus.newest_needed import newest_needed
 from mpp.proxy.decisions.affinity import rendezvous
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.selection.sticky_servers import sticky_servers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import RequestInfo
-from mpp.coverage.needed import newest_needed
+from mpp.core.prometheus.newest_needed import newest_needed
 
 FORM = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 
