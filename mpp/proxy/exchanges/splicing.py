@@ -119,24 +119,24 @@ class SplicedAttempts:
     """
     The attempts of all subrequests. They end with one call of a method of ``request``, unless they are cancelled before.
 
+    :param deadline: the request, and the deadline of the first of the identical ones.
     :param plan: which server answers which steps.
-    :param at: when the first of the identical requests was complete, by the monotonic clock.
     :ivar plan: the given plan.
     :ivar ended: whether the responses to the subrequests are no longer needed.
     """
 
-    def __init__(self, context: ForwardContext, info: RequestInfo, at: float, plan: RequestPlan, request: SplicedRequest) -> None:
+    def __init__(self, context: ForwardContext, deadline: RequestDeadline, plan: RequestPlan, request: SplicedRequest) -> None:
         self._context = context
-        self._info = info
+        self._deadline = deadline
         self._request = request
         self._joining: Deferred[None] | None = None
         self.plan = plan
         self.ended = False
+        info, began, buffer = deadline.info, deadline.began, deadline.buffer
         plain = info._replace(headers=headers.without(info.headers, b"accept-encoding"))
-        self._subrequests = [
-            _PlannedSubrequest(self, context, RequestDeadline(self._request_for(plain, number), at, context.settings))
-            for number in range(len(plan.plan.parts))
-        ]
+        requests = (self._request_for(plain, number) for number in range(len(plan.plan.parts)))
+        deadlines = (RequestDeadline(each, began, context.settings, buffer) for each in requests)
+        self._subrequests = [_PlannedSubrequest(self, context, each) for each in deadlines]
         self._next = 0
 
     def _request_for(self, info: RequestInfo, number: int) -> RequestInfo:
@@ -260,7 +260,7 @@ class SplicedAttempts:
                 found: Iterator[bytes] = (body[at : at + PIECE] for at in range(0, len(body), PIECE))
             else:
                 found = joined([await parse(self._context.turns, response.buffered) for response, _ in answers], warning)
-            gzip = headers.accepts_gzip(self._info.headers)
+            gzip = headers.accepts_gzip(self._deadline.info.headers)
             pieces = []
             for piece in compressed(found) if gzip else found:
                 pieces.append(piece)
