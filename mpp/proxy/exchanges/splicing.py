@@ -10,7 +10,7 @@ all of them have a response.
 Whether a query fails may depend on its range, so an error in answer to a subrequest is no answer to the query; a response may be
 too large to be buffered, or may come from a server that writes other members than Prometheus does. Then all subrequests are
 dropped, and one server is asked for the whole range. If there is one subrequest only, because its response gets a warning, its
-response is delivered as it is instead.
+response is delivered as it is instead. So is an error at the deadline, when no server has time to answer the whole range.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mpp.proxy.answer import AnsweredRange
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions import caching, rerouting
+from mpp.proxy.decisions import caching, local_replies, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges.new_steps import parse
@@ -220,7 +220,7 @@ class SplicedAttempts:
         assert subrequest.answer is not None
         response, _ = subrequest.answer
         if response.status != 200 or not response.complete:
-            self._drop()
+            self._replace(subrequest)
         elif all(each.answer is not None for each in self._subrequests):
             self._joining = Deferred.fromCoroutine(self._join())
             self._joining.addErrback(self._broken)
@@ -239,14 +239,22 @@ class SplicedAttempts:
             self.cancel()
         self._request.failed(failure)
 
-    def _drop(self) -> None:
-        """Ask one server for the whole request, see Note [When responses do not fit]."""
-        if len(self._subrequests) == 1 and self._subrequests[0].answer is not None:
-            self._deliver(*self._subrequests[0].answer)
-            return
-        self.cancel()
-        candidates = rerouting.in_service(self._context.selections.current) or [self.plan.own]
-        self._request.undivided(self.plan.undivided(candidates))
+    def _replace(self, unfit: _PlannedSubrequest) -> None:
+        """Ask one server for the whole request, or deliver the response of ``unfit``, see Note [When responses do not fit]."""
+        answer, deadline = unfit.answer, self._deadline
+        assert answer is not None
+        is_late = self._context.clock.seconds() >= deadline.ends_at
+        if len(self._subrequests) == 1 or (is_late and answer[0].status >= 400):
+            unfit.answer = None
+            self.cancel()
+            self._deliver(*answer)
+        elif is_late:
+            why, seconds = "the parts could not be joined", deadline.ends_at - deadline.began
+            self.fail(local_replies.deadline_exceeded(seconds, why, read=deadline.read))
+        else:
+            self.cancel()
+            candidates = rerouting.in_service(self._context.selections.current) or [self.plan.own]
+            self._request.undivided(self.plan.undivided(candidates))
 
     async def _join(self) -> None:
         answers = [each.answer for each in self._subrequests if each.answer is not None]
@@ -268,7 +276,7 @@ class SplicedAttempts:
                     await self._context.turns.next()
         except NotJoinable:
             self._joining = None
-            self._drop()
+            self._replace(self._subrequests[0])
             return
         first, attempt = answers[0]
         fields = caching.fields_without_encoding(first.headers)

@@ -220,12 +220,15 @@ class SplicedTests(SynchronousTestCase):
         self.client = self.world.request(target=target, headers=headers)
         return self.client
 
-    def answer(self, number: int, *steps: int, status: int = 200, labels: str = '"a":"b"', tail: str = "") -> FakeResponse:
+    def answer(
+        self, number: int, *steps: int, status: int = 200, labels: str = '"a":"b"', tail: str = "", complete: bool = True
+    ) -> FakeResponse:
         """Answer one part with the values of some steps."""
         values = ",".join(f'[{step},"{number}"]' for step in steps)
         series = f'{{"metric":{{{labels}}},"values":[{values}]}}'
         text = f'{{"status":"success","data":{{"resultType":"matrix","result":[{series}]}}{tail}}}'
-        response = FakeResponse(status, text.encode(), ((b"Content-Type", b"application/json"), (b"Content-Length", b"9")))
+        fields = (b"Content-Type", b"application/json"), (b"Content-Length", b"9")
+        response = FakeResponse(status, text.encode(), fields, complete=complete)
         self.world.upstreams.sent[number].answer.callback(response)
         return response
 
@@ -357,6 +360,34 @@ class SplicedTests(SynchronousTestCase):
         self.world.clock.pump([0.05] * 110)
         assert self.client.failed is not None
         self.assertEqual(self.client.failed[0], 504)
+
+    def test_a_part_with_an_error_at_the_deadline(self) -> None:
+        """The client gets the error: a server would have no time for the whole range. So does one that is late itself."""
+        for late in (False, True):
+            self.world = world(A, B, request_timeout=5.0)
+            self.world.upstreams.there = True
+            self.request()
+            if late:
+                self.world.clock.rightNow += 5.0
+            error = self.answer(0, status=422 if late else 403)
+            self.assertEqual(self.client.delivered, error if late else None)
+            asked = len(self.ranges())
+            self.world.clock.pump([0.05] * 110)
+            self.assertEqual((self.client.delivered, self.client.served_by, self.client.also), (error, B, ()))
+            self.assertEqual((self.client.failed, len(self.ranges()), error.cancelled), (None, asked, False))
+            self.assertEqual(self.world.upstreams.cancelled, [A] * (asked - 1))
+
+    def test_a_part_that_does_not_fit_at_the_deadline(self) -> None:
+        """It is no response to the whole query; and there is no time for another one."""
+        for complete, tail in ((False, ""), (True, ',"isPartial":true')):
+            self.world = world(A, B, request_timeout=5.0)
+            self.request()
+            self.answer(1, 13_000)
+            self.world.clock.rightNow += 5.0
+            self.answer(0, 9_000, tail=tail, complete=complete)
+            assert self.client.failed is not None
+            self.assertEqual((self.client.failed[0], len(self.ranges())), (504, 2))
+            self.assertIn("the parts could not be joined", self.client.failed[1])
 
     def test_what_no_server_has_is_said_in_a_warning(self) -> None:
         """Of an instant query, too; the rest of the response stays as it is."""
