@@ -36,7 +36,7 @@ from mpp.proxy.decisions import caching, local_replies, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges.new_steps import parse
-from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed
+from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed, counted_for
 
 MOST_UNDER_WAY = 8
 """How many subrequests of one request are under way at the same time: a server runs 20 queries at once, for all clients."""
@@ -280,9 +280,8 @@ class SplicedAttempts:
             return
         first, attempt = answers[0]
         fields = caching.fields_without_encoding(first.headers)
-        whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)
-        for response, _ in answers:
-            response.release()
+        released = counted_for([response for response, _ in answers], sum(map(len, pieces)))
+        whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces, released=released)
         if len(servers) > 1:
             self._context.metrics.joined()
         steps = self.plan.steps

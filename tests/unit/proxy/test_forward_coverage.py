@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from typing import Any
-from unittest.mock import ANY
+from unittest.mock import ANY, Mock
 
 from attrs import evolve
 from twisted.python.failure import Failure
@@ -13,11 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.coverage import WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.intervals import NEVER, Intervals
-from mpp.core.model import Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
+from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain, SourceIPAffinity
+from mpp.wire.memory_budget import MemoryBudget
+from mpp.wire.upstream.messages.response import Response
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, World
 from tests.remote_reads import compressed, matcher, query
+from tests.wire_support import Consumer
 
 JOBS = {"node": Job(80, 30.0)}
 # Its own server, A, lacks a time; so does B, another one. C has all.
@@ -343,6 +347,39 @@ class SplicedTests(SynchronousTestCase):
         assert self.client.failed is not None
         self.assertEqual(self.client.failed[0], 500)
         self.assertTrue(self.flushLoggedErrors(AttributeError))
+
+    def test_memory_of_a_joined_response(self) -> None:
+        """As many parts as it is long count until the client has read all of it, or leaves in the middle."""
+        value = "7" * 300_000
+        for gzipped, leaves in itertools.product((False, True), (False, True)):
+            budget = MemoryBudget(64 * MIB)
+            self.world = world(A, B)
+            self.request(headers=((b"Accept-Encoding", b"gzip"),) if gzipped else ())
+            sizes = []
+            for sent, step in zip(self.world.upstreams.sent, (9_000, 13_000), strict=True):
+                response = Response(200, b"OK", (), budget, Mock())
+                series = f'{{"metric":{{"a":"b"}},"values":[[{step},"{value}"]]}}'
+                text = f'{{"status":"success","data":{{"resultType":"matrix","result":[{series}]}}}}'
+                sizes.append(len(text))
+                response.buffer(text.encode())
+                response.finish()
+                sent.answer.callback(response)
+            self.world.clock.pump([0.0] * 100)
+            delivered = self.client.delivered
+            assert delivered is not None
+            self.assertEqual(response.buffered, [])
+            counted = sizes[0] if gzipped else sum(sizes)
+            self.assertEqual(budget.buffered, counted)
+            reader = Consumer()
+            delivered.pause()
+            delivered.relay(reader)
+            self.assertEqual(budget.buffered, counted)
+            if leaves:
+                delivered.cancel()
+            else:
+                delivered.resume()
+                self.assertEqual((len(reader.body), reader.ended), (delivered.length, True))
+            self.assertEqual(budget.buffered, 0)
 
     def test_a_client_that_leaves_cancels_all_parts(self) -> None:
         """No server works for a client that has gone."""
