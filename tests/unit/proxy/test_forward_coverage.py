@@ -188,6 +188,25 @@ class FurtherAttemptsTests(SynchronousTestCase):
         assert client.delivered is not None
         self.assertIn(b'"warnings":["mpp: no server could answer', b"".join(client.delivered.buffered))
 
+    def test_two_responses_stall_together(self) -> None:
+        """The attempt that follows the first of them ends the second, because the response will have a warning."""
+        self.world.selections.coverage = Coverage(JOBS, {A: COVERAGE.missing[A]})
+        self.world.upstreams.there = False
+        client = self.world.request(target=IN_A.encode())
+        pump = [self.world.forwarder.context.ticker.period]
+        self.world.clock.pump(pump * 10)
+        self.assertEqual(self.world.upstreams.backends, [B, C])
+        for sent in self.world.upstreams.sent:
+            assert sent.progress is not None
+            sent.progress.received = 300
+        self.world.upstreams.there = True
+        self.world.clock.pump(pump * 310)
+        self.assertEqual((client.failed, self.world.upstreams.backends), (None, [B, C, A]))
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent if not sent.answer.called], [A])
+        self.world.upstreams.sent[2].answer.callback(FakeResponse(200, EMPTY))
+        assert client.delivered is not None
+        self.assertIn(b'"warnings":["mpp: no server', b"".join(client.delivered.buffered))
+
     def test_no_hedge_to_a_server_that_lacks_more(self) -> None:
         """A slow server is waited for: the answer of another one would be wrong."""
         self.request()
