@@ -67,6 +67,7 @@ class Sent:
     answer: Deferred[IResponse]
     progress: IProgress | None
     query_slots: int
+    buffer: int
 
 
 @implementer(IUpstreams)
@@ -99,7 +100,7 @@ class RecordingUpstreams:
         query_slots: int = 0,
     ) -> Deferred[IResponse]:
         answer: Deferred[IResponse] = Deferred(lambda _: self.cancelled.append(backend))
-        sent = Sent(backend, head, body, fresh, answer, progress, query_slots)
+        sent = Sent(backend, head, body, fresh, answer, progress, query_slots, buffer)
         (self.probes if urgent else self.sent).append(sent)
         if progress is not None and not urgent:
             progress.queued = backend in self.full

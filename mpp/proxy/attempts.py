@@ -110,7 +110,8 @@ class Attempts:
         """Continue with a new Selection, or with the current one if the new one takes longer than `SELECTION_WAIT_S`."""
         context, self._waiting = self._context, selection
         selection.addTimeout(SELECTION_WAIT_S, context.clock, lambda _result, _timeout: context.selections.current)
-        selection.addCallback(then).addErrback(self.stopped)
+        # A selection never fails: only `cancel` ends the wait, before or after the end of the fetch.
+        selection.addCallbacks(then, lambda failure: failure.trap(CancelledError)).addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
         backend, self.by_affinity, self.plan = placing.first_choice(self._context, self._deadline, selection, self.wanted)
@@ -295,6 +296,5 @@ class Attempts:
             self._callbacks.fail(retry_state.local_reply(self.started))
 
     def stopped(self, failure: Failure) -> None:
-        """End the fetch on a bug; a failure caused by its cancellation is ignored. The outermost errback."""
-        if not (self._callbacks.ended and failure.check(CancelledError)):
-            self._callbacks.failed(failure)
+        """End the fetch on a bug. The outermost errback."""
+        self._callbacks.failed(failure)

@@ -57,13 +57,16 @@ class HedgedRequest(Protocol):
 
 def check_progress(request: HedgedRequest, attempt: Attempt) -> None:
     """Count one tick of `mpp.proxy.ticker` for an attempt; move, hedge or cancel the attempt if it takes too long."""
+    if attempt not in request.running:
+        # A step that followed from another attempt in this tick has ended this one.
+        return
     idle, now, settings = attempt.tick(), attempt.context.clock.seconds(), attempt.context.settings
     if attempt.received and not attempt.idle:
         attempt.alive_at = now
     if attempt.received and attempt.idle > settings.stall_timeout - ROUNDING:
         attempt.cancel()
         request.failed(attempt, stalled(settings.stall_timeout))
-    elif idle and attempt in request.running:
+    elif idle:
         _check_idle(request, attempt, idle)
     hedge_after = 0.0 if attempt.deadline.sticky else settings.hedge_after
     if 0 < hedge_after <= now - attempt.sent_at and request.started == 1:

@@ -27,15 +27,16 @@ def turn_to_plan(context: ForwardContext, info: RequestInfo) -> Deferred[None] |
     Let a request wait until it may be planned, if that takes long.
 
     :return: fires when the plan is to be made, in the same turn of the reactor: it is prepared, unless the gaps change all the
-        time. None if the plan can be made now: there are few gaps, or no lack matters to the request.
+        time. None if the plan can be made now: there are few gaps, no lack matters to the request, or no server is in service.
     """
     # A call of `has_many_gaps` takes a measurable part of the work for a small request.
     if context.selections.coverage.gaps < MANY_GAPS or (request := rerouting.data_request(info, context.wall())) is None:
         return None
 
     def work() -> Work | None:
-        compared = (rerouting.in_service(context.selections.current),)
-        return context.planner.preparation(request, context.selections.coverage, compared)
+        servers = rerouting.in_service(context.selections.current)
+        # If there is none, one of the others is asked as the last resort, without a plan.
+        return context.planner.preparation(request, context.selections.coverage, (servers,)) if servers else None
 
     if work() is None:
         return None

@@ -172,6 +172,30 @@ def copies(response: IResponse, count: int, turns: Turns) -> list[WholeResponse]
     return [WholeResponse(*arguments) for _ in range(count)]
 
 
+def counted_for(sources: Iterable[IResponse], size: int) -> Callable[[], None]:
+    """
+    Drop the bodies of complete responses, and let them be counted in the memory budget for a body that was made of them.
+
+    :param sources: the ones that are not needed to count so many bytes are released at once.
+    :param size: how many bytes the new body has.
+    :return: ends the count; to be called when the new body is released.
+    """
+    counting = []
+    for source in sources:
+        if size > 0:
+            size -= sum(map(len, source.buffered))
+            source.buffered = []
+            counting.append(source)
+        else:
+            source.release()
+
+    def released() -> None:
+        for source in counting:
+            source.release()
+
+    return released
+
+
 def _not_sent(failure: Failure) -> None:
     if not failure.check(CancelledError):
         _log.failure(

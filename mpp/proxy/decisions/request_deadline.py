@@ -21,6 +21,7 @@ class RequestDeadline:
     """
     The deadline of one request, and what its path says about forwarding. Times are points in time by the monotonic clock.
 
+    :param buffer: see below; None for ``--response-buffer``.
     :ivar query: whether the request takes one of the server's query slots (``--query.max-concurrency``).
     :ivar read: whether the request may be sent more than once.
     :ivar sticky: whether the client stays with one server, see `mpp.proxy.decisions.placement`.
@@ -32,7 +33,7 @@ class RequestDeadline:
 
     __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "buffer", "ends_at", "info", "query", "read", "sticky")
 
-    def __init__(self, info: RequestInfo, began: float, settings: Settings) -> None:
+    def __init__(self, info: RequestInfo, began: float, settings: Settings, buffer: int | None = None) -> None:
         self.info = info
         self.began = began
         meaning = paths.meaning(info.target.partition(b"?")[0])
@@ -44,7 +45,7 @@ class RequestDeadline:
         self._changed: tuple[bytes, ...] = ()
         asked = self.asked = None if self._found is None else self._found.seconds
         longest = settings.request_timeout
-        self.buffer = settings.response_buffer
+        self.buffer = settings.response_buffer if buffer is None else buffer
         self.ends_at = began + (longest if asked is None else min(asked + GRACE_S, longest))
 
     def query_slots(self, selection: Selection, backend: Backend) -> int:

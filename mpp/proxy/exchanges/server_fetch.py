@@ -32,7 +32,7 @@ class ServerFetch(Fetch):
     :param buffer: how many bytes of the response are buffered at most; None for ``--response-buffer``.
     """
 
-    __slots__ = ("_attempts", "_note")
+    __slots__ = ("_attempts", "_deadline", "_note")
 
     def __init__(
         self,
@@ -46,9 +46,7 @@ class ServerFetch(Fetch):
         buffer: int | None = None,
     ) -> None:
         super().__init__(context, info, began, landed)
-        deadline = RequestDeadline(info, began, context.settings)
-        if buffer is not None:
-            deadline.buffer = buffer
+        self._deadline = deadline = RequestDeadline(info, began, context.settings, buffer)
         self.ends_at = deadline.ends_at
         self._note = note
         self._attempts: Attempts | SplicedAttempts = Attempts(context, deadline, self, wanted=wanted)
@@ -96,7 +94,7 @@ class ServerFetch(Fetch):
         a warning about the data that it lacks.
         """
         before = self._attempts
-        self._attempts = spliced = SplicedAttempts(self._context, self.info, self.began, plan, self)
+        self._attempts = spliced = SplicedAttempts(self._context, self._deadline, plan, self)
         if isinstance(before, Attempts) and before.started:
             spliced.go_on(before)
         spliced.start()
@@ -104,7 +102,7 @@ class ServerFetch(Fetch):
     def undivided(self, plan: RequestPlan) -> None:
         """Let one server answer the whole request, because the responses could not be joined."""
         before = self._attempts
-        attempts = Attempts(self._context, RequestDeadline(self.info, self.began, self._context.settings), self)
+        attempts = Attempts(self._context, self._deadline, self)
         attempts.reasons = (*before.reasons, "the parts could not be joined")
         self._forget()
         self._attempts = attempts

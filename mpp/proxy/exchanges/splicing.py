@@ -10,7 +10,7 @@ all of them have a response.
 Whether a query fails may depend on its range, so an error in answer to a subrequest is no answer to the query; a response may be
 too large to be buffered, or may come from a server that writes other members than Prometheus does. Then all subrequests are
 dropped, and one server is asked for the whole range. If there is one subrequest only, because its response gets a warning, its
-response is delivered as it is instead.
+response is delivered as it is instead. So is an error at the deadline, when no server has time to answer the whole range.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from mpp.proxy.answer import AnsweredRange
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions import caching, rerouting
+from mpp.proxy.decisions import caching, local_replies, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges.new_steps import parse
-from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed
+from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, compressed, counted_for
 
 MOST_UNDER_WAY = 8
 """How many subrequests of one request are under way at the same time: a server runs 20 queries at once, for all clients."""
@@ -119,24 +119,24 @@ class SplicedAttempts:
     """
     The attempts of all subrequests. They end with one call of a method of ``request``, unless they are cancelled before.
 
+    :param deadline: the request, and the deadline of the first of the identical ones.
     :param plan: which server answers which steps.
-    :param at: when the first of the identical requests was complete, by the monotonic clock.
     :ivar plan: the given plan.
     :ivar ended: whether the responses to the subrequests are no longer needed.
     """
 
-    def __init__(self, context: ForwardContext, info: RequestInfo, at: float, plan: RequestPlan, request: SplicedRequest) -> None:
+    def __init__(self, context: ForwardContext, deadline: RequestDeadline, plan: RequestPlan, request: SplicedRequest) -> None:
         self._context = context
-        self._info = info
+        self._deadline = deadline
         self._request = request
         self._joining: Deferred[None] | None = None
         self.plan = plan
         self.ended = False
+        info, began, buffer = deadline.info, deadline.began, deadline.buffer
         plain = info._replace(headers=headers.without(info.headers, b"accept-encoding"))
-        self._subrequests = [
-            _PlannedSubrequest(self, context, RequestDeadline(self._request_for(plain, number), at, context.settings))
-            for number in range(len(plan.plan.parts))
-        ]
+        requests = (self._request_for(plain, number) for number in range(len(plan.plan.parts)))
+        deadlines = (RequestDeadline(each, began, context.settings, buffer) for each in requests)
+        self._subrequests = [_PlannedSubrequest(self, context, each) for each in deadlines]
         self._next = 0
 
     def _request_for(self, info: RequestInfo, number: int) -> RequestInfo:
@@ -220,7 +220,7 @@ class SplicedAttempts:
         assert subrequest.answer is not None
         response, _ = subrequest.answer
         if response.status != 200 or not response.complete:
-            self._drop()
+            self._replace(subrequest)
         elif all(each.answer is not None for each in self._subrequests):
             self._joining = Deferred.fromCoroutine(self._join())
             self._joining.addErrback(self._broken)
@@ -239,14 +239,22 @@ class SplicedAttempts:
             self.cancel()
         self._request.failed(failure)
 
-    def _drop(self) -> None:
-        """Ask one server for the whole request, see Note [When responses do not fit]."""
-        if len(self._subrequests) == 1 and self._subrequests[0].answer is not None:
-            self._deliver(*self._subrequests[0].answer)
-            return
-        self.cancel()
-        candidates = rerouting.in_service(self._context.selections.current) or [self.plan.own]
-        self._request.undivided(self.plan.undivided(candidates))
+    def _replace(self, unfit: _PlannedSubrequest) -> None:
+        """Ask one server for the whole request, or deliver the response of ``unfit``, see Note [When responses do not fit]."""
+        answer, deadline = unfit.answer, self._deadline
+        assert answer is not None
+        is_late = self._context.clock.seconds() >= deadline.ends_at
+        if len(self._subrequests) == 1 or (is_late and answer[0].status >= 400):
+            unfit.answer = None
+            self.cancel()
+            self._deliver(*answer)
+        elif is_late:
+            why, seconds = "the parts could not be joined", deadline.ends_at - deadline.began
+            self.fail(local_replies.deadline_exceeded(seconds, why, read=deadline.read))
+        else:
+            self.cancel()
+            candidates = rerouting.in_service(self._context.selections.current) or [self.plan.own]
+            self._request.undivided(self.plan.undivided(candidates))
 
     async def _join(self) -> None:
         answers = [each.answer for each in self._subrequests if each.answer is not None]
@@ -260,7 +268,7 @@ class SplicedAttempts:
                 found: Iterator[bytes] = (body[at : at + PIECE] for at in range(0, len(body), PIECE))
             else:
                 found = joined([await parse(self._context.turns, response.buffered) for response, _ in answers], warning)
-            gzip = headers.accepts_gzip(self._info.headers)
+            gzip = headers.accepts_gzip(self._deadline.info.headers)
             pieces = []
             for piece in compressed(found) if gzip else found:
                 pieces.append(piece)
@@ -268,13 +276,12 @@ class SplicedAttempts:
                     await self._context.turns.next()
         except NotJoinable:
             self._joining = None
-            self._drop()
+            self._replace(self._subrequests[0])
             return
         first, attempt = answers[0]
         fields = caching.fields_without_encoding(first.headers)
-        whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)
-        for response, _ in answers:
-            response.release()
+        released = counted_for([response for response, _ in answers], sum(map(len, pieces)))
+        whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces, released=released)
         if len(servers) > 1:
             self._context.metrics.joined()
         steps = self.plan.steps

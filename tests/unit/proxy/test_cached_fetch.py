@@ -619,6 +619,20 @@ class ChangeTests(CachedCase):
         self.request()
         self.assertEqual(max(asked(each).end for each in self.sent), NOW)
 
+    def test_a_large_response_while_servers_lack_data(self) -> None:
+        """Parts, and a response with a warning, may be as large as others that are cached; so may the whole range instead."""
+        self.request(NOW - HOUR, NOW)
+        allowed = self.world.upstreams.sent[0].buffer
+        self.assertGreater(allowed, self.world.forwarder.context.settings.response_buffer)
+        gaps = {server: Missing.of(Intervals.of([(NOW - ago, NOW - ago + 300)]), {}) for server, ago in ((A, 3000), (B, 1800))}
+        for missing, parts in ((gaps, 2), (dict.fromkeys((A, B), gaps[A]), 1)):
+            self.build()
+            self.world.selections.coverage = Coverage({"node": Job(80, 15.0)}, missing)
+            self.request(NOW - HOUR, NOW)
+            self.assertEqual([sent.buffer for sent in self.world.upstreams.sent], [allowed] * parts)
+            self.answer(self.sent[0], status=422)
+            self.assertEqual([sent.buffer for sent in self.world.upstreams.sent[parts:]], [allowed] * (parts - 1))
+
     def test_a_gap_of_all_servers_is_cached_when_a_server_leaves(self) -> None:
         """It was final when it was cached."""
         self.lacks(A, B)

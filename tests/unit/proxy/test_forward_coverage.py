@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from typing import Any
-from unittest.mock import ANY
+from unittest.mock import ANY, Mock
 
 from attrs import evolve
 from twisted.python.failure import Failure
@@ -13,11 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.coverage import WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.intervals import NEVER, Intervals
-from mpp.core.model import Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
+from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain, SourceIPAffinity
+from mpp.wire.memory_budget import MemoryBudget
+from mpp.wire.upstream.messages.response import Response
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, World
 from tests.remote_reads import compressed, matcher, query
+from tests.wire_support import Consumer
 
 JOBS = {"node": Job(80, 30.0)}
 # Its own server, A, lacks a time; so does B, another one. C has all.
@@ -184,6 +188,25 @@ class FurtherAttemptsTests(SynchronousTestCase):
         assert client.delivered is not None
         self.assertIn(b'"warnings":["mpp: no server could answer', b"".join(client.delivered.buffered))
 
+    def test_two_responses_stall_together(self) -> None:
+        """The attempt that follows the first of them ends the second, because the response will have a warning."""
+        self.world.selections.coverage = Coverage(JOBS, {A: COVERAGE.missing[A]})
+        self.world.upstreams.there = False
+        client = self.world.request(target=IN_A.encode())
+        pump = [self.world.forwarder.context.ticker.period]
+        self.world.clock.pump(pump * 10)
+        self.assertEqual(self.world.upstreams.backends, [B, C])
+        for sent in self.world.upstreams.sent:
+            assert sent.progress is not None
+            sent.progress.received = 300
+        self.world.upstreams.there = True
+        self.world.clock.pump(pump * 310)
+        self.assertEqual((client.failed, self.world.upstreams.backends), (None, [B, C, A]))
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent if not sent.answer.called], [A])
+        self.world.upstreams.sent[2].answer.callback(FakeResponse(200, EMPTY))
+        assert client.delivered is not None
+        self.assertIn(b'"warnings":["mpp: no server', b"".join(client.delivered.buffered))
+
     def test_no_hedge_to_a_server_that_lacks_more(self) -> None:
         """A slow server is waited for: the answer of another one would be wrong."""
         self.request()
@@ -220,12 +243,15 @@ class SplicedTests(SynchronousTestCase):
         self.client = self.world.request(target=target, headers=headers)
         return self.client
 
-    def answer(self, number: int, *steps: int, status: int = 200, labels: str = '"a":"b"', tail: str = "") -> FakeResponse:
+    def answer(
+        self, number: int, *steps: int, status: int = 200, labels: str = '"a":"b"', tail: str = "", complete: bool = True
+    ) -> FakeResponse:
         """Answer one part with the values of some steps."""
         values = ",".join(f'[{step},"{number}"]' for step in steps)
         series = f'{{"metric":{{{labels}}},"values":[{values}]}}'
         text = f'{{"status":"success","data":{{"resultType":"matrix","result":[{series}]}}{tail}}}'
-        response = FakeResponse(status, text.encode(), ((b"Content-Type", b"application/json"), (b"Content-Length", b"9")))
+        fields = (b"Content-Type", b"application/json"), (b"Content-Length", b"9")
+        response = FakeResponse(status, text.encode(), fields, complete=complete)
         self.world.upstreams.sent[number].answer.callback(response)
         return response
 
@@ -341,6 +367,39 @@ class SplicedTests(SynchronousTestCase):
         self.assertEqual(self.client.failed[0], 500)
         self.assertTrue(self.flushLoggedErrors(AttributeError))
 
+    def test_memory_of_a_joined_response(self) -> None:
+        """As many parts as it is long count until the client has read all of it, or leaves in the middle."""
+        value = "7" * 300_000
+        for gzipped, leaves in itertools.product((False, True), (False, True)):
+            budget = MemoryBudget(64 * MIB)
+            self.world = world(A, B)
+            self.request(headers=((b"Accept-Encoding", b"gzip"),) if gzipped else ())
+            sizes = []
+            for sent, step in zip(self.world.upstreams.sent, (9_000, 13_000), strict=True):
+                response = Response(200, b"OK", (), budget, Mock())
+                series = f'{{"metric":{{"a":"b"}},"values":[[{step},"{value}"]]}}'
+                text = f'{{"status":"success","data":{{"resultType":"matrix","result":[{series}]}}}}'
+                sizes.append(len(text))
+                response.buffer(text.encode())
+                response.finish()
+                sent.answer.callback(response)
+            self.world.clock.pump([0.0] * 100)
+            delivered = self.client.delivered
+            assert delivered is not None
+            self.assertEqual(response.buffered, [])
+            counted = sizes[0] if gzipped else sum(sizes)
+            self.assertEqual(budget.buffered, counted)
+            reader = Consumer()
+            delivered.pause()
+            delivered.relay(reader)
+            self.assertEqual(budget.buffered, counted)
+            if leaves:
+                delivered.cancel()
+            else:
+                delivered.resume()
+                self.assertEqual((len(reader.body), reader.ended), (delivered.length, True))
+            self.assertEqual(budget.buffered, 0)
+
     def test_a_client_that_leaves_cancels_all_parts(self) -> None:
         """No server works for a client that has gone."""
         self.request()
@@ -357,6 +416,34 @@ class SplicedTests(SynchronousTestCase):
         self.world.clock.pump([0.05] * 110)
         assert self.client.failed is not None
         self.assertEqual(self.client.failed[0], 504)
+
+    def test_a_part_with_an_error_at_the_deadline(self) -> None:
+        """The client gets the error: a server would have no time for the whole range. So does one that is late itself."""
+        for late in (False, True):
+            self.world = world(A, B, request_timeout=5.0)
+            self.world.upstreams.there = True
+            self.request()
+            if late:
+                self.world.clock.rightNow += 5.0
+            error = self.answer(0, status=422 if late else 403)
+            self.assertEqual(self.client.delivered, error if late else None)
+            asked = len(self.ranges())
+            self.world.clock.pump([0.05] * 110)
+            self.assertEqual((self.client.delivered, self.client.served_by, self.client.also), (error, B, ()))
+            self.assertEqual((self.client.failed, len(self.ranges()), error.cancelled), (None, asked, False))
+            self.assertEqual(self.world.upstreams.cancelled, [A] * (asked - 1))
+
+    def test_a_part_that_does_not_fit_at_the_deadline(self) -> None:
+        """It is no response to the whole query; and there is no time for another one."""
+        for complete, tail in ((False, ""), (True, ',"isPartial":true')):
+            self.world = world(A, B, request_timeout=5.0)
+            self.request()
+            self.answer(1, 13_000)
+            self.world.clock.rightNow += 5.0
+            self.answer(0, 9_000, tail=tail, complete=complete)
+            assert self.client.failed is not None
+            self.assertEqual((self.client.failed[0], len(self.ranges())), (504, 2))
+            self.assertIn("the parts could not be joined", self.client.failed[1])
 
     def test_what_no_server_has_is_said_in_a_warning(self) -> None:
         """Of an instant query, too; the rest of the response stays as it is."""

@@ -514,6 +514,22 @@ class SaturatedTests(SynchronousTestCase):
             self.assertIs(client.delivered, words)
             self.assertEqual(client.served_by, A)
 
+    def test_the_servers_words_when_no_round_ends_in_time(self) -> None:
+        """Also when the second server has failed and the new selection has not come when the time is over."""
+        world = World(standbys=(B,))
+        client = world.request(target=b"/api/v1/query?query=up&timeout=5s")
+        wait(world, 5)
+        words = FakeResponse(*self.STARVED)
+        world.upstreams.sent[0].answer.callback(words)
+        world.upstreams.sent[1].answer.errback(REFUSED)
+        (round_end,) = world.selections.waiting
+        self.assertIsNone(client.delivered)
+        wait(world, 1.1)
+        self.assertIs(client.delivered, words)
+        self.assertEqual((client.served_by, client.failed), (A, None))
+        self.assertTrue(round_end.called)
+        self.assertEqual(world.upstreams.backends, [A, B])
+
     def test_reserve_is_not_needed(self) -> None:
         """When the second server answers, that is the answer."""
         world = World(standbys=(B,))

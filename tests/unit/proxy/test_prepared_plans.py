@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from typing import Any, TypeVar, cast
 from unittest.mock import Mock
@@ -42,6 +43,11 @@ def one_turn(clock: Clock) -> None:
         call.func(*call.args, **call.kw)
 
 
+def selection(standing: Standing) -> Selection:
+    """Return a selection in which both servers have the same standing."""
+    return Selection(1, Choice((A,), (B,)), tuple(Observation(each, standing) for each in (A, B)))
+
+
 def at_once(work: Generator[None, None, R]) -> R:
     """Return the result of a calculation; fail if it has a step that takes long."""
     try:
@@ -56,10 +62,7 @@ class PreparedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Let time pass in each step."""
-        self.world = World()
-        observations = tuple(Observation(each, Standing.VIABLE) for each in (A, B))
-        self.world.selections.current = Selection(1, Choice((A,), (B,)), observations)
-        self.world.selections.coverage = COVERAGE
+        self.world = self.new_world()
         self.steps = 0
         prepare, test = KeptLacks.preparing, self
 
@@ -70,6 +73,13 @@ class PreparedTests(SynchronousTestCase):
                 test.world.clock.rightNow += 0.003
 
         self.patch(KeptLacks, "preparing", counting)
+
+    def new_world(self) -> World:
+        """Return a world of two servers in service that have gaps."""
+        world = World()
+        world.selections.current = selection(Standing.VIABLE)
+        world.selections.coverage = COVERAGE
+        return world
 
     def pass_time(self) -> None:
         """Let all timers run that are due within a tenth of a second."""
@@ -249,6 +259,21 @@ class PreparedTests(SynchronousTestCase):
         self.world.request(target=b"/api/v1/query?query=up&time=5000")
         self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [A])
         self.assertEqual(self.steps, 0)
+
+    def test_last_resort(self) -> None:
+        """If no server is in service, one of them is asked nevertheless; also if all leave while the plan is prepared."""
+        for standing in (Standing.SUSPECT, Standing.DOWN):
+            for turns, target in itertools.product(range(4), (IN_A, RANGE)):
+                self.world = self.new_world()
+                self.world.selections.current = selection(Standing.VIABLE if turns else standing)
+                client = self.world.request(target=target)
+                for _ in range(turns):
+                    self.turn()
+                self.world.selections.current = selection(standing)
+                self.pass_time()
+                self.assertEqual(self.world.upstreams.backends, [A], (standing, turns, target))
+                self.world.upstreams.sent[0].answer.callback(FakeResponse(200))
+                self.assertEqual(client.served_by, A)
 
     def test_bug_in_a_preparation(self) -> None:
         """The client gets an answer, and so does the next one."""
