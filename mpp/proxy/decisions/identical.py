@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from mpp.core.http import instance
 from mpp.core.http.headers import HOP_BY_HOP, names_gzip
+from mpp.core.http.instance import Instance
 from mpp.core.http.route_cookie import ROUTE_COOKIE
 from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus import api_errors, paths
@@ -44,6 +46,8 @@ _COOKIE, _ACCEPT = b"cookie", b"accept"
 # These count by what they mean, and not by their value.
 _ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA = b"accept-encoding", b"cache-control", b"pragma"
 _BY_MEANING = frozenset((_ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA))
+# With some of their values a request shares no response; the other values do not count.
+_PREVENTING = frozenset((instance.FIELD,))
 _JSON = re.compile(rb"(?:^|,)[ \t]*(?:\*/\*|application/(?:\*|json))[ \t]*(?:[,;]|$)", re.IGNORECASE)
 
 # Only the API, and no event stream. Federation and remote read keep a server for each client.
@@ -108,16 +112,18 @@ class CountedFields:
 
     :param vary: names of further fields that count, lower case.
     :param neutral: names of further fields that do not, lower case.
+    :param own: this mpp, whose own requests share no response; None if it sends none.
     """
 
-    def __init__(self, vary: Sequence[bytes] = (), neutral: Sequence[bytes] = ()) -> None:
+    def __init__(self, vary: Sequence[bytes] = (), neutral: Sequence[bytes] = (), own: Instance | None = None) -> None:
         self._vary = frozenset(vary)
         self._neutral = _NEUTRAL | frozenset(neutral)
+        self._own = own
         # By the spelling of a name, because each of them would be converted to lower case for every request.
         self._spellings: dict[bytes, bytes | None] = {}
 
-    def of(self, headers: Headers) -> tuple[Headers, Accepted]:
-        """Return the fields that count, and what the client accepts."""
+    def of(self, headers: Headers) -> tuple[Headers | None, Accepted]:
+        """Return the fields that count, None if the response is never shared; and what the client accepts."""
         spellings, found, accepted = self._spellings, [], UNSAID
         for name, value in headers:
             try:
@@ -126,6 +132,8 @@ class CountedFields:
                 lower = self._learn(name)
             if lower is None:
                 continue
+            if lower in _PREVENTING and self._prevents(value):
+                return None, accepted
             if lower == _ACCEPT:
                 if not _accepts_json(value[:_LONGEST]):
                     found.append((lower, value))
@@ -135,7 +143,7 @@ class CountedFields:
             elif lower == _COOKIE:
                 if value := _others(value):
                     found.append((lower, value))
-            else:
+            elif lower not in _PREVENTING or lower in self._vary:
                 found.append((lower, value))
         if len(found) > 1:
             found.sort(key=_name)
@@ -145,9 +153,17 @@ class CountedFields:
         """Return whether a field counts by its value or meaning; ``name`` is lower case."""
         return name in self._vary or not (name in self._neutral or name.startswith(_NEUTRAL_PREFIXES))
 
+    def _prevents(self, value: bytes) -> bool:
+        """
+        Return whether the value of a field in `_PREVENTING` prevents that a response is shared.
+
+        A request that this mpp has sent itself would wait for its own response, see Note [Instance] in `mpp.core.http.instance`.
+        """
+        return self._own is not None and self._own.is_in((value,))
+
     def _learn(self, name: bytes) -> bytes | None:
         lower = name.lower()
-        found = lower if self.counts(lower) else None
+        found = lower if lower in _PREVENTING or self.counts(lower) else None
         if len(self._spellings) < _MOST_SPELLINGS:
             self._spellings[name] = found
         return found
@@ -171,6 +187,8 @@ def key_of(info: RequestInfo, counted: CountedFields) -> RequestKey | None:
             return None
         parameters.sort(key=_parameter_name)
     fields, accepted = counted.of(info.headers)
+    if fields is None:
+        return None
     return RequestKey(method, path, tuple(parameters), fields, info.user, accepted)
 
 

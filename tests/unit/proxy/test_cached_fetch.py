@@ -413,6 +413,19 @@ class UnusualSubrequestTests(CachedCase):
         self.world.clock.pump([1.0] * 40)
         self.assertEqual((client.failed is not None, self.world.metrics.in_flight), (True, 0))
 
+    def test_a_server_that_sends_the_request_back(self) -> None:
+        """The request for the steps is not answered by the fetch that it comes from, and the next server is asked."""
+        client = self.request(more=b"&timeout=10s")
+        first, token = self.sent[0], self.world.forwarder.context.instance.token.encode()
+        query, fields = first.head.split()[1].partition(b"?")[2], ((b"MPP-Instance", token),)
+        back = FakeDownstream(RequestInfo(b"GET", b"/api/v1/query_range?" + query, fields, b"", "203.0.113.9"))
+        self.world.forwarder.forward(back)
+        self.assertEqual((back.failed or (0,))[0], 508)
+        loop = b'{"status":"error","errorType":"loop","error":"this request has come back to the mpp that sent it (fedc)"}'
+        first.answer.callback(FakeResponse(508, loop))
+        self.answer()
+        self.assert_right(client, NOW - HOUR, NOW)
+
     def test_all_clients_leave(self) -> None:
         """The servers' work is cancelled, and the next client gets its response."""
         exchanges = []
