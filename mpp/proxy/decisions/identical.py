@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from mpp.core.http import instance
-from mpp.core.http.headers import HOP_BY_HOP, names_gzip
+from mpp.core.http.headers import HOP_BY_HOP, REQUEST_DROPPED, names_gzip, nominated
 from mpp.core.http.instance import Instance
 from mpp.core.http.route_cookie import ROUTE_COOKIE
 from mpp.core.model import Headers, RequestInfo
@@ -47,7 +47,8 @@ _COOKIE, _ACCEPT = b"cookie", b"accept"
 _ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA = b"accept-encoding", b"cache-control", b"pragma"
 _BY_MEANING = frozenset((_ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA))
 # With some of their values a request shares no response; the other values do not count.
-_PREVENTING = frozenset((instance.FIELD,))
+_CONNECTION = b"connection"
+_PREVENTING = frozenset((_CONNECTION, instance.FIELD))
 _JSON = re.compile(rb"(?:^|,)[ \t]*(?:\*/\*|application/(?:\*|json))[ \t]*(?:[,;]|$)", re.IGNORECASE)
 
 # Only the API, and no event stream. Federation and remote read keep a server for each client.
@@ -132,7 +133,7 @@ class CountedFields:
                 lower = self._learn(name)
             if lower is None:
                 continue
-            if lower in _PREVENTING and self._prevents(value):
+            if lower in _PREVENTING and self._prevents(lower, value):
                 return None, accepted
             if lower == _ACCEPT:
                 if not _accepts_json(value[:_LONGEST]):
@@ -153,12 +154,15 @@ class CountedFields:
         """Return whether a field counts by its value or meaning; ``name`` is lower case."""
         return name in self._vary or not (name in self._neutral or name.startswith(_NEUTRAL_PREFIXES))
 
-    def _prevents(self, value: bytes) -> bool:
+    def _prevents(self, name: bytes, value: bytes) -> bool:
         """
         Return whether the value of a field in `_PREVENTING` prevents that a response is shared.
 
-        A request that this mpp has sent itself would wait for its own response, see Note [Instance] in `mpp.core.http.instance`.
+        A field that ``Connection`` names is not sent to the server, so the response does not belong to its value. A request that
+        this mpp has sent itself would wait for its own response, see Note [Instance] in `mpp.core.http.instance`.
         """
+        if name == _CONNECTION:
+            return bool(nominated((value,), REQUEST_DROPPED))
         return self._own is not None and self._own.is_in((value,))
 
     def _learn(self, name: bytes) -> bytes | None:

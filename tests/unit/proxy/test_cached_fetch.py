@@ -336,6 +336,17 @@ class OtherClientTests(CachedCase):
             client = self.request(headers=((name, b"%d" % random.random()),))
             self.assertEqual((self.sent, self.use(client)), ([], "hit"), name)
 
+    def test_a_tenant_that_is_not_sent_on(self) -> None:
+        """A client that has mpp take its tenant off the request fills no cache of that tenant, and shares no response with it."""
+        tenant = (b"X-Scope-OrgID", b"1")
+        self.request(headers=(tenant, (b"Connection", b"X-Scope-OrgID")))
+        self.assertNotIn(b"X-Scope-OrgID", self.sent[0].head)
+        self.request(headers=(tenant,))
+        self.assertEqual(len(self.sent), 2)
+        self.answer(self.sent[0])
+        self.request(headers=(tenant,))
+        self.assertEqual((len(self.sent), self.cache.state.entries), (1, 0))
+
     def test_a_response_that_is_for_one_client_is_not_cached(self) -> None:
         """It sets a cookie, or varies by a field that is thought to be neutral."""
         for field in ((b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent")):

@@ -105,15 +105,7 @@ class FieldTests(SynchronousTestCase):
         """Some of them are new for each query."""
         for name in (b"X-Query-Group-Id", b"X-Dashboard-Uid", b"X-Panel-Id", b"X-Rule-Uid", b"traceparent", b"X-B3-TraceId"):
             self.assert_neutral(name)
-        for name in (
-            b"Sec-Fetch-Site",
-            b"CF-Ray",
-            b"X-Forwarded-For",
-            b"User-Agent",
-            b"Referer",
-            b"If-None-Match",
-            b"Connection",
-        ):
+        for name in (b"Sec-Fetch-Site", b"CF-Ray", b"X-Forwarded-For", b"User-Agent", b"Referer", b"If-None-Match", b"TE"):
             self.assert_neutral(name)
 
     def test_who_asks_counts(self) -> None:
@@ -161,6 +153,15 @@ class FieldTests(SynchronousTestCase):
             self.assert_counts(name, value)
         for name, value in ((b"Cache-Control", b"no-store"), (b"Cache-Control", b"max-age=60"), (b"Pragma", b"max-age=0")):
             self.assert_neutral(name, value)
+
+    def test_a_field_that_is_not_sent_on(self) -> None:
+        """A client that names its tenant in Connection gets the response without a tenant, so no other client may get it."""
+        tenant = (b"X-Scope-OrgID", b"1")
+        for value in (b"X-Scope-OrgID", b"keep-alive, x-scope-orgid", b"close,Cookie", b"," * 2000 + b"Origin"):
+            for headers in ((tenant, (b"Connection", value)), ((b"connection", value), tenant)):
+                self.assertIsNone(key(headers=headers), value)
+        for value in (b"close", b"Keep-Alive", b"keep-alive, Upgrade, HTTP2-Settings", b"TE", b"", b"MPP-Instance"):
+            self.assert_neutral(b"Connection", value)
 
     def test_the_operator_can_change_what_counts(self) -> None:
         """Both ways."""
