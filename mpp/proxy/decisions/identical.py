@@ -219,6 +219,9 @@ def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: A
         lower = name.lower()
         if lower == b"set-cookie" or (lower == b"vary" and not _varies_by_counted(value, counted)):
             return False
+        # RFC 9111 section 5.2.2. An error, as one of another mpp, says no-store because it is soon over; it is not cached.
+        if lower == _CACHE_CONTROL and status == 200 and _is_for_one(value):
+            return False
         # A server, or a proxy in front of it, may choose a coding that only the first client accepts.
         if lower == b"content-encoding" and not _accepts(accepted, value.strip().lower()):
             return False
@@ -261,6 +264,11 @@ def _accepts(accepted: Accepted, coding: bytes) -> bool:
     if coding == b"gzip":
         return accepted.gzip
     return accepted.deflate if coding == b"deflate" else coding in (b"", b"identity")
+
+
+def _is_for_one(value: bytes) -> bool:
+    """Return whether a response with this value of ``Cache-Control`` is for one client; ``private`` may name fields."""
+    return any(each.partition(b"=")[0].strip() in (b"no-store", b"private") for each in value.lower().split(b","))
 
 
 def _varies_by_counted(value: bytes, counted: CountedFields) -> bool:

@@ -258,7 +258,7 @@ class CachedFetch(Fetch):
         response = cached_response.response(context.turns, self.info, fields, length, pieces, gzip=self._gzip)
         answer = cached_response.answer(response, view, self._tail, new, self._started, self._note)
         self._release()
-        self._answered(answer)
+        self._answered(answer, [each.answer.response for each in new])
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

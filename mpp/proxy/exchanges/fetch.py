@@ -8,15 +8,16 @@ servers run them once. A fetch belongs to none of its requests: it goes on as lo
 
 A response is shared if it is complete in memory and suits all requests. Otherwise it goes to the first one, and the others are
 fetched alone: if it outgrows the response buffer, if its status is about one client (rejected credentials, a redirect, a
-condition, a limit), if it sets a cookie, if it varies by a request field in which the requests may differ, or if it has a
-content coding that the clients do not accept. A timeout ends only the requests whose own time is up; the others are fetched
-again, together. The other errors, of queries and of servers, are errors for all of them.
+condition, a limit), if it sets a cookie, if it varies by a request field in which the requests may differ, if its
+``Cache-Control`` forbids it, or if it has a content coding that the clients do not accept. A timeout ends only the requests
+whose own time is up; the others are fetched again, together. The other errors, of queries and of servers, are errors for all of
+them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -207,10 +208,14 @@ class Fetch(ABC):
         waiters, self.waiters = self.waiters, []
         return waiters
 
-    def _answered(self, answer: Answer) -> None:
-        """Deliver the response to all waiters, see Note [What is shared]."""
+    def _answered(self, answer: Answer, parts: Sequence[IResponse] = ()) -> None:
+        """
+        Deliver the response to all waiters, see Note [What is shared].
+
+        :param parts: the responses of servers that it is made of, if it is made of several.
+        """
         waiters, response = self._end(), answer.response
-        if len(waiters) > 1 and not (response.complete and self._is_for_all(response)):
+        if len(waiters) > 1 and not (response.complete and all(map(self._is_for_all, (response, *parts)))):
             self._again(waiters[1:], alone=True)
             waiters = waiters[:1]
         elif response.status >= 503 and response.complete and _is_timeout(response):

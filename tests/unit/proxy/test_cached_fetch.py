@@ -320,6 +320,8 @@ class ControlTests(CachedCase):
 class OtherClientTests(CachedCase):
     """A response is not given to another user."""
 
+    FOR_ONE = ((b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent"), (b"Cache-Control", b"no-store"), (b"Cache-Control", b"private"))
+
     def test_fields_that_count(self) -> None:
         """Credentials and unknown fields do; the field is named."""
         for name in (b"Authorization", b"X-Unknown", b"Cookie", b"Origin"):
@@ -348,11 +350,29 @@ class OtherClientTests(CachedCase):
         self.assertEqual((len(self.sent), self.cache.state.entries), (1, 0))
 
     def test_a_response_that_is_for_one_client_is_not_cached(self) -> None:
-        """It sets a cookie, or varies by a field that is thought to be neutral."""
-        for field in ((b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent")):
-            self.request()
+        """It sets a cookie, varies by a field that is thought to be neutral, or says so."""
+        for field in self.FOR_ONE:
+            clients = [self.request() for _ in range(2)]
             self.answer(headers=(field,))
-            self.assertEqual(self.cache.state.entries, 0, field)
+            self.assertEqual((self.cache.state.entries, [each.delivered is None for each in clients]), (0, [False, True]), field)
+            self.answer()
+            self.assert_right(clients[1], NOW - HOUR, NOW)
+            self.cache.flush()
+            self.world.clock.advance(1)
+
+    def test_steps_that_are_for_one_client(self) -> None:
+        """The others who wait for them and cached ones ask again."""
+        for field in self.FOR_ONE:
+            self.build(cache_tail=0.0)
+            self.served(NOW - 2 * HOUR, NOW - HOUR)
+            clients = [self.request(NOW - 3 * HOUR, NOW) for _ in range(2)]
+            before, after = self.sent
+            self.answer(after)
+            self.answer(before, headers=(field,))
+            self.assertEqual([each.delivered is None for each in clients], [False, True], field)
+            for sent in self.sent:
+                self.answer(sent)
+            self.assert_right(clients[1], NOW - 3 * HOUR, NOW)
 
 
 class NotesTests(CachedCase):

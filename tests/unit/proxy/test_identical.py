@@ -198,6 +198,15 @@ class ResponseTests(SynchronousTestCase):
             self.assertEqual(is_for_all(200, ((b"Vary", value),), CountedFields(), UNSAID), shared, value)
         self.assertTrue(is_for_all(200, ((b"Vary", b"User-Agent"),), CountedFields(vary=[b"user-agent"]), UNSAID))
 
+    def test_a_response_that_no_cache_may_store(self) -> None:
+        """It is for one client; an error is for all, because nothing stores it."""
+        for value in (b"no-store", b"no-cache, No-Store", b"private", b"max-age=60,PRIVATE", b'private="X-User, X-Team"'):
+            fields = ((b"cache-control", value),)
+            self.assertFalse(is_for_all(200, fields, CountedFields(), UNSAID), value)
+            self.assertTrue(is_for_all(503, fields, CountedFields(), UNSAID), value)
+        for value in (b"", b"public, max-age=60", b"no-cache", b"x-private"):
+            self.assertTrue(is_for_all(200, ((b"Cache-Control", value),), CountedFields(), UNSAID), value)
+
     def test_a_timeout_is_recognized(self) -> None:
         """As Prometheus says it."""
         self.assertTrue(is_timeout(503, (), [b'{"status":"error","errorType":"timeout",', b'"error":"query timed out"}']))
