@@ -254,7 +254,7 @@ class CachedFetch(Fetch):
         from_cache = request.last - request.first + 1 - asked
         context.metrics.cache_steps(from_cache, asked)
         context.metrics.cache_saved(from_cache * cached.step_seconds)
-        fields = (*cached.fields, (b"Date", cached_response.date(int(context.wall()))))
+        fields = cached_response.fields(cached, new, context.wall())
         response = cached_response.response(context.turns, self.info, fields, length, pieces, gzip=self._gzip)
         answer = cached_response.answer(response, view, self._tail, new, self._started, self._note)
         self._release()

@@ -763,6 +763,61 @@ class HostileTests(CachedCase):
             self.assertEqual(self.look(), "hit")
 
 
+class FieldsTests(CachedCase):
+    """The header fields of responses with cached steps, when servers begin to send others."""
+
+    def origin(self, client: FakeDownstream) -> bytes:
+        """Return the origin whose pages may read a response."""
+        assert client.delivered is not None
+        return dict(client.delivered.headers)[b"Access-Control-Allow-Origin"]
+
+    def look(self, now: int, origin: bytes | None) -> bytes:
+        """Look at the last hour; return the origin of the response. Servers answer with another one; None: none is asked."""
+        client = self.request(now - HOUR, now)
+        if origin is not None:
+            self.answer(headers=((b"Access-Control-Allow-Origin", origin),))
+        return self.origin(client)
+
+    def test_a_panel_that_is_refreshed(self) -> None:
+        """Its responses have the fields of the servers as they are now, and not as they were when the query was cached."""
+        self.assertEqual(self.look(NOW, b"https://old"), b"https://old")
+        self.assertEqual(self.look(NOW, None), b"https://old")
+        self.world.clock.advance(STEP)
+        self.assertEqual(self.look(NOW + STEP, b"https://new"), b"https://new")
+        self.assertEqual(self.look(NOW + STEP, None), b"https://new")
+
+    def test_responses_that_come_in_another_order(self) -> None:
+        """The fields of the newest one stay."""
+        self.served(NOW - 2 * HOUR, NOW - HOUR)
+        for earlier, later in ((NOW - 3 * HOUR, NOW - 2 * HOUR), (NOW - HOUR, NOW - HOUR + 900)):
+            self.request(earlier, later)
+            self.world.clock.advance(0.1)
+        for sent, origin in zip(reversed(self.sent), (b"https://new", b"https://old"), strict=True):
+            self.answer(sent, headers=((b"Access-Control-Allow-Origin", origin),))
+        self.assertEqual(self.origin(self.request(NOW - 3 * HOUR, NOW - HOUR)), b"https://new")
+
+    def test_several_new_responses(self) -> None:
+        """The fields are those of the one that was asked for last."""
+        self.build(cache_tail=0.0)
+        self.served(NOW - 2 * HOUR, NOW - HOUR)
+        client = self.request(NOW - 3 * HOUR, NOW)
+        before, after = self.sent
+        self.answer(after, headers=((b"Access-Control-Allow-Origin", b"https://old"),))
+        self.world.clock.advance(0.1)
+        before.answer.errback(RESET)
+        self.answer(headers=((b"Access-Control-Allow-Origin", b"https://new"),))
+        self.assertEqual(self.origin(client), b"https://new")
+
+    def test_larger_fields_are_counted(self) -> None:
+        """The memory of a query grows with them."""
+        used = []
+        for size in (1, 10_000):
+            self.request(NOW - 30 * size, NOW - 30 * size)
+            self.answer(headers=((b"X-Large", b"a" * size),), series=0)
+            used.append(self.cache.state.used_bytes)
+        self.assertGreater(used[1] - used[0], 9_999)
+
+
 class LargeTests(CachedCase):
     """Responses that are handled in several turns of the reactor."""
 
