@@ -31,7 +31,9 @@ MOST_SERVERS = 4
 _WHOLE = 1024 * 1024
 
 
-def response(turns: Turns, info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool) -> IResponse:
+def response(
+    turns: Turns, info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool
+) -> WholeResponse:
     """
     Return a response with the given body; for a HEAD request, a response without the body but with its length.
 

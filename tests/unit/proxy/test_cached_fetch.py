@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from itertools import product
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,6 +22,8 @@ from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestIn
 from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.exchanges.forwarder import Forwarder
+from mpp.wire.memory_budget import MemoryBudget
+from mpp.wire.upstream.messages.response import Response
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, Sent, World
 
 NOW = 1_800_000_000
@@ -816,6 +819,83 @@ class FieldsTests(CachedCase):
             self.answer(headers=((b"X-Large", b"a" * size),), series=0)
             used.append(self.cache.state.used_bytes)
         self.assertGreater(used[1] - used[0], 9_999)
+
+
+class Source:
+    """A connection to a server that has sent all of its response."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda: None
+
+
+class BudgetTests(CachedCase):
+    """The memory of responses counts until the clients have them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.budget = MemoryBudget(32 * MIB)
+
+    def buffered(self, sent: Sent, turns: int = 60) -> None:
+        """Let a server answer with a response that counts to the budget."""
+        response = Response(200, b"OK", ((b"Content-Type", b"application/json"),), self.budget, Source())
+        response.buffer(matrix(asked(sent).start, asked(sent).end, series=self.series))
+        response.finish()
+        sent.answer.callback(response)
+        self.turn(turns)
+
+    def test_a_new_query(self) -> None:
+        """Whatever the client does with the response at last; large ones are made while it reads, small ones at once."""
+        for number, (series, encoding, reads) in enumerate(product((3, 300), (b"identity", b"gzip"), (True, False))):
+            self.series = series
+            start = NOW - 2 * (number + 1) * HOUR
+            client = self.request(start, start + HOUR, headers=((b"Accept-Encoding", encoding),))
+            self.buffered(self.sent[0])
+            self.turn(600)
+            assert client.delivered is not None
+            plain = len(matrix(start, start + HOUR, series=series))
+            self.assertEqual(self.budget.buffered, plain, (series, encoding))
+            if reads:
+                client.delivered.relay(Collected())
+                self.turn(600)
+            else:
+                self.exchange.client_gone()
+            self.assertEqual(self.budget.buffered, 0, (series, encoding, reads))
+            self.request(start, start + HOUR, headers=((b"Accept-Encoding", encoding),))
+            self.assertEqual(self.sent, [], "it is cached")
+
+    def test_a_client_that_leaves_while_the_response_is_made(self) -> None:
+        """There is nothing left to count, also if only some of the steps are new."""
+        self.series = 300
+        self.served(NOW - 3 * HOUR, NOW - 2 * HOUR, query=b"down")
+        for query in (b"up", b"down"):
+            client = self.request(NOW - 4 * HOUR, NOW - 2 * HOUR, headers=((b"Accept-Encoding", b"gzip"),), query=query)
+            self.buffered(self.sent[0], turns=0)
+            self.assertEqual((client.delivered, self.budget.buffered > MIB), (None, True), query)
+            self.exchange.client_gone()
+            self.assertEqual(self.budget.buffered, 0, query)
+
+    def test_a_client_that_wants_the_head_only(self) -> None:
+        """It reads no body."""
+        client = self.request(method=b"HEAD")
+        self.buffered(self.sent[0])
+        assert client.delivered is not None
+        client.delivered.release()
+        self.assertEqual(self.budget.buffered, 0)
+
+    def test_some_new_steps(self) -> None:
+        """The responses of servers that are parts of a response."""
+        self.served(NOW - 2 * HOUR, NOW - HOUR)
+        clients = [self.request(NOW - 3 * HOUR, NOW - 30) for _ in range(2)]
+        for sent in self.sent:
+            self.buffered(sent)
+        before = self.budget.buffered
+        for client in clients:
+            self.assertEqual(self.budget.buffered, before)
+            self.assertGreater(before, 10_000)
+            self.assert_right(client, NOW - 3 * HOUR, NOW - 30)
+            assert client.delivered is not None
+            client.delivered.relay(Collected())
+        self.assertEqual(self.budget.buffered, 0)
 
 
 class LargeTests(CachedCase):
