@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from mpp.core.http import instance
+from mpp.core.http import instance, route_cookie
 from mpp.core.http.headers import HOP_BY_HOP, REQUEST_DROPPED, names_gzip, nominated
 from mpp.core.http.instance import Instance
-from mpp.core.http.route_cookie import ROUTE_COOKIE
 from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus import api_errors, paths
 from mpp.core.prometheus import query_timeout as forms
@@ -142,7 +141,7 @@ class CountedFields:
                 more = _accepted(lower, value[:_LONGEST])
                 accepted = more if accepted is UNSAID else accepted.together(more)
             elif lower == _COOKIE:
-                if value := _others(value):
+                if value := route_cookie.without_ours(value):
                     found.append((lower, value))
             elif lower not in _PREVENTING or lower in self._vary:
                 found.append((lower, value))
@@ -274,13 +273,6 @@ def _is_for_one(value: bytes) -> bool:
 def _varies_by_counted(value: bytes, counted: CountedFields) -> bool:
     names = [name.strip().lower() for name in value.split(b",")]
     return b"*" not in names and all(not name or counted.counts(name) for name in names)
-
-
-def _others(cookies: bytes) -> bytes:
-    """Return the cookies that mpp has not set."""
-    if ROUTE_COOKIE not in cookies:
-        return cookies
-    return b";".join(each for each in cookies.split(b";") if not each.strip().startswith(ROUTE_COOKIE)).strip()
 
 
 def _name(each: tuple[bytes, bytes]) -> bytes:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import Headers, RequestInfo
+from mpp.core.http import route_cookie
+from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.proxy.decisions.identical import UNSAID, Accepted, CountedFields, RequestKey, is_for_all, is_timeout, key_of, size_of
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
@@ -128,6 +129,13 @@ class FieldTests(SynchronousTestCase):
         for value in (b"MPP.Route=0123", b"MPP.Route-0123=4567", b" MPP.Route=0123; MPP.Route-9=1"):
             self.assert_neutral(b"Cookie", value)
         self.assertEqual(key(headers=((b"Cookie", b"a=1"),)), key(headers=((b"Cookie", b"MPP.Route=0; a=1"),)))
+
+    def test_cookies_that_are_sent_to_the_server_count(self) -> None:
+        """Also one whose name only begins like mpp's."""
+        for value in (b"MPP.Router=ann", b"MPP.Route.User=ann", b"MPP.Route2", b"mpp.route=ann", b"a=MPP.Route=1"):
+            self.assertEqual(route_cookie.to_server(value, Backend("http", "a", 9090)), value)
+            self.assert_counts(b"Cookie", value)
+            self.assertEqual(key(headers=((b"Cookie", value),)), key(headers=((b"Cookie", b"MPP.Route=0;" + value),)))
 
     def test_a_client_that_takes_no_json_is_another_one(self) -> None:
         """The value of Accept counts only then."""
