@@ -44,6 +44,7 @@ _NEUTRAL_PREFIXES = (b"sec-", b"x-rule-")
 _COOKIE, _ACCEPT = b"cookie", b"accept"
 # These count by what they mean, and not by their value.
 _ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA = b"accept-encoding", b"cache-control", b"pragma"
+_OF_NO_CACHE = frozenset((b"max-age=0", b"no-store"))
 _BY_MEANING = frozenset((_ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA))
 # With some of their values a request shares no response; the other values do not count.
 _CONNECTION = b"connection"
@@ -70,7 +71,7 @@ class Accepted(NamedTuple):
 
     :ivar gzip: the client accepts gzip.
     :ivar deflate: the client names deflate before gzip: Prometheus chooses the first of the two that it reads.
-    :ivar new: the client accepts no cached response (``no-cache``), and so shares none with a client that does.
+    :ivar new: the client accepts no cached response (``no-cache``, ``no-store``), and so shares none with a client that does.
     """
 
     gzip: bool = False
@@ -255,8 +256,8 @@ def _accepted(name: bytes, value: bytes) -> Accepted:
     if name == _ACCEPT_ENCODING:
         first = next((coding for coding in parts if coding in (b"gzip", b"deflate")), b"")
         return Accepted(gzip=names_gzip(value), deflate=first == b"deflate")
-    # RFC 9111 section 5.2.1; Pragma: section 5.4.
-    return Accepted(new=b"no-cache" in parts or (name == _CACHE_CONTROL and b"max-age=0" in parts))
+    # RFC 9111 section 5.2.1; Pragma: section 5.4. A response to no-store is not cached, so it comes from no cache, either.
+    return Accepted(new=b"no-cache" in parts or (name == _CACHE_CONTROL and not _OF_NO_CACHE.isdisjoint(parts)))
 
 
 def _accepts(accepted: Accepted, coding: bytes) -> bool:

@@ -306,6 +306,18 @@ class ControlTests(CachedCase):
             self.assertEqual(self.use(client), "bypass; no-store")
         self.assertEqual(self.cache.state.entries, 0)
 
+    def test_no_store_keeps_no_other_client_from_the_cache(self) -> None:
+        """While its request is under way, others get the cached steps, and the response to their request is cached."""
+        self.served()
+        no_store = ((b"Cache-Control", b"no-store"),)
+        self.request(headers=no_store)
+        self.assertEqual(self.use(self.request()), "hit")
+        for fields in (no_store, ()):
+            self.request(query=b"down", headers=fields)
+        for sent in self.sent:
+            self.answer(sent)
+        self.assertEqual(self.use(self.request(query=b"down")), "hit")
+
     def test_no_cache_joins_no_subrequest_from_before(self) -> None:
         """Its response replaces cached steps, so it must be as new as the client wants it to be."""
         self.request()
