@@ -228,7 +228,7 @@ class Fetch(ABC):
             except Exception:
                 waiters[0].failed(Failure())
         else:
-            shared = answer._replace(shared=True, affinity="", keeps_server=False)
+            shared = answer._replace(shared=True, affinity="")
             each = copies(response, len(waiters), self._context.turns)
             for number, (waiter, copy) in enumerate(zip(waiters, each, strict=True)):
                 own = shared if number else answer

@@ -390,6 +390,21 @@ class OtherClientTests(CachedCase):
             self.assert_right(clients[1], NOW - 3 * HOUR, NOW)
 
 
+class AffinityTests(CachedCase):
+    """The server that a client stays on."""
+
+    def test_cached_steps_move_no_client(self) -> None:
+        """Clients without a cookie get none of the server that has answered the cached steps, whoever waits with them."""
+        self.build(cache_tail=0.0)
+        observed = tuple(Observation(each, Standing.VIABLE) for each in (A, B))
+        self.world.selections.current = Selection(2, Choice((A, B), ()), observed)
+        first = self.served()
+        self.assertEqual(len(first.cookies), 1)
+        clients = [self.request() for _ in range(3)]
+        self.answer()
+        self.assertEqual([(self.use(each)[:7], each.cookies) for each in clients], [("partial", ())] * 3)
+
+
 class NotesTests(CachedCase):
     """Warnings and infos."""
 
