@@ -27,6 +27,7 @@ from txaio.tx import make_logger
 
 from mpp.cache.store import RangeCache
 from mpp.core.errors import LoopDetected
+from mpp.core.http import headers, instance
 from mpp.core.interfaces import IResponse
 from mpp.core.model import RequestInfo
 from mpp.proxy.answer import Answer
@@ -169,9 +170,14 @@ class Fetch(ABC):
 
     # For the waiters
 
-    def may_be_joined(self, cache: RangeCache[Any, Any] | None) -> bool:
-        """Return whether a further request may wait for the response: not if the cache was flushed after this fetch began."""
-        return cache is None or self.began > cache.flushed_at
+    def may_be_joined(self, cache: RangeCache[Any, Any] | None, info: RequestInfo) -> bool:
+        """
+        Return whether a further request may wait for the response: not if the cache was flushed after this fetch began.
+
+        Nor may a request from an mpp that the first request has not passed: two mpps that are servers of each other could wait
+        for each other's response, and neither would see a request twice, see Note [Instance] in `mpp.core.http.instance`.
+        """
+        return (cache is None or self.began > cache.flushed_at) and _passed(info) <= _passed(self.info)
 
     def leave(self, waiter: Waiter) -> None:
         """Remove a waiter; with the last one the fetch is cancelled."""
@@ -272,6 +278,11 @@ class Fetch(ABC):
             end()
         except Exception:
             waiter.failed(Failure())
+
+
+def _passed(info: RequestInfo) -> set[bytes]:
+    """Return the tokens of the mpps that a request has passed."""
+    return {token.strip() for value in headers.values(info.headers, instance.FIELD) for token in value.split(b",")}
 
 
 def _is_timeout(response: IResponse) -> bool:

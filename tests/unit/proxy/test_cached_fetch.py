@@ -487,6 +487,12 @@ class UnusualSubrequestTests(CachedCase):
         self.answer()
         self.assert_right(client, NOW - HOUR, NOW)
 
+    def test_a_server_that_is_an_mpp_with_the_same_query(self) -> None:
+        """It asks this mpp for the same steps, and is not answered by the fetch that waits for it."""
+        self.request()
+        self.request(NOW - HOUR // 2, headers=((b"MPP-Instance", b"aaa"),))
+        self.assertEqual([asked(each).end for each in self.sent], [NOW, NOW])
+
     def test_all_clients_leave(self) -> None:
         """The servers' work is cancelled, and the next client gets its response."""
         exchanges = []

@@ -56,10 +56,17 @@ class LoopTests(SynchronousTestCase):
             world.upstreams.sent[1].answer.callback(FakeResponse(200))
             self.assertEqual(client.served_by, B)
 
-    def test_request_of_another_mpp_shares_a_response(self) -> None:
-        """It is no loop."""
+    def test_two_mpps_that_are_servers_of_each_other(self) -> None:
+        """Neither waits for the other's response to the same query: the request goes on until one of them sees it twice."""
         world = World(no_single_flight=False)
-        for fields in ((), ((b"MPP-Instance", b"aaa"),)):
+        world.request()
+        world.request(headers=((b"MPP-Instance", b"aaa"),))
+        self.assertEqual(len(world.upstreams.sent), 2)
+
+    def test_request_of_another_mpp_shares_a_response(self) -> None:
+        """With the ones that have passed the same mpp, and with the ones of clients that come later."""
+        world = World(no_single_flight=False)
+        for fields in (((b"MPP-Instance", b"aaa, bbb"),), ((b"mpp-instance", b"aaa"),), ((b"MPP-Instance", b"bbb"),), ()):
             world.request(headers=fields)
         self.assertEqual(len(world.upstreams.sent), 1)
 
