@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from sys import getsizeof
 
@@ -60,7 +61,7 @@ class CachedQuery:
     The cached steps of one query.
 
     :ivar pages: all steps but the newest ones.
-    :ivar fields: the header fields that responses from the cache get.
+    :ivar fields: the header fields that responses from the cache get: the ones of the newest response of a server.
     :ivar tail: the newest steps; None if there are none.
     :ivar checked_with: the known state of the servers by which invalid pages were dropped last; None if the next request has to
         drop them.
@@ -68,16 +69,27 @@ class CachedQuery:
     :ivar step_seconds: the seconds that a server takes for one step, on average; 0 if that is not known.
     """
 
-    __slots__ = ("_fields_size", "checked_with", "fields", "oldest", "pages", "step_seconds", "tail")
+    __slots__ = ("_fields_sent_at", "_fields_size", "checked_with", "fields", "oldest", "pages", "step_seconds", "tail")
 
-    def __init__(self, pages: QueryPages, fields: Headers) -> None:
+    def __init__(self, pages: QueryPages) -> None:
         self.pages = pages
-        self.fields = fields
-        self._fields_size = sum(getsizeof(each) for field in fields for each in (field, *field))
+        self.fields: Headers = ()
+        self._fields_sent_at = -math.inf
+        self._fields_size = 0
         self.tail: Tail | None = None
         self.checked_with: object = None
         self.oldest: float | None = None
         self.step_seconds = 0.0
+
+    def set_fields(self, fields: Headers, sent_at: float) -> None:
+        """
+        Set the header fields of responses from the cache, unless the ones of a newer response are set.
+
+        :param sent_at: the time when the request for that response was sent, by the monotonic clock.
+        """
+        if sent_at >= self._fields_sent_at:
+            self.fields, self._fields_sent_at = fields, sent_at
+            self._fields_size = sum(getsizeof(each) for field in fields for each in (field, *field))
 
     @property
     def size(self) -> int:

@@ -146,7 +146,7 @@ class ForwardContext:
         vary, neutral = (
             [name.encode("ascii") for name in names] for names in (self.settings.cache_vary, self.settings.cache_neutral)
         )
-        return CountedFields(vary, neutral)
+        return CountedFields(vary, neutral, self.instance)
 
     @access.default
     def _access(self) -> AccessLog | None:

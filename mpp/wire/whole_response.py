@@ -48,8 +48,8 @@ class WholeResponse:
 
     :param pieces: the body.
     :param length: how many bytes the body has; None: the length of ``pieces``.
-    :param released: called once, when the body is no longer needed.
     :param turns: spreads the delivery over several iterations of the reactor; None for a small body.
+    :ivar released: called once, when the body is no longer needed.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class WholeResponse:
         self.complete = True
         self.length: int | None = sum(map(len, self.buffered)) if length is None else length
         self.paused = False
-        self._released = released
+        self.released = released
         self._turns = turns
         self._turn: Deferred[None] | None = None
         self._consumer: IBodyConsumer | None = None
@@ -133,7 +133,7 @@ class WholeResponse:
         """Drop the body, which is no longer needed, see `IResponse`."""
         self.buffered = []
         self._pieces = iter(())
-        released, self._released = self._released, None
+        released, self.released = self.released, None
         if released is not None:
             released()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence, Set
 
 from attrs import field, frozen
 
@@ -50,6 +51,15 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
         if len(key) == size and key.lower() == name:
             found.append(value)
     return found
+
+
+def nominated(connections: Sequence[bytes], always: Set[bytes]) -> set[bytes]:
+    """
+    Return the lower-case names of the fields that values of ``Connection`` take off the message (RFC 9110 section 7.6.1).
+
+    :param always: names that are taken off anyway, lower case; they are not returned.
+    """
+    return {token.strip().lower() for value in connections for token in value.split(b",")} - always - {b"close", b""}
 
 
 def without(fields: Headers, name: bytes) -> Headers:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from mpp.core.errors import LoopDetected
 from mpp.core.http import instance, route_cookie
-from mpp.core.http.headers import HOP_BY_HOP, REQUEST_DROPPED
+from mpp.core.http.headers import HOP_BY_HOP, REQUEST_DROPPED, nominated
 from mpp.core.http.instance import Instance
 from mpp.core.model import Backend, Headers, RequestInfo
 
@@ -33,11 +33,6 @@ _WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # One host and optional port (RFC 3986 sections 3.2.2 and 3.2.3), never empty: some proxies append their value to the client's.
 _one_host = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~-]+)(?::[0-9]{1,5})?").fullmatch
 _port = re.compile(rb"[0-9]{1,5}").fullmatch
-
-
-def _nominated(connections: list[bytes], always: frozenset[bytes]) -> set[bytes]:
-    """Return the lower-case field names in Connection fields, without the names that are ``always`` left out."""
-    return {token.strip().lower() for value in connections for token in value.split(b",")} - always - {b"close", b""}
 
 
 def _without(headers: Headers, names: set[bytes]) -> Headers:
@@ -105,9 +100,9 @@ def _pass_on_request(headers: Headers, backend: Backend, parts: list[bytes]) -> 
             received[lower].append(value)
         elif lower in _REQUEST_READ:
             received[lower] = [value]
-    if b"connection" in received and (nominated := _nominated(received[b"connection"], REQUEST_DROPPED)):
+    if b"connection" in received and (names := nominated(received[b"connection"], REQUEST_DROPPED)):
         del parts[start:]
-        return _pass_on_request(_without(headers, nominated), backend, parts)
+        return _pass_on_request(_without(headers, names), backend, parts)
     return host, received
 
 
@@ -182,9 +177,9 @@ def _pass_on(headers: Headers, served_by: Backend | None, parts: list[bytes]) ->
             parts += name, b": ", value if served_by is None else route_cookie.from_server(value, served_by), b"\r\n"
         elif lower == b"connection":
             connections.append(value)
-    if connections and (nominated := _nominated(connections, _RESPONSE_DROPPED)):
+    if connections and (names := nominated(connections, _RESPONSE_DROPPED)):
         del parts[start:]
-        return _pass_on(_without(headers, nominated), served_by, parts)
+        return _pass_on(_without(headers, names), served_by, parts)
     return announced
 
 

@@ -30,15 +30,29 @@ def to_server(value: bytes, backend: Backend) -> bytes:
     if ROUTE_COOKIE not in value:
         return value
     kept = []
+    inner = _ANY_INNER + backend.route
     for part in value.split(b";"):
-        name = part.partition(b"=")[0].strip()
-        if name.startswith(_ANY_INNER):
-            inner = _ANY_INNER + backend.route
-            if name == inner or name.startswith(inner + b"-"):
-                kept.append(part.replace(b"-" + backend.route, b"", 1))
-        elif name != ROUTE_COOKIE:
+        name = _name(part)
+        if not _is_of_an_mpp(name):
             kept.append(part)
+        elif name == inner or name.startswith(inner + b"-"):
+            kept.append(part.replace(b"-" + backend.route, b"", 1))
     return b";".join(kept).strip()
+
+
+def without_ours(value: bytes) -> bytes:
+    """Return the value of a ``Cookie`` field without the cookies that this mpp or another one has set; it may be empty."""
+    if ROUTE_COOKIE not in value:
+        return value
+    return b";".join(part for part in value.split(b";") if not _is_of_an_mpp(_name(part))).strip()
+
+
+def _name(part: bytes) -> bytes:
+    return part.partition(b"=")[0].strip()
+
+
+def _is_of_an_mpp(name: bytes) -> bool:
+    return name == ROUTE_COOKIE or name.startswith(_ANY_INNER)
 
 
 def from_server(value: bytes, backend: Backend) -> bytes:

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from mpp.core.http.headers import HOP_BY_HOP, names_gzip
-from mpp.core.http.route_cookie import ROUTE_COOKIE
+from mpp.core.http import instance, route_cookie
+from mpp.core.http.headers import HOP_BY_HOP, REQUEST_DROPPED, names_gzip, nominated
+from mpp.core.http.instance import Instance
 from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus import api_errors, paths
 from mpp.core.prometheus import query_timeout as forms
@@ -43,7 +44,11 @@ _NEUTRAL_PREFIXES = (b"sec-", b"x-rule-")
 _COOKIE, _ACCEPT = b"cookie", b"accept"
 # These count by what they mean, and not by their value.
 _ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA = b"accept-encoding", b"cache-control", b"pragma"
+_OF_NO_CACHE = frozenset((b"max-age=0", b"no-store"))
 _BY_MEANING = frozenset((_ACCEPT_ENCODING, _CACHE_CONTROL, _PRAGMA))
+# With some of their values a request shares no response; the other values do not count.
+_CONNECTION = b"connection"
+_PREVENTING = frozenset((_CONNECTION, instance.FIELD))
 _JSON = re.compile(rb"(?:^|,)[ \t]*(?:\*/\*|application/(?:\*|json))[ \t]*(?:[,;]|$)", re.IGNORECASE)
 
 # Only the API, and no event stream. Federation and remote read keep a server for each client.
@@ -66,7 +71,7 @@ class Accepted(NamedTuple):
 
     :ivar gzip: the client accepts gzip.
     :ivar deflate: the client names deflate before gzip: Prometheus chooses the first of the two that it reads.
-    :ivar new: the client accepts no cached response (``no-cache``), and so shares none with a client that does.
+    :ivar new: the client accepts no cached response (``no-cache``, ``no-store``), and so shares none with a client that does.
     """
 
     gzip: bool = False
@@ -108,16 +113,18 @@ class CountedFields:
 
     :param vary: names of further fields that count, lower case.
     :param neutral: names of further fields that do not, lower case.
+    :param own: this mpp, whose own requests share no response; None if it sends none.
     """
 
-    def __init__(self, vary: Sequence[bytes] = (), neutral: Sequence[bytes] = ()) -> None:
+    def __init__(self, vary: Sequence[bytes] = (), neutral: Sequence[bytes] = (), own: Instance | None = None) -> None:
         self._vary = frozenset(vary)
         self._neutral = _NEUTRAL | frozenset(neutral)
+        self._own = own
         # By the spelling of a name, because each of them would be converted to lower case for every request.
         self._spellings: dict[bytes, bytes | None] = {}
 
-    def of(self, headers: Headers) -> tuple[Headers, Accepted]:
-        """Return the fields that count, and what the client accepts."""
+    def of(self, headers: Headers) -> tuple[Headers | None, Accepted]:
+        """Return the fields that count, None if the response is never shared; and what the client accepts."""
         spellings, found, accepted = self._spellings, [], UNSAID
         for name, value in headers:
             try:
@@ -126,6 +133,8 @@ class CountedFields:
                 lower = self._learn(name)
             if lower is None:
                 continue
+            if lower in _PREVENTING and self._prevents(lower, value):
+                return None, accepted
             if lower == _ACCEPT:
                 if not _accepts_json(value[:_LONGEST]):
                     found.append((lower, value))
@@ -133,9 +142,9 @@ class CountedFields:
                 more = _accepted(lower, value[:_LONGEST])
                 accepted = more if accepted is UNSAID else accepted.together(more)
             elif lower == _COOKIE:
-                if value := _others(value):
+                if value := route_cookie.without_ours(value):
                     found.append((lower, value))
-            else:
+            elif lower not in _PREVENTING or lower in self._vary:
                 found.append((lower, value))
         if len(found) > 1:
             found.sort(key=_name)
@@ -145,9 +154,20 @@ class CountedFields:
         """Return whether a field counts by its value or meaning; ``name`` is lower case."""
         return name in self._vary or not (name in self._neutral or name.startswith(_NEUTRAL_PREFIXES))
 
+    def _prevents(self, name: bytes, value: bytes) -> bool:
+        """
+        Return whether the value of a field in `_PREVENTING` prevents that a response is shared.
+
+        A field that ``Connection`` names is not sent to the server, so the response does not belong to its value. A request that
+        this mpp has sent itself would wait for its own response, see Note [Instance] in `mpp.core.http.instance`.
+        """
+        if name == _CONNECTION:
+            return bool(nominated((value,), REQUEST_DROPPED))
+        return self._own is not None and self._own.is_in((value,))
+
     def _learn(self, name: bytes) -> bytes | None:
         lower = name.lower()
-        found = lower if self.counts(lower) else None
+        found = lower if lower in _PREVENTING or self.counts(lower) else None
         if len(self._spellings) < _MOST_SPELLINGS:
             self._spellings[name] = found
         return found
@@ -171,6 +191,8 @@ def key_of(info: RequestInfo, counted: CountedFields) -> RequestKey | None:
             return None
         parameters.sort(key=_parameter_name)
     fields, accepted = counted.of(info.headers)
+    if fields is None:
+        return None
     return RequestKey(method, path, tuple(parameters), fields, info.user, accepted)
 
 
@@ -196,6 +218,9 @@ def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: A
     for name, value in fields:
         lower = name.lower()
         if lower == b"set-cookie" or (lower == b"vary" and not _varies_by_counted(value, counted)):
+            return False
+        # RFC 9111 section 5.2.2. An error, as one of another mpp, says no-store because it is soon over; it is not cached.
+        if lower == _CACHE_CONTROL and status == 200 and _is_for_one(value):
             return False
         # A server, or a proxy in front of it, may choose a coding that only the first client accepts.
         if lower == b"content-encoding" and not _accepts(accepted, value.strip().lower()):
@@ -231,8 +256,8 @@ def _accepted(name: bytes, value: bytes) -> Accepted:
     if name == _ACCEPT_ENCODING:
         first = next((coding for coding in parts if coding in (b"gzip", b"deflate")), b"")
         return Accepted(gzip=names_gzip(value), deflate=first == b"deflate")
-    # RFC 9111 section 5.2.1; Pragma: section 5.4.
-    return Accepted(new=b"no-cache" in parts or (name == _CACHE_CONTROL and b"max-age=0" in parts))
+    # RFC 9111 section 5.2.1; Pragma: section 5.4. A response to no-store is not cached, so it comes from no cache, either.
+    return Accepted(new=b"no-cache" in parts or (name == _CACHE_CONTROL and not _OF_NO_CACHE.isdisjoint(parts)))
 
 
 def _accepts(accepted: Accepted, coding: bytes) -> bool:
@@ -241,16 +266,14 @@ def _accepts(accepted: Accepted, coding: bytes) -> bool:
     return accepted.deflate if coding == b"deflate" else coding in (b"", b"identity")
 
 
+def _is_for_one(value: bytes) -> bool:
+    """Return whether a response with this value of ``Cache-Control`` is for one client; ``private`` may name fields."""
+    return any(each.partition(b"=")[0].strip() in (b"no-store", b"private") for each in value.lower().split(b","))
+
+
 def _varies_by_counted(value: bytes, counted: CountedFields) -> bool:
     names = [name.strip().lower() for name in value.split(b",")]
     return b"*" not in names and all(not name or counted.counts(name) for name in names)
-
-
-def _others(cookies: bytes) -> bytes:
-    """Return the cookies that mpp has not set."""
-    if ROUTE_COOKIE not in cookies:
-        return cookies
-    return b";".join(each for each in cookies.split(b";") if not each.strip().startswith(ROUTE_COOKIE)).strip()
 
 
 def _name(each: tuple[bytes, bytes]) -> bytes:

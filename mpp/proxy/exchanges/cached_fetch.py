@@ -31,7 +31,7 @@ from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.cached_warning import count_incomplete, missing_data
 from mpp.proxy.exchanges.fetch import Fetch
 from mpp.proxy.exchanges.new_steps import NewSteps, parse_all
-from mpp.proxy.exchanges.subrequest import Subrequest
+from mpp.proxy.exchanges.subrequest import Subrequest, hand_over
 from mpp.proxy.exchanges.subrequest_flights import SubrequestFlights
 from mpp.proxy.preparing import worked_out, worked_out_if_short
 
@@ -228,7 +228,7 @@ class CachedFetch(Fetch):
         pieces = await cached_response.compressed_body(turns, body) if self._gzip else body
         fields = caching.fields_without_encoding(answer.response.headers)
         response = cached_response.response(turns, self.info, fields, sum(map(len, pieces)), iter(pieces), gzip=self._gzip)
-        self._release()
+        hand_over(self._subrequests, response)
         self._context.metrics.cache_steps(0, subrequest.last - subrequest.first + 1)
         self._answered(answer._replace(response=response, cache=self._note, started=self._started))
         new = [NewSteps(subrequest.first, subrequest.last, answer, body)]
@@ -254,11 +254,11 @@ class CachedFetch(Fetch):
         from_cache = request.last - request.first + 1 - asked
         context.metrics.cache_steps(from_cache, asked)
         context.metrics.cache_saved(from_cache * cached.step_seconds)
-        fields = (*cached.fields, (b"Date", cached_response.date(int(context.wall()))))
+        fields = cached_response.fields(cached, new, context.wall())
         response = cached_response.response(context.turns, self.info, fields, length, pieces, gzip=self._gzip)
         answer = cached_response.answer(response, view, self._tail, new, self._started, self._note)
-        self._release()
-        self._answered(answer)
+        hand_over(self._subrequests, response)
+        self._answered(answer, [each.answer.response for each in new])
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

@@ -190,7 +190,7 @@ class CachedQueries:
             before = cache.peek(request.key)
             cached = before
             if cached is None:
-                cached = CachedQuery(QueryPages(request.grid, cache.recent), lasting_fields(new.answer.response.headers))
+                cached = CachedQuery(QueryPages(request.grid, cache.recent))
             await self._fill(context, request, cached, new, matrix, settled, replace=replace)
             present = cache.peek(request.key)
             if new.sent_at <= cache.flushed_at or (present is None and before is not None):
@@ -229,6 +229,7 @@ class CachedQueries:
             tail = make() if len(matrix.series) <= _FEW_SERIES else await self._in_thread(make)
             if cached.tail is None or cached.tail.sent_at <= tail.sent_at:
                 cached.tail = tail
+        cached.set_fields(lasting_fields(new.answer.response.headers), new.sent_at)
 
     async def _add(
         self, context: ForwardContext, cached: CachedQuery, matrix: Matrix, steps: Range, source: ExtentSource, *, replace: bool

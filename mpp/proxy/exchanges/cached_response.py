@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from twisted.web.http import datetimeToString
 
 from mpp.cache.assembly import Assembly, ParsedSteps
-from mpp.cache.cached_query import Tail
+from mpp.cache.cached_query import CachedQuery, Tail
 from mpp.cache.recent import MOST_BODY, AssembledBody, BodyKey
 from mpp.cache.texts.deflate import Deflated, compressed
 from mpp.cache.view import View
@@ -19,6 +20,7 @@ from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.scheduling.turns import Turns
 from mpp.proxy.answer import Answer
+from mpp.proxy.decisions.caching import lasting_fields
 from mpp.proxy.exchanges.new_steps import NewSteps
 from mpp.wire.whole_response import AT_ONCE, GZIP_FIELDS, GeneratedResponse, WholeResponse
 
@@ -29,7 +31,9 @@ MOST_SERVERS = 4
 _WHOLE = 1024 * 1024
 
 
-def response(turns: Turns, info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool) -> IResponse:
+def response(
+    turns: Turns, info: RequestInfo, fields: Headers, length: int, pieces: Iterator[bytes], *, gzip: bool
+) -> WholeResponse:
     """
     Return a response with the given body; for a HEAD request, a response without the body but with its length.
 
@@ -148,8 +152,18 @@ def answer(response: IResponse, view: View, tail: Tail | None, new: Sequence[New
     return Answer(response, backend, attempt, started, reasons, also=tuple(also), keeps_server=True, cache=note)
 
 
+def fields(cached: CachedQuery, new: Sequence[NewSteps], now: float) -> Headers:
+    """
+    Return the header fields of a response that is made of cached steps and new ones: the ones of the newest response of a server.
+
+    :param now: seconds since the epoch.
+    """
+    newest = lasting_fields(max(new, key=attrgetter("sent_at")).answer.response.headers) if new else cached.fields
+    return (*newest, (b"Date", _date(int(now))))
+
+
 @functools.lru_cache(1)
-def date(second: int) -> bytes:
+def _date(second: int) -> bytes:
     """Return the value of ``Date`` for a second since the epoch."""
     found: bytes = datetimeToString(second)
     return found

@@ -8,15 +8,16 @@ servers run them once. A fetch belongs to none of its requests: it goes on as lo
 
 A response is shared if it is complete in memory and suits all requests. Otherwise it goes to the first one, and the others are
 fetched alone: if it outgrows the response buffer, if its status is about one client (rejected credentials, a redirect, a
-condition, a limit), if it sets a cookie, if it varies by a request field in which the requests may differ, or if it has a
-content coding that the clients do not accept. A timeout ends only the requests whose own time is up; the others are fetched
-again, together. The other errors, of queries and of servers, are errors for all of them.
+condition, a limit), if it sets a cookie, if it varies by a request field in which the requests may differ, if its
+``Cache-Control`` forbids it, or if it has a content coding that the clients do not accept. A timeout ends only the requests
+whose own time is up; the others are fetched again, together. The other errors, of queries and of servers, are errors for all of
+them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from txaio.tx import make_logger
 
 from mpp.cache.store import RangeCache
 from mpp.core.errors import LoopDetected
+from mpp.core.http import headers, instance
 from mpp.core.interfaces import IResponse
 from mpp.core.model import RequestInfo
 from mpp.proxy.answer import Answer
@@ -168,9 +170,14 @@ class Fetch(ABC):
 
     # For the waiters
 
-    def may_be_joined(self, cache: RangeCache[Any, Any] | None) -> bool:
-        """Return whether a further request may wait for the response: not if the cache was flushed after this fetch began."""
-        return cache is None or self.began > cache.flushed_at
+    def may_be_joined(self, cache: RangeCache[Any, Any] | None, info: RequestInfo) -> bool:
+        """
+        Return whether a further request may wait for the response: not if the cache was flushed after this fetch began.
+
+        Nor may a request from an mpp that the first request has not passed: two mpps that are servers of each other could wait
+        for each other's response, and neither would see a request twice, see Note [Instance] in `mpp.core.http.instance`.
+        """
+        return (cache is None or self.began > cache.flushed_at) and _passed(info) <= _passed(self.info)
 
     def leave(self, waiter: Waiter) -> None:
         """Remove a waiter; with the last one the fetch is cancelled."""
@@ -207,10 +214,14 @@ class Fetch(ABC):
         waiters, self.waiters = self.waiters, []
         return waiters
 
-    def _answered(self, answer: Answer) -> None:
-        """Deliver the response to all waiters, see Note [What is shared]."""
+    def _answered(self, answer: Answer, parts: Sequence[IResponse] = ()) -> None:
+        """
+        Deliver the response to all waiters, see Note [What is shared].
+
+        :param parts: the responses of servers that it is made of, if it is made of several.
+        """
         waiters, response = self._end(), answer.response
-        if len(waiters) > 1 and not (response.complete and self._is_for_all(response)):
+        if len(waiters) > 1 and not (response.complete and all(map(self._is_for_all, (response, *parts)))):
             self._again(waiters[1:], alone=True)
             waiters = waiters[:1]
         elif response.status >= 503 and response.complete and _is_timeout(response):
@@ -223,7 +234,7 @@ class Fetch(ABC):
             except Exception:
                 waiters[0].failed(Failure())
         else:
-            shared = answer._replace(shared=True, affinity="", keeps_server=False)
+            shared = answer._replace(shared=True, affinity="")
             each = copies(response, len(waiters), self._context.turns)
             for number, (waiter, copy) in enumerate(zip(waiters, each, strict=True)):
                 own = shared if number else answer
@@ -267,6 +278,11 @@ class Fetch(ABC):
             end()
         except Exception:
             waiter.failed(Failure())
+
+
+def _passed(info: RequestInfo) -> set[bytes]:
+    """Return the tokens of the mpps that a request has passed."""
+    return {token.strip() for value in headers.values(info.headers, instance.FIELD) for token in value.split(b",")}
 
 
 def _is_timeout(response: IResponse) -> bool:

@@ -55,7 +55,7 @@ class Flights:
         size = identical.size_of(info) if is_shared else 0
         if is_shared:
             fetch, key = self._under_way.find(size, info, key, context.counted)
-            if fetch is not None and fetch.may_be_joined(context.cache):
+            if fetch is not None and fetch.may_be_joined(context.cache, info):
                 fetch.waiters.append(waiter)
                 return fetch, False
         landed = self._under_way.remove if is_shared else None

@@ -51,7 +51,7 @@ class SubrequestFlights:
         timeout = timeouts.find(info)
         key = (request.key, subrequest.first, subrequest.last, None if timeout is None else timeout.seconds, may_read)
         shared = None if alone else self._under_way.get(key)
-        if shared is not None and shared.may_be_joined(context.cache):
+        if shared is not None and shared.may_be_joined(context.cache, info):
             shared.waiters.append(subrequest)
             return shared, False
         buffer = max(context.settings.response_buffer, context.settings.cache_memory // 4)

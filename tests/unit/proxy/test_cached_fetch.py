@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from itertools import product
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,6 +22,8 @@ from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestIn
 from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.exchanges.forwarder import Forwarder
+from mpp.wire.memory_budget import MemoryBudget
+from mpp.wire.upstream.messages.response import Response
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, Sent, World
 
 NOW = 1_800_000_000
@@ -303,6 +306,18 @@ class ControlTests(CachedCase):
             self.assertEqual(self.use(client), "bypass; no-store")
         self.assertEqual(self.cache.state.entries, 0)
 
+    def test_no_store_keeps_no_other_client_from_the_cache(self) -> None:
+        """While its request is under way, others get the cached steps, and the response to their request is cached."""
+        self.served()
+        no_store = ((b"Cache-Control", b"no-store"),)
+        self.request(headers=no_store)
+        self.assertEqual(self.use(self.request()), "hit")
+        for fields in (no_store, ()):
+            self.request(query=b"down", headers=fields)
+        for sent in self.sent:
+            self.answer(sent)
+        self.assertEqual(self.use(self.request(query=b"down")), "hit")
+
     def test_no_cache_joins_no_subrequest_from_before(self) -> None:
         """Its response replaces cached steps, so it must be as new as the client wants it to be."""
         self.request()
@@ -320,6 +335,8 @@ class ControlTests(CachedCase):
 class OtherClientTests(CachedCase):
     """A response is not given to another user."""
 
+    FOR_ONE = ((b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent"), (b"Cache-Control", b"no-store"), (b"Cache-Control", b"private"))
+
     def test_fields_that_count(self) -> None:
         """Credentials and unknown fields do; the field is named."""
         for name in (b"Authorization", b"X-Unknown", b"Cookie", b"Origin"):
@@ -336,12 +353,56 @@ class OtherClientTests(CachedCase):
             client = self.request(headers=((name, b"%d" % random.random()),))
             self.assertEqual((self.sent, self.use(client)), ([], "hit"), name)
 
+    def test_a_tenant_that_is_not_sent_on(self) -> None:
+        """A client that has mpp take its tenant off the request fills no cache of that tenant, and shares no response with it."""
+        tenant = (b"X-Scope-OrgID", b"1")
+        self.request(headers=(tenant, (b"Connection", b"X-Scope-OrgID")))
+        self.assertNotIn(b"X-Scope-OrgID", self.sent[0].head)
+        self.request(headers=(tenant,))
+        self.assertEqual(len(self.sent), 2)
+        self.answer(self.sent[0])
+        self.request(headers=(tenant,))
+        self.assertEqual((len(self.sent), self.cache.state.entries), (1, 0))
+
     def test_a_response_that_is_for_one_client_is_not_cached(self) -> None:
-        """It sets a cookie, or varies by a field that is thought to be neutral."""
-        for field in ((b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent")):
-            self.request()
+        """It sets a cookie, varies by a field that is thought to be neutral, or says so."""
+        for field in self.FOR_ONE:
+            clients = [self.request() for _ in range(2)]
             self.answer(headers=(field,))
-            self.assertEqual(self.cache.state.entries, 0, field)
+            self.assertEqual((self.cache.state.entries, [each.delivered is None for each in clients]), (0, [False, True]), field)
+            self.answer()
+            self.assert_right(clients[1], NOW - HOUR, NOW)
+            self.cache.flush()
+            self.world.clock.advance(1)
+
+    def test_steps_that_are_for_one_client(self) -> None:
+        """The others who wait for them and cached ones ask again."""
+        for field in self.FOR_ONE:
+            self.build(cache_tail=0.0)
+            self.served(NOW - 2 * HOUR, NOW - HOUR)
+            clients = [self.request(NOW - 3 * HOUR, NOW) for _ in range(2)]
+            before, after = self.sent
+            self.answer(after)
+            self.answer(before, headers=(field,))
+            self.assertEqual([each.delivered is None for each in clients], [False, True], field)
+            for sent in self.sent:
+                self.answer(sent)
+            self.assert_right(clients[1], NOW - 3 * HOUR, NOW)
+
+
+class AffinityTests(CachedCase):
+    """The server that a client stays on."""
+
+    def test_cached_steps_move_no_client(self) -> None:
+        """Clients without a cookie get none of the server that has answered the cached steps, whoever waits with them."""
+        self.build(cache_tail=0.0)
+        observed = tuple(Observation(each, Standing.VIABLE) for each in (A, B))
+        self.world.selections.current = Selection(2, Choice((A, B), ()), observed)
+        first = self.served()
+        self.assertEqual(len(first.cookies), 1)
+        clients = [self.request() for _ in range(3)]
+        self.answer()
+        self.assertEqual([(self.use(each)[:7], each.cookies) for each in clients], [("partial", ())] * 3)
 
 
 class NotesTests(CachedCase):
@@ -412,6 +473,25 @@ class UnusualSubrequestTests(CachedCase):
             self.sent[0].answer.errback(RESET)
         self.world.clock.pump([1.0] * 40)
         self.assertEqual((client.failed is not None, self.world.metrics.in_flight), (True, 0))
+
+    def test_a_server_that_sends_the_request_back(self) -> None:
+        """The request for the steps is not answered by the fetch that it comes from, and the next server is asked."""
+        client = self.request(more=b"&timeout=10s")
+        first, token = self.sent[0], self.world.forwarder.context.instance.token.encode()
+        query, fields = first.head.split()[1].partition(b"?")[2], ((b"MPP-Instance", token),)
+        back = FakeDownstream(RequestInfo(b"GET", b"/api/v1/query_range?" + query, fields, b"", "203.0.113.9"))
+        self.world.forwarder.forward(back)
+        self.assertEqual((back.failed or (0,))[0], 508)
+        loop = b'{"status":"error","errorType":"loop","error":"this request has come back to the mpp that sent it (fedc)"}'
+        first.answer.callback(FakeResponse(508, loop))
+        self.answer()
+        self.assert_right(client, NOW - HOUR, NOW)
+
+    def test_a_server_that_is_an_mpp_with_the_same_query(self) -> None:
+        """It asks this mpp for the same steps, and is not answered by the fetch that waits for it."""
+        self.request()
+        self.request(NOW - HOUR // 2, headers=((b"MPP-Instance", b"aaa"),))
+        self.assertEqual([asked(each).end for each in self.sent], [NOW, NOW])
 
     def test_all_clients_leave(self) -> None:
         """The servers' work is cancelled, and the next client gets its response."""
@@ -731,6 +811,138 @@ class HostileTests(CachedCase):
             self.world.clock.advance(self.PAGE_S / 2)
             self.assertIn(self.look(), ("partial", "miss"))
             self.assertEqual(self.look(), "hit")
+
+
+class FieldsTests(CachedCase):
+    """The header fields of responses with cached steps, when servers begin to send others."""
+
+    def origin(self, client: FakeDownstream) -> bytes:
+        """Return the origin whose pages may read a response."""
+        assert client.delivered is not None
+        return dict(client.delivered.headers)[b"Access-Control-Allow-Origin"]
+
+    def look(self, now: int, origin: bytes | None) -> bytes:
+        """Look at the last hour; return the origin of the response. Servers answer with another one; None: none is asked."""
+        client = self.request(now - HOUR, now)
+        if origin is not None:
+            self.answer(headers=((b"Access-Control-Allow-Origin", origin),))
+        return self.origin(client)
+
+    def test_a_panel_that_is_refreshed(self) -> None:
+        """Its responses have the fields of the servers as they are now, and not as they were when the query was cached."""
+        self.assertEqual(self.look(NOW, b"https://old"), b"https://old")
+        self.assertEqual(self.look(NOW, None), b"https://old")
+        self.world.clock.advance(STEP)
+        self.assertEqual(self.look(NOW + STEP, b"https://new"), b"https://new")
+        self.assertEqual(self.look(NOW + STEP, None), b"https://new")
+
+    def test_responses_that_come_in_another_order(self) -> None:
+        """The fields of the newest one stay."""
+        self.served(NOW - 2 * HOUR, NOW - HOUR)
+        for earlier, later in ((NOW - 3 * HOUR, NOW - 2 * HOUR), (NOW - HOUR, NOW - HOUR + 900)):
+            self.request(earlier, later)
+            self.world.clock.advance(0.1)
+        for sent, origin in zip(reversed(self.sent), (b"https://new", b"https://old"), strict=True):
+            self.answer(sent, headers=((b"Access-Control-Allow-Origin", origin),))
+        self.assertEqual(self.origin(self.request(NOW - 3 * HOUR, NOW - HOUR)), b"https://new")
+
+    def test_several_new_responses(self) -> None:
+        """The fields are those of the one that was asked for last."""
+        self.build(cache_tail=0.0)
+        self.served(NOW - 2 * HOUR, NOW - HOUR)
+        client = self.request(NOW - 3 * HOUR, NOW)
+        before, after = self.sent
+        self.answer(after, headers=((b"Access-Control-Allow-Origin", b"https://old"),))
+        self.world.clock.advance(0.1)
+        before.answer.errback(RESET)
+        self.answer(headers=((b"Access-Control-Allow-Origin", b"https://new"),))
+        self.assertEqual(self.origin(client), b"https://new")
+
+    def test_larger_fields_are_counted(self) -> None:
+        """The memory of a query grows with them."""
+        used = []
+        for size in (1, 10_000):
+            self.request(NOW - 30 * size, NOW - 30 * size)
+            self.answer(headers=((b"X-Large", b"a" * size),), series=0)
+            used.append(self.cache.state.used_bytes)
+        self.assertGreater(used[1] - used[0], 9_999)
+
+
+class Source:
+    """A connection to a server that has sent all of its response."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda: None
+
+
+class BudgetTests(CachedCase):
+    """The memory of responses counts until the clients have them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.budget = MemoryBudget(32 * MIB)
+
+    def buffered(self, sent: Sent, turns: int = 60) -> None:
+        """Let a server answer with a response that counts to the budget."""
+        response = Response(200, b"OK", ((b"Content-Type", b"application/json"),), self.budget, Source())
+        response.buffer(matrix(asked(sent).start, asked(sent).end, series=self.series))
+        response.finish()
+        sent.answer.callback(response)
+        self.turn(turns)
+
+    def test_a_new_query(self) -> None:
+        """Whatever the client does with the response at last; large ones are made while it reads, small ones at once."""
+        for number, (series, encoding, reads) in enumerate(product((3, 300), (b"identity", b"gzip"), (True, False))):
+            self.series = series
+            start = NOW - 2 * (number + 1) * HOUR
+            client = self.request(start, start + HOUR, headers=((b"Accept-Encoding", encoding),))
+            self.buffered(self.sent[0])
+            self.turn(600)
+            assert client.delivered is not None
+            plain = len(matrix(start, start + HOUR, series=series))
+            self.assertEqual(self.budget.buffered, plain, (series, encoding))
+            if reads:
+                client.delivered.relay(Collected())
+                self.turn(600)
+            else:
+                self.exchange.client_gone()
+            self.assertEqual(self.budget.buffered, 0, (series, encoding, reads))
+            self.request(start, start + HOUR, headers=((b"Accept-Encoding", encoding),))
+            self.assertEqual(self.sent, [], "it is cached")
+
+    def test_a_client_that_leaves_while_the_response_is_made(self) -> None:
+        """There is nothing left to count, also if only some of the steps are new."""
+        self.series = 300
+        self.served(NOW - 3 * HOUR, NOW - 2 * HOUR, query=b"down")
+        for query in (b"up", b"down"):
+            client = self.request(NOW - 4 * HOUR, NOW - 2 * HOUR, headers=((b"Accept-Encoding", b"gzip"),), query=query)
+            self.buffered(self.sent[0], turns=0)
+            self.assertEqual((client.delivered, self.budget.buffered > MIB), (None, True), query)
+            self.exchange.client_gone()
+            self.assertEqual(self.budget.buffered, 0, query)
+
+    def test_a_client_that_wants_the_head_only(self) -> None:
+        """It reads no body."""
+        client = self.request(method=b"HEAD")
+        self.buffered(self.sent[0])
+        assert client.delivered is not None
+        client.delivered.release()
+        self.assertEqual(self.budget.buffered, 0)
+
+    def test_some_new_steps(self) -> None:
+        """The responses of servers that are parts of a response."""
+        self.served(NOW - 2 * HOUR, NOW - HOUR)
+        clients = [self.request(NOW - 3 * HOUR, NOW - 30) for _ in range(2)]
+        for sent in self.sent:
+            self.buffered(sent)
+        before = self.budget.buffered
+        for client in clients:
+            self.assertEqual(self.budget.buffered, before)
+            self.assertGreater(before, 10_000)
+            self.assert_right(client, NOW - 3 * HOUR, NOW - 30)
+            assert client.delivered is not None
+            client.delivered.relay(Collected())
+        self.assertEqual(self.budget.buffered, 0)
 
 
 class LargeTests(CachedCase):

@@ -44,6 +44,32 @@ class LoopTests(SynchronousTestCase):
         assert client.failed is not None
         self.assertEqual(client.failed[0], 503)
 
+    def test_own_request_while_its_response_is_awaited(self) -> None:
+        """It gets 508 at once instead of waiting for the response to itself, and the next server is asked."""
+        for target in (b"/api/v1/labels", b"/api/v1/query?query=up&timeout=10s"):
+            world = World(selected=(A,), standbys=(B,), no_single_flight=False)
+            client = world.request(target=target)
+            back = world.request(target=target, headers=OWN)
+            assert back.failed is not None, target
+            self.assertEqual(back.failed[0], 508)
+            world.upstreams.sent[0].answer.callback(FakeResponse(508, LOOP))
+            world.upstreams.sent[1].answer.callback(FakeResponse(200))
+            self.assertEqual(client.served_by, B)
+
+    def test_two_mpps_that_are_servers_of_each_other(self) -> None:
+        """Neither waits for the other's response to the same query: the request goes on until one of them sees it twice."""
+        world = World(no_single_flight=False)
+        world.request()
+        world.request(headers=((b"MPP-Instance", b"aaa"),))
+        self.assertEqual(len(world.upstreams.sent), 2)
+
+    def test_request_of_another_mpp_shares_a_response(self) -> None:
+        """With the ones that have passed the same mpp, and with the ones of clients that come later."""
+        world = World(no_single_flight=False)
+        for fields in (((b"MPP-Instance", b"aaa, bbb"),), ((b"mpp-instance", b"aaa"),), ((b"MPP-Instance", b"bbb"),), ()):
+            world.request(headers=fields)
+        self.assertEqual(len(world.upstreams.sent), 1)
+
     def test_question_to_a_silent_server(self) -> None:
         """The question whether a server is there carries the token, too."""
         world = World()

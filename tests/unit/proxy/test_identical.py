@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import Headers, RequestInfo
+from mpp.core.http import route_cookie
+from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.proxy.decisions.identical import UNSAID, Accepted, CountedFields, RequestKey, is_for_all, is_timeout, key_of, size_of
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
@@ -105,15 +106,7 @@ class FieldTests(SynchronousTestCase):
         """Some of them are new for each query."""
         for name in (b"X-Query-Group-Id", b"X-Dashboard-Uid", b"X-Panel-Id", b"X-Rule-Uid", b"traceparent", b"X-B3-TraceId"):
             self.assert_neutral(name)
-        for name in (
-            b"Sec-Fetch-Site",
-            b"CF-Ray",
-            b"X-Forwarded-For",
-            b"User-Agent",
-            b"Referer",
-            b"If-None-Match",
-            b"Connection",
-        ):
+        for name in (b"Sec-Fetch-Site", b"CF-Ray", b"X-Forwarded-For", b"User-Agent", b"Referer", b"If-None-Match", b"TE"):
             self.assert_neutral(name)
 
     def test_who_asks_counts(self) -> None:
@@ -137,6 +130,13 @@ class FieldTests(SynchronousTestCase):
             self.assert_neutral(b"Cookie", value)
         self.assertEqual(key(headers=((b"Cookie", b"a=1"),)), key(headers=((b"Cookie", b"MPP.Route=0; a=1"),)))
 
+    def test_cookies_that_are_sent_to_the_server_count(self) -> None:
+        """Also one whose name only begins like mpp's."""
+        for value in (b"MPP.Router=ann", b"MPP.Route.User=ann", b"MPP.Route2", b"mpp.route=ann", b"a=MPP.Route=1"):
+            self.assertEqual(route_cookie.to_server(value, Backend("http", "a", 9090)), value)
+            self.assert_counts(b"Cookie", value)
+            self.assertEqual(key(headers=((b"Cookie", value),)), key(headers=((b"Cookie", b"MPP.Route=0;" + value),)))
+
     def test_a_client_that_takes_no_json_is_another_one(self) -> None:
         """The value of Accept counts only then."""
         for value in (b"*/*", b"application/json", b"text/html, application/json;q=0.9", b"text/html, */*;q=0.8"):
@@ -157,10 +157,20 @@ class FieldTests(SynchronousTestCase):
 
     def test_a_client_that_wants_no_cached_response(self) -> None:
         """It does not share the fetch of one that may be answered from the cache."""
-        for name, value in ((b"Cache-Control", b"No-Cache"), (b"cache-control", b"private, max-age=0"), (b"Pragma", b"no-cache")):
-            self.assert_counts(name, value)
-        for name, value in ((b"Cache-Control", b"no-store"), (b"Cache-Control", b"max-age=60"), (b"Pragma", b"max-age=0")):
+        for value in (b"No-Cache", b"private, max-age=0", b"no-store"):
+            self.assert_counts(b"Cache-Control", value)
+        self.assert_counts(b"Pragma", b"no-cache")
+        for name, value in ((b"Cache-Control", b"max-age=60"), (b"Pragma", b"max-age=0"), (b"Pragma", b"no-store")):
             self.assert_neutral(name, value)
+
+    def test_a_field_that_is_not_sent_on(self) -> None:
+        """A client that names its tenant in Connection gets the response without a tenant, so no other client may get it."""
+        tenant = (b"X-Scope-OrgID", b"1")
+        for value in (b"X-Scope-OrgID", b"keep-alive, x-scope-orgid", b"close,Cookie", b"," * 2000 + b"Origin"):
+            for headers in ((tenant, (b"Connection", value)), ((b"connection", value), tenant)):
+                self.assertIsNone(key(headers=headers), value)
+        for value in (b"close", b"Keep-Alive", b"keep-alive, Upgrade, HTTP2-Settings", b"TE", b"", b"MPP-Instance"):
+            self.assert_neutral(b"Connection", value)
 
     def test_the_operator_can_change_what_counts(self) -> None:
         """Both ways."""
@@ -196,6 +206,15 @@ class ResponseTests(SynchronousTestCase):
         for value, shared in ((b"Origin", True), (b"Accept-Encoding, Origin", True), (b"User-Agent", False), (b"*", False)):
             self.assertEqual(is_for_all(200, ((b"Vary", value),), CountedFields(), UNSAID), shared, value)
         self.assertTrue(is_for_all(200, ((b"Vary", b"User-Agent"),), CountedFields(vary=[b"user-agent"]), UNSAID))
+
+    def test_a_response_that_no_cache_may_store(self) -> None:
+        """It is for one client; an error is for all, because nothing stores it."""
+        for value in (b"no-store", b"no-cache, No-Store", b"private", b"max-age=60,PRIVATE", b'private="X-User, X-Team"'):
+            fields = ((b"cache-control", value),)
+            self.assertFalse(is_for_all(200, fields, CountedFields(), UNSAID), value)
+            self.assertTrue(is_for_all(503, fields, CountedFields(), UNSAID), value)
+        for value in (b"", b"public, max-age=60", b"no-cache", b"x-private"):
+            self.assertTrue(is_for_all(200, ((b"Cache-Control", value),), CountedFields(), UNSAID), value)
 
     def test_a_timeout_is_recognized(self) -> None:
         """As Prometheus says it."""

@@ -190,6 +190,14 @@ class NotSharedTests(SingleFlightCase):
             self.answer(number, body=b"own")
         self.assertEqual(self.bodies(clients)[1:], [b"own"] * 2)
 
+    def test_a_response_that_no_cache_may_store(self) -> None:
+        """Its server does not want it to be given to another client."""
+        for value in (b"no-store", b"private"):
+            self.use()
+            clients = self.requests(3)
+            self.answer(headers=((b"Cache-Control", value),))
+            self.assertEqual((self.sent, self.bodies(clients)), (3, [b"result", b"", b""]))
+
     def test_rejected_credentials(self) -> None:
         """They are not a response for another client."""
         self.use(retries=0)
