@@ -137,6 +137,8 @@ class KubeLocator:
         problems = tuple(problem for parsed in readings for problem in parsed.problems)
         self._log_problems(problems)
         found = discovered((each for parsed in readings for each in parsed.candidates), self._kube)
+        if not found:
+            self._sources.doubt()
         if problems and not found:
             raise DiscoveryError(f"{collection.query.what}: {problems[0]}")
         self.sought = self._described(collection)
