@@ -21,7 +21,7 @@ from mpp.core.interfaces import ILocator, IStrategy, IUpstreams
 from mpp.core.model import Backend
 from mpp.core.settings import Settings
 from mpp.discovery.kinds.planner import LocatorPlan, LocatorPlanner
-from mpp.discovery.merged import LocatorStatus
+from mpp.discovery.locator_status import LocatorStatus
 from mpp.proxy.decisions.affinity import MEMORY, AffinityChain
 from mpp.proxy.decisions.client_address import PRIVATE
 from mpp.security.upstream.authorized_upstreams import AuthorizedUpstreams

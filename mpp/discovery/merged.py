@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -20,6 +20,7 @@ from txaio.tx import make_logger
 from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
+from mpp.discovery.locator_status import LocatorStatus
 
 _log = make_logger()
 
@@ -33,34 +34,6 @@ HOLD_S = 60.0
 """Seconds for which a list of file_sd or HTTP SD must stay empty before its last backends are dropped: time to fix a mistake."""
 # No look-up waits for this; a source that is slower at the start of the program may be down as well.
 VERIFY_TIMEOUT_S = 5.0
-
-
-@frozen
-class LocatorStatus:
-    """
-    The status of one locator.
-
-    :ivar name: the locator's name.
-    :ivar discovered: its last good list; empty before the first one.
-    :ivar problem: why its last look-up failed, or why the empty list that it returned is not used yet; otherwise empty.
-    :ivar errors: number of failed look-ups so far.
-    :ivar read: whether any look-up so far has succeeded, or has failed in part but found backends.
-    :ivar empty_since: monotonic time at which the source began to list nothing, while its last list is kept; otherwise None.
-    :ivar note: a phrase for the operator if the last successful look-up found no backends; empty if it found some.
-    """
-
-    name: str
-    discovered: tuple[DiscoveredBackend, ...] = ()
-    problem: str = ""
-    errors: int = 0
-    read: bool = False
-    empty_since: float | None = None
-    note: str = ""
-
-    @property
-    def up(self) -> bool:
-        """Whether the last look-up succeeded and its list is in use."""
-        return not self.problem
 
 
 @define(eq=False)

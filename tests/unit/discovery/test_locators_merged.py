@@ -14,7 +14,8 @@ from zope.interface import implementer
 from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.discovery.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, LocatorStatus, MergedLocator
+from mpp.discovery.locator_status import LocatorStatus
+from mpp.discovery.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator
 from tests.logged import logged
 
 A, B, C = (DiscoveredBackend(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
