@@ -158,21 +158,23 @@ class MergedLocator:
         # It was stopped during the look-up, and no caller needs the result.
         if watched not in self._watched or failure.check(CancelledError):
             return None
-        last = watched.source
-        problem = self._explain(failure, last)
+        last, problem = watched.source, self._explain(failure, watched.source)
         partly = failure.value.discovered if isinstance(failure.value, PartlyDiscovered) else None
-        located = last.discovered if partly is None else partly
-        if problem != last.problem:
+        if partly is not None and not partly and last.discovered and watched.locator.explicit:
+            # The parts that can be read list nothing, maybe by mistake: as with a whole list, see `_good`.
+            held = self._emptied(last)
+            found = evolve(held, problem="; ".join(filter(None, (problem, held.problem))))
+        else:
+            found = evolve(last, discovered=last.discovered if partly is None else partly, problem=problem, empty_since=None)
+        if found.problem != last.problem:
             _log.warn(
                 "locator {locator} failed, continuing with {count} backends that it has found so far: {problem}",
                 locator=last.name,
-                count=len(located),
+                count=len(found.discovered),
                 problem=problem,
             )
         self._failed(last.name)
-        return evolve(
-            last, discovered=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly), empty_since=None
-        )
+        return evolve(found, errors=last.errors + 1, read=last.read or bool(partly))
 
     def _explain(self, failure: Failure, last: LocatorStatus) -> str:
         """Return the problem as one line; a bug in a locator, which may be a plugin, is also logged in full, once."""

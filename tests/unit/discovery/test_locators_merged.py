@@ -420,3 +420,40 @@ class EmptiedTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(failed), (B,))
         self.clock.advance(1)
         self.assertEqual(self.ask(), (B,))
+
+    def partly(self, *found: DiscoveredBackend) -> tuple[DiscoveredBackend, ...]:
+        located = self.merged.locate()
+        self.locator.asked[-1].errback(PartlyDiscovered("b.json is broken", found))
+        return self.successResultOf(located)
+
+    def test_broken_file_beside_an_empty_list(self) -> None:
+        """An empty list is held for the same minute if a part of the source is broken; the status shows both problems."""
+        self.partly(A)
+        self.assertEqual(self.partly(), (A,))
+        problem = self.merged.sources[0].problem
+        self.assertTrue(problem.startswith("b.json is broken; the source lists no backends"), problem)
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.partly(), (A,))
+        self.clock.advance(1)
+        self.assertEqual(self.partly(), ())
+        self.assertEqual(self.merged.sources[0].problem, "b.json is broken")
+        self.assertEqual(self.merged.sources[0].errors, 4)
+
+    def test_file_breaks_and_is_mended_while_the_list_is_empty(self) -> None:
+        """The minute goes on when a part of an empty source breaks or is mended, and begins anew when the list has backends."""
+        self.ask()
+        self.clock.advance(HOLD_S / 2)
+        self.assertEqual(self.partly(), (A,))
+        self.clock.advance(HOLD_S / 2)
+        self.assertEqual(self.ask(), ())
+        self.partly(A)
+        self.partly()
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.partly(B), (B,))
+        self.clock.advance(1)
+        self.assertEqual(self.partly(), (B,))
+
+    def test_part_of_what_is_not_written_is_believed(self) -> None:
+        """With every other source an empty list counts at once if a part of the source cannot be read, too."""
+        self.locator.explicit = False
+        self.assertEqual(self.partly(), ())
