@@ -71,6 +71,12 @@ class Components:
     def _probe_params(self, backend: Backend) -> str:
         return self.settings.http.probe_params_of(backend, self.settings.probe_params)
 
+    def named_locators(self) -> list[ILocator]:
+        """Return the locators of the version that becomes active, with its names: one that is kept may get another number."""
+        for plan, locator in self.locators:
+            locator.name = plan.name
+        return [locator for _, locator in self.locators]
+
     def discard(self) -> None:
         """Stop the locators that were built for this version, because the version will not become active."""
         for locator in self.made:

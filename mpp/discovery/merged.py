@@ -222,7 +222,8 @@ class MergedLocator:
 
     def replace(self, locators: Sequence[ILocator]) -> None:
         """
-        Replace the set of locators. The ones that are in the old and the new set keep their status, removed ones are stopped.
+        Replace the set of locators. The ones that are in the old and the new set keep their status, perhaps under another name;
+        removed ones are stopped.
 
         If there are new locators, the backends of the removed ones are kept until every locator has been read: a source that is
         down when it is configured must not leave clients without any server.
@@ -232,6 +233,8 @@ class MergedLocator:
         gone = [each for each in self._watched if id(each.locator) not in wanted]
         fresh = [locator for locator in locators if id(locator) not in known]
         former = (*(located for each in gone for located in each.source.discovered), *self._former)
+        for each in self._watched:
+            each.source = evolve(each.source, name=each.locator.name)
         self._watched = tuple(
             known.get(id(locator)) or _MergedEntry(locator, LocatorStatus(locator.name)) for locator in locators
         )

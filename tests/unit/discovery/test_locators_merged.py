@@ -327,6 +327,13 @@ class ReplaceTests(SynchronousTestCase):
         self.assertIsNotNone(self.third.changed)
         self.assertEqual(self.listed((self.third, (C,)), (self.first, (A,))), (C, A))
 
+    def test_kept_under_another_name(self) -> None:
+        """A locator that stays and gets another number keeps what is known of it, under its new name."""
+        self.listed((self.first, DiscoveryError("down")), (self.second, (B,)))
+        self.first.name = "first-1"
+        self.merged.replace([self.first])
+        self.assertEqual(self.merged.sources, (LocatorStatus("first-1", (A,), "down", 1, True),))
+
     def test_taken_away(self) -> None:
         """What nobody lists any more goes at once when nothing has come in its place."""
         self.merged.replace([self.first])
