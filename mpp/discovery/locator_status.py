@@ -18,7 +18,7 @@ class LocatorStatus:
     :ivar discovered: its last good list; empty before the first one.
     :ivar problem: why its last look-up failed, or why the empty list that it returned is not used yet; otherwise empty.
     :ivar errors: number of failed look-ups so far.
-    :ivar read: whether any look-up so far has succeeded, or has failed in part but found backends.
+    :ivar read: whether any look-up so far has succeeded, perhaps in part.
     :ivar empty_since: monotonic time at which the source began to list nothing, while its last list is kept; otherwise None.
     :ivar note: a phrase for the operator if the last successful look-up found no backends; empty if it found some.
     """

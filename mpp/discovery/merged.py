@@ -20,6 +20,7 @@ from txaio.tx import make_logger
 from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
+from mpp.discovery.former import FormerBackends
 from mpp.discovery.locator_status import LocatorStatus
 
 _log = make_logger()
@@ -64,7 +65,7 @@ class MergedLocator:
         self._clock = clock
         self._failed = failed
         self._changed: Callable[[], None] | None = None
-        self._former: tuple[DiscoveredBackend, ...] = ()
+        self._former: tuple[FormerBackends, ...] = ()
 
     @property
     def sources(self) -> tuple[LocatorStatus, ...]:
@@ -174,7 +175,7 @@ class MergedLocator:
                 problem=problem,
             )
         self._failed(last.name)
-        return evolve(found, errors=last.errors + 1, read=last.read or bool(partly))
+        return evolve(found, errors=last.errors + 1, read=last.read or partly is not None)
 
     def _explain(self, failure: Failure, last: LocatorStatus) -> str:
         """Return the problem as one line; a bug in a locator, which may be a plugin, is also logged in full, once."""
@@ -189,10 +190,10 @@ class MergedLocator:
         return problem
 
     def _merged(self, _: object) -> tuple[DiscoveredBackend, ...]:
-        if all(source.read for source in self.sources):
-            self._former = ()
+        listed = [located for source in self.sources for located in source.discovered]
+        self._former = tuple(each for each in self._former if each.needed(listed=bool(listed)))
         merged: dict[Backend, DiscoveredBackend] = {}
-        for each in (*(located for source in self.sources for located in source.discovered), *self._former):
+        for each in (*listed, *(located for former in self._former for located in former.located)):
             known = merged.setdefault(each.backend, each)
             if known.not_ready and not each.not_ready:
                 merged[each.backend] = each
@@ -225,26 +226,25 @@ class MergedLocator:
         Replace the set of locators. The ones that are in the old and the new set keep their status, perhaps under another name;
         removed ones are stopped.
 
-        If there are new locators, the backends of the removed ones are kept until every locator has been read: a source that is
-        down when it is configured must not leave clients without any server.
+        If there are new locators, the backends of the removed ones are kept until the new ones have responded, see
+        `FormerBackends`.
         """
         known = {id(each.locator): each for each in self._watched}
-        wanted = {id(locator) for locator in locators}
-        gone = [each for each in self._watched if id(each.locator) not in wanted]
-        fresh = [locator for locator in locators if id(locator) not in known]
-        former = (*(located for each in gone for located in each.source.discovered), *self._former)
         for each in self._watched:
             each.source = evolve(each.source, name=each.locator.name)
-        self._watched = tuple(
-            known.get(id(locator)) or _MergedEntry(locator, LocatorStatus(locator.name)) for locator in locators
-        )
-        self._former = former if fresh or self._former else ()
+        watched = [known.get(id(each)) or _MergedEntry(each, LocatorStatus(each.name)) for each in locators]
+        gone = [each for each in self._watched if each not in watched]
+        fresh = tuple(each for each in watched if each not in self._watched)
+        self._watched = tuple(watched)
+        removed = FormerBackends(tuple(located for each in gone for located in each.source.discovered), fresh)
+        former = (removed, *(each.after(gone, fresh) for each in self._former))
+        self._former = tuple(each for each in former if each.located and each.awaited)
         if self._former:
-            text = "{count} backends of removed locators are kept until all configured locators have responded"
-            _log.info(text, count=len(set(self._former)))
+            text = "{count} backends of removed locators are kept until the new locators have responded"
+            _log.info(text, count=len({located for each in self._former for located in each.located}))
         if self._changed is not None:
-            for locator in fresh:
-                locator.start(self._changed)
+            for each in fresh:
+                each.locator.start(self._changed)
         for each in gone:
             _stop(each)
 

@@ -348,6 +348,34 @@ class ReplaceTests(SynchronousTestCase):
         self.assertEqual(self.listed((self.third, (C,))), (C,))
         self.assertEqual(self.listed((self.third, DiscoveryError("down"))), (C,))
 
+    def test_source_that_was_down_before(self) -> None:
+        """What is removed does not wait for a source that is configured as before, even if that one has never been read."""
+        self.merged.replace([self.first, self.second, self.third])
+        self.listed((self.first, (A,)), (self.second, (B,)), (self.third, DiscoveryError("down")))
+        other = HeldLocator("second")
+        self.merged.replace([self.first, other, self.third])
+        answers = (self.first, (A,)), (self.third, DiscoveryError("down"))
+        self.assertEqual(self.listed(*answers, (other, DiscoveryError("down"))), (A, B))
+        self.assertEqual(self.listed(*answers, (other, (C,))), (A, C))
+
+    def test_new_source_is_read_in_part(self) -> None:
+        """A new source that can be read in part has responded: what it does not list goes, unless nothing would be left."""
+        self.merged.replace([self.first, self.third])
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, PartlyDiscovered("no app", ()))), (A,))
+        self.merged.replace([self.second])
+        self.assertEqual(self.listed((self.second, PartlyDiscovered("no app", ()))), (A,))
+        self.assertEqual(self.listed((self.second, DiscoveryError("down"))), (A,))
+        self.assertEqual(self.listed((self.second, ())), ())
+
+    def test_new_source_is_replaced_in_turn(self) -> None:
+        """What waited for a new source that is removed again waits for the one in its place, or goes if there is none."""
+        self.merged.replace([self.first, self.third])
+        fourth = HeldLocator("fourth")
+        self.merged.replace([self.first, fourth])
+        self.assertEqual(self.listed((self.first, (A,)), (fourth, DiscoveryError("down"))), (A, B))
+        self.merged.replace([self.first])
+        self.assertEqual(self.listed((self.first, (A,))), (A,))
+
     def test_replaced_while_asked(self) -> None:
         """A look-up that is under way when its locator goes fails no round, and is not waited for in vain."""
         located = self.merged.locate()
