@@ -8,6 +8,9 @@ from attrs import frozen
 
 from mpp.core.model import DiscoveredBackend
 
+HOLD_S = 60.0
+"""Seconds for which a list of file_sd or HTTP SD must stay empty before its last backends are dropped: time to fix a mistake."""
+
 
 @frozen
 class LocatorStatus:

@@ -21,7 +21,7 @@ from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
 from mpp.discovery.former import FormerBackends
-from mpp.discovery.locator_status import LocatorStatus
+from mpp.discovery.locator_status import HOLD_S, LocatorStatus
 
 _log = make_logger()
 
@@ -31,8 +31,6 @@ FIRST_WAIT_S = 3.0
 """Seconds that a round waits for a source that has not been read yet: without its list, the round may have no backend at all."""
 WAIT_S = 1.0
 """Seconds that a round waits for a source that has been read before: longer than a healthy API takes to respond."""
-HOLD_S = 60.0
-"""Seconds for which a list of file_sd or HTTP SD must stay empty before its last backends are dropped: time to fix a mistake."""
 # No look-up waits for this; a source that is slower at the start of the program may be down as well.
 VERIFY_TIMEOUT_S = 5.0
 
@@ -190,8 +188,8 @@ class MergedLocator:
         return problem
 
     def _merged(self, _: object) -> tuple[DiscoveredBackend, ...]:
-        listed = [located for source in self.sources for located in source.discovered]
-        self._former = tuple(each for each in self._former if each.needed(listed=bool(listed)))
+        now, listed = self._clock.seconds(), [located for source in self.sources for located in source.discovered]
+        self._former = tuple(each for each in self._former if each.needed(listed=bool(listed), now=now))
         merged: dict[Backend, DiscoveredBackend] = {}
         for each in (*listed, *(located for former in self._former for located in former.located)):
             known = merged.setdefault(each.backend, each)

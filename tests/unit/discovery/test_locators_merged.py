@@ -14,8 +14,8 @@ from zope.interface import implementer
 from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.discovery.locator_status import LocatorStatus
-from mpp.discovery.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator
+from mpp.discovery.locator_status import HOLD_S, LocatorStatus
+from mpp.discovery.merged import FIRST_WAIT_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator
 from tests.logged import logged
 
 A, B, C = (DiscoveredBackend(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
@@ -375,6 +375,23 @@ class ReplaceTests(SynchronousTestCase):
         self.assertEqual(self.listed((self.first, (A,)), (fourth, DiscoveryError("down"))), (A, B))
         self.merged.replace([self.first])
         self.assertEqual(self.listed((self.first, (A,))), (A,))
+
+    def test_new_source_is_an_empty_list(self) -> None:
+        """A written list that is empty when it is new is held like one that becomes empty: the removed servers stay a minute."""
+        self.third.explicit = True
+        self.merged.replace([self.first, self.third])
+        for _ in range(2):
+            self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A, B))
+            self.clock.advance(HOLD_S / 2)
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A,))
+
+    def test_new_source_is_an_empty_list_at_first(self) -> None:
+        """The removed servers go when a new written list that was empty has servers."""
+        self.third.explicit = True
+        self.merged.replace([self.first, self.third])
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A, B))
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, (C,))), (A, C))
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, (C,))), (A, C))
 
     def test_replaced_while_asked(self) -> None:
         """A look-up that is under way when its locator goes fails no round, and is not waited for in vain."""
