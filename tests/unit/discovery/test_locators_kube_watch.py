@@ -187,6 +187,14 @@ class TroubledWatchTests(_Watched):
         self.resumed(["list", "watch"])
         self.assertEqual(self.changes(), 1)
 
+    def test_other_error_in_the_stream(self) -> None:
+        """After any other error event, too, the version is listed anew: the server may have been restored to an older one."""
+        self.start()
+        self.fake.send_raw(b'{"type":"ERROR","object":{"code":504,"message":"Too large resource version: 1001"}}\n')
+        self.world.settle()
+        self.resumed(["list", "watch"])
+        self.assertEqual(self.changes(), 1)
+
     def test_gone_as_a_status(self) -> None:
         """When the version is gone (410 as a status, or as the first event), it is listed anew."""
         for as_status in (True, False):
@@ -331,10 +339,11 @@ class PartsTests(SynchronousTestCase):
         self.assertLessEqual(pause(100_000, rng), 30)
 
     def test_event_has_type_and_metadata(self) -> None:
-        """An event is a type and an object with metadata; 410 is told apart."""
+        """An event is a type and an object with metadata; an error ends the use of the version."""
         item = {"metadata": {"resourceVersion": "7"}}
         self.assertEqual(read_event(json.dumps({"type": "ADDED", "object": item}).encode()), ("ADDED", item))
-        self.assertRaises(VersionExpired, read_event, b'{"type":"ERROR","object":{"code":410}}')
+        for code in (b"410", b"504", b'"x"'):
+            self.assertRaises(VersionExpired, read_event, b'{"type":"ERROR","object":{"code":%b}}' % code)
         for line in (b"{", b"7", b"{}", b'{"type":"ADDED","object":{"metadata":7}}', b'{"type":"ERROR","object":7}', b"[" * 9999):
             self.assertRaises(DiscoveryError, read_event, line)
 
