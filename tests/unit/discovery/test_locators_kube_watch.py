@@ -124,6 +124,64 @@ class WatchTests(_Watched):
         self.assertEqual((self.changes(), len(self.fake.watches)), (1, 1))
 
 
+class ListedTests(_Watched):
+    """Changes that a look-up has to list."""
+
+    def start(self) -> None:
+        super().start()
+        self.successResultOf(self.world.locator.locate())
+
+    def fail(self) -> None:
+        """Make a look-up that fails."""
+        self.fake.fault(status=503)
+        self.failureResultOf(self.world.locator.locate(), DiscoveryError)
+        self.fake.fault(status=0)
+
+    def test_failed_look_up_is_repeated(self) -> None:
+        """A change is reported again after each look-up that fails, less and less often, until one has listed it."""
+        self.start()
+        self.make_ready()
+        self.assertEqual(self.changes(), 1)
+        for longest in (1, 2, 4):
+            self.fail()
+            self.world.advance(longest / 2 - 0.01)
+            self.assertEqual(self.changes(), 0)
+            self.world.advance(longest / 2 + 0.01)
+            self.assertEqual(self.changes(), 1)
+        self.successResultOf(self.world.locator.locate())
+        self.world.advance(60)
+        self.assertEqual(self.changes(), 0)
+
+    def test_without_a_change(self) -> None:
+        """A look-up that fails is not repeated before the next interval if no change was reported."""
+        self.start()
+        self.fail()
+        self.world.advance(60)
+        self.assertEqual(self.changes(), 0)
+
+    def test_change_during_a_look_up(self) -> None:
+        """A change that is reported during a look-up, whose list may not have it, is reported again."""
+        self.start()
+        self.fake.fault(hanging=True)
+        looked = self.world.locator.locate()
+        self.make_ready()
+        self.assertEqual(self.changes(), 1)
+        looked.cancel()
+        self.failureResultOf(looked)
+        self.world.advance(1)
+        self.assertEqual(self.changes(), 1)
+
+    def test_nothing_is_repeated_after_the_end(self) -> None:
+        """Nothing is reported again after the locator was stopped."""
+        self.start()
+        self.make_ready()
+        self.assertEqual(self.changes(), 1)
+        self.fail()
+        self.world.locator.stop()
+        self.world.settle()
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+
 class SliceWatchTests(_Watched):
     """Watching the endpoints of a service."""
 
