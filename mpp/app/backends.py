@@ -203,7 +203,7 @@ class Backends:
         cache = self._cache_for(settings)
         self.forwarder.reconfigure(components.upstreams(self.pool), components.affinity, settings, cache)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        self.locator.replace([locator for _, locator in components.locators])
+        self.locator.replace(components.named_locators())
         if self.rounds is not None:
             prober = components.prober(self.pool, self._reactor, time.time, self._instance)
             self.rounds.reconfigure(prober, components.strategy, settings.selection_interval, _coverage_query(settings))

@@ -21,7 +21,7 @@ from mpp.core.interfaces import ILocator, IStrategy, IUpstreams
 from mpp.core.model import Backend
 from mpp.core.settings import Settings
 from mpp.discovery.kinds.planner import LocatorPlan, LocatorPlanner
-from mpp.discovery.merged import LocatorStatus
+from mpp.discovery.locator_status import LocatorStatus
 from mpp.proxy.decisions.affinity import MEMORY, AffinityChain
 from mpp.proxy.decisions.client_address import PRIVATE
 from mpp.security.upstream.authorized_upstreams import AuthorizedUpstreams
@@ -70,6 +70,12 @@ class Components:
 
     def _probe_params(self, backend: Backend) -> str:
         return self.settings.http.probe_params_of(backend, self.settings.probe_params)
+
+    def named_locators(self) -> list[ILocator]:
+        """Return the locators of the version that becomes active, with its names: one that is kept may get another number."""
+        for plan, locator in self.locators:
+            locator.name = plan.name
+        return [locator for _, locator in self.locators]
 
     def discard(self) -> None:
         """Stop the locators that were built for this version, because the version will not become active."""

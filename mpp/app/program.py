@@ -99,7 +99,7 @@ class Program(MultiService):
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
         self.gate = ConnectionLimit(self.channels, _places(settings), AT_ONCE if settings.workers == 1 else 1)
-        self._locating = LocatorPlanner(reactor, os.environ)
+        self._locating = LocatorPlanner(reactor, os.environ, lambda: self.settings.selection_interval)
         self._components = build(settings, self._locating)
         self.backends = Backends(
             self._components, reactor, budget=self.budget, metrics=self.metrics, each_round=self._renew_served, role=self.role

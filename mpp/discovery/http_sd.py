@@ -91,16 +91,18 @@ class HTTPSDLocator:
     :param read_url: returns the URL (http or https) before each look-up; user and password in it are sent as HTTP basic. May
         fail with `DiscoveryError`.
     :param api: sends the requests; closed by `stop`.
-    :param interval: seconds between look-ups, sent to the server as information.
+    :param interval: returns the seconds between look-ups, which are sent to the server as information.
     """
 
-    def __init__(self, read_url: Callable[[], str], api: JSONClient, name: str = "http-sd", *, interval: float = 10.0) -> None:
+    def __init__(
+        self, read_url: Callable[[], str], api: JSONClient, name: str = "http-sd", *, interval: Callable[[], float]
+    ) -> None:
         self.name = name
         self._read_url = read_url
         self._shown = shown(read_url())
         self.sought, self.explicit = f"targets at {self._shown}", True
         self._api = api
-        self._headers = {"Accept": "application/json", "X-Prometheus-Refresh-Interval-Seconds": f"{interval:g}"}
+        self._interval = interval
         self._known_problems: frozenset[str] = frozenset()
         self._looking = PendingLookups()
 
@@ -130,7 +132,9 @@ class HTTPSDLocator:
     async def _locate(self) -> tuple[DiscoveredBackend, ...]:
         request = _Request.of(self._read_url())
         self._shown = request.shown
-        headers = {**self._headers, "Authorization": request.authorization} if request.authorization else self._headers
+        headers = {"Accept": "application/json", "X-Prometheus-Refresh-Interval-Seconds": f"{self._interval():g}"}
+        if request.authorization:
+            headers["Authorization"] = request.authorization
         response = await self._api.request("GET", request.url, headers=headers, hide=request.hide)
         self._check(response)
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -20,6 +20,8 @@ from txaio.tx import make_logger
 from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
+from mpp.discovery.former import FormerBackends
+from mpp.discovery.locator_status import HOLD_S, LocatorStatus
 
 _log = make_logger()
 
@@ -29,38 +31,8 @@ FIRST_WAIT_S = 3.0
 """Seconds that a round waits for a source that has not been read yet: without its list, the round may have no backend at all."""
 WAIT_S = 1.0
 """Seconds that a round waits for a source that has been read before: longer than a healthy API takes to respond."""
-HOLD_S = 60.0
-"""Seconds for which a list of file_sd or HTTP SD must stay empty before its last backends are dropped: time to fix a mistake."""
 # No look-up waits for this; a source that is slower at the start of the program may be down as well.
 VERIFY_TIMEOUT_S = 5.0
-
-
-@frozen
-class LocatorStatus:
-    """
-    The status of one locator.
-
-    :ivar name: the locator's name.
-    :ivar discovered: its last good list; empty before the first one.
-    :ivar problem: why its last look-up failed, or why the empty list that it returned is not used yet; otherwise empty.
-    :ivar errors: number of failed look-ups so far.
-    :ivar read: whether any look-up so far has succeeded, or has failed in part but found backends.
-    :ivar empty_since: monotonic time at which the source began to list nothing, while its last list is kept; otherwise None.
-    :ivar note: a phrase for the operator if the last successful look-up found no backends; empty if it found some.
-    """
-
-    name: str
-    discovered: tuple[DiscoveredBackend, ...] = ()
-    problem: str = ""
-    errors: int = 0
-    read: bool = False
-    empty_since: float | None = None
-    note: str = ""
-
-    @property
-    def up(self) -> bool:
-        """Whether the last look-up succeeded and its list is in use."""
-        return not self.problem
 
 
 @define(eq=False)
@@ -91,7 +63,7 @@ class MergedLocator:
         self._clock = clock
         self._failed = failed
         self._changed: Callable[[], None] | None = None
-        self._former: tuple[DiscoveredBackend, ...] = ()
+        self._former: tuple[FormerBackends, ...] = ()
 
     @property
     def sources(self) -> tuple[LocatorStatus, ...]:
@@ -185,21 +157,23 @@ class MergedLocator:
         # It was stopped during the look-up, and no caller needs the result.
         if watched not in self._watched or failure.check(CancelledError):
             return None
-        last = watched.source
-        problem = self._explain(failure, last)
+        last, problem = watched.source, self._explain(failure, watched.source)
         partly = failure.value.discovered if isinstance(failure.value, PartlyDiscovered) else None
-        located = last.discovered if partly is None else partly
-        if problem != last.problem:
+        if partly is not None and not partly and last.discovered and watched.locator.explicit:
+            # The parts that can be read list nothing, maybe by mistake: as with a whole list, see `_good`.
+            held = self._emptied(last)
+            found = evolve(held, problem="; ".join(filter(None, (problem, held.problem))))
+        else:
+            found = evolve(last, discovered=last.discovered if partly is None else partly, problem=problem, empty_since=None)
+        if found.problem != last.problem:
             _log.warn(
                 "locator {locator} failed, continuing with {count} backends that it has found so far: {problem}",
                 locator=last.name,
-                count=len(located),
+                count=len(found.discovered),
                 problem=problem,
             )
         self._failed(last.name)
-        return evolve(
-            last, discovered=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly), empty_since=None
-        )
+        return evolve(found, errors=last.errors + 1, read=last.read or partly is not None)
 
     def _explain(self, failure: Failure, last: LocatorStatus) -> str:
         """Return the problem as one line; a bug in a locator, which may be a plugin, is also logged in full, once."""
@@ -214,10 +188,10 @@ class MergedLocator:
         return problem
 
     def _merged(self, _: object) -> tuple[DiscoveredBackend, ...]:
-        if all(source.read for source in self.sources):
-            self._former = ()
+        now, listed = self._clock.seconds(), [located for source in self.sources for located in source.discovered]
+        self._former = tuple(each for each in self._former if each.needed(listed=bool(listed), now=now))
         merged: dict[Backend, DiscoveredBackend] = {}
-        for each in (*(located for source in self.sources for located in source.discovered), *self._former):
+        for each in (*listed, *(located for former in self._former for located in former.located)):
             known = merged.setdefault(each.backend, each)
             if known.not_ready and not each.not_ready:
                 merged[each.backend] = each
@@ -247,26 +221,28 @@ class MergedLocator:
 
     def replace(self, locators: Sequence[ILocator]) -> None:
         """
-        Replace the set of locators. The ones that are in the old and the new set keep their status, removed ones are stopped.
+        Replace the set of locators. The ones that are in the old and the new set keep their status, perhaps under another name;
+        removed ones are stopped.
 
-        If there are new locators, the backends of the removed ones are kept until every locator has been read: a source that is
-        down when it is configured must not leave clients without any server.
+        If there are new locators, the backends of the removed ones are kept until the new ones have responded, see
+        `FormerBackends`.
         """
         known = {id(each.locator): each for each in self._watched}
-        wanted = {id(locator) for locator in locators}
-        gone = [each for each in self._watched if id(each.locator) not in wanted]
-        fresh = [locator for locator in locators if id(locator) not in known]
-        former = (*(located for each in gone for located in each.source.discovered), *self._former)
-        self._watched = tuple(
-            known.get(id(locator)) or _MergedEntry(locator, LocatorStatus(locator.name)) for locator in locators
-        )
-        self._former = former if fresh or self._former else ()
+        for each in self._watched:
+            each.source = evolve(each.source, name=each.locator.name)
+        watched = [known.get(id(each)) or _MergedEntry(each, LocatorStatus(each.name)) for each in locators]
+        gone = [each for each in self._watched if each not in watched]
+        fresh = tuple(each for each in watched if each not in self._watched)
+        self._watched = tuple(watched)
+        removed = FormerBackends(tuple(located for each in gone for located in each.source.discovered), fresh)
+        former = (removed, *(each.after(gone, fresh) for each in self._former))
+        self._former = tuple(each for each in former if each.located and each.awaited)
         if self._former:
-            text = "{count} backends of removed locators are kept until all configured locators have responded"
-            _log.info(text, count=len(set(self._former)))
+            text = "{count} backends of removed locators are kept until the new locators have responded"
+            _log.info(text, count=len({located for each in self._former for located in each.located}))
         if self._changed is not None:
-            for locator in fresh:
-                locator.start(self._changed)
+            for each in fresh:
+                each.locator.start(self._changed)
         for each in gone:
             _stop(each)
 

@@ -2,7 +2,8 @@
 A DNS client that queries the name servers of ``resolv.conf`` in turn. Knows the queries' transport, not their content.
 
 Twisted's resolver queries the next server only when one times out. If a server cannot be reached at all, such as one with an IPv6
-address on a host that has no IPv6 route, the error of the socket ends the look-up.
+address on a host that has no IPv6 route, the error of the socket ends the look-up. And a server that is broken, or is not
+responsible for mpp, hides the next one; the resolver of the C library (glibc) passes over such responses as well.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectError
+from twisted.names import dns
 from twisted.names.client import Resolver
 
 Server = tuple[str, int]
@@ -21,6 +23,8 @@ Server = tuple[str, int]
 _TCP_TIMEOUT_S = 10
 _NEXT_SERVER = (OSError, ConnectError, TimeoutError)
 """The errors after which the next server is queried; a response that the name does not exist is no error."""
+_NO_ANSWER = (dns.ESERVER, dns.ENOTIMP, dns.EREFUSED)
+"""The codes of responses after which the next server is queried: they say something about the server, not about the name."""
 
 
 class NameServers(Resolver):
@@ -41,15 +45,16 @@ class NameServers(Resolver):
         Send a query over UDP to one server after the other.
 
         :param timeout: seconds to wait for each server's response: one number for each turn of all servers.
-        :return Deferred(Message): the first response. Fails with TimeoutError or OSError when no server responds.
+        :return Deferred(Message): the first response that answers the query; the last response if none does. Fails with
+            TimeoutError or OSError when no server responds.
         """
         waits: Sequence[int] = timeout or self.timeout or ()
         attempts = [(server, seconds) for seconds in waits for server in self._known()]
-        return _first([partial(self._only(server).queryUDP, queries, (seconds,)) for server, seconds in attempts])
+        return _first([(server, partial(self._only(server).queryUDP, queries, (seconds,))) for server, seconds in attempts])
 
     def queryTCP(self, queries: Any, timeout: int = _TCP_TIMEOUT_S) -> Deferred[Any]:
         """Send a query over TCP, see `queryUDP`."""
-        return _first([partial(self._over_tcp, self._only(server), queries, timeout) for server in self._known()])
+        return _first([(server, partial(self._over_tcp, self._only(server), queries, timeout)) for server in self._known()])
 
     def _known(self) -> list[Server]:
         return [*self.servers, *self.dynServers]
@@ -69,16 +74,29 @@ class NameServers(Resolver):
         return answered.addBoth(close)
 
 
-def _first(attempts: Sequence[Callable[[], Deferred[Any]]]) -> Deferred[Any]:
-    """Return the result of the first attempt that succeeds; each one starts when the previous one has failed."""
+def _first(attempts: Sequence[tuple[Server, Callable[[], Deferred[Any]]]]) -> Deferred[Any]:
+    """
+    Return the first response that answers the query; each attempt starts when the previous one has failed.
+
+    A server whose response was passed over is not queried again. If no response answers the query, the last one counts.
+    """
 
     async def run() -> Any:
         problem: Exception = OSError("no name server is configured")
-        for attempt in attempts:
+        passed_over: dict[Server, Any] = {}
+        for server, attempt in attempts:
+            if server in passed_over:
+                continue
             try:
-                return await attempt()
+                response = await attempt()
             except _NEXT_SERVER as error:
                 problem = error
+                continue
+            if response.rCode not in _NO_ANSWER:
+                return response
+            passed_over[server] = response
+        if passed_over:
+            return list(passed_over.values())[-1]
         raise problem
 
     return Deferred.fromCoroutine(run())

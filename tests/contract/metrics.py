@@ -101,8 +101,7 @@ def _locators() -> set[str]:
             kube=KubeSettings(service_name=ANY),
         )
         for plan in LocatorPlanner(None, {}).plans(settings):
-            name = str(plan.key[0])
-            found.add(name if count == 1 else "".join(ANY if each.isdigit() else each for each in name))
+            found.add(plan.name if count == 1 else "".join(ANY if each.isdigit() else each for each in plan.name))
     return found
 
 

@@ -38,7 +38,7 @@ def _make(name: str, own: HTTPSDSettings, context: SourceContext) -> ILocator:
     except DiscoveryError as error:
         raise ConfigError("--http-sd", str(error)) from None
     api = JSONClient.connecting(context.reactor, TLSPolicy(insecure=context.settings.insecure))
-    return HTTPSDLocator(read, api, name, interval=context.settings.selection_interval)
+    return HTTPSDLocator(read, api, name, interval=context.interval)
 
 
 HTTP_SD = SourceKind(
@@ -63,6 +63,6 @@ HTTP_SD = SourceKind(
     _make,
     several="urls",
     source=lambda url: _USERINFO.sub("", url),
-    depends_on=("insecure", "selection_interval"),
+    depends_on=("insecure",),
     secret_files=lambda own: (url[1:] for url in own.urls if url.startswith("@")),
 )

@@ -4,6 +4,7 @@ The construction of the configured locators, each from the description of its ki
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -23,13 +24,15 @@ class LocatorPlan:
     """
     The plan to build one locator.
 
-    :ivar key: the locator's name, and the settings with which it is built. If the key is the same after a reload, so is the
+    :ivar key: the kind and the settings with which the locator is built. If the key is the same after a reload, so is the
         locator.
+    :ivar name: the locator's name. It depends on the other sources of the kind, so a locator that is kept may get another one.
     :ivar source: the configured source of its backends, for backends with which the locator itself names no source.
     :ivar build: builds the locator; raises `mpp.core.errors.ConfigError` if its configuration can never work.
     """
 
     key: tuple[Hashable, ...]
+    name: str = field(eq=False)
     source: DiscoverySource = field(eq=False)
     build: Callable[[], ILocator] = field(eq=False)
 
@@ -44,10 +47,12 @@ class LocatorPlanner:
     A planner of the locators that are configured.
 
     :param environ: mpp's environment: in a pod, Kubernetes sets the API server's address in it.
+    :param interval: returns the active selection interval in seconds; without it, locators use the one they are planned with.
     """
 
     _reactor: Any
     _environ: Mapping[str, str] = field(repr=False)
+    _interval: Callable[[], float] | None = None
     _names: Any = None
 
     def plans(self, settings: Settings) -> tuple[LocatorPlan, ...]:
@@ -55,12 +60,17 @@ class LocatorPlanner:
         return tuple(self._plans(settings))
 
     def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:
-        context = SourceContext(settings, self._reactor, self._environ, self._name_servers)
+        interval = self._interval or (lambda: settings.selection_interval)
+        context = SourceContext(settings, self._reactor, self._environ, self._name_servers, interval)
         for kind in KINDS:
             depends_on = [getattr(settings, name) for name in kind.depends_on]
+            planned: Counter[Hashable] = Counter()
             for name, source, own in kind.parts(settings.discovery[kind.settings]):
                 build = partial(kind.make, name, own, context)
-                yield LocatorPlan((name, own, *depends_on), DiscoverySource(kind.name, source), build)
+                # A source that is configured twice has two locators, which must not be the same one after a reload.
+                key = (kind.name, own, planned[own], *depends_on)
+                planned[own] += 1
+                yield LocatorPlan(key, name, DiscoverySource(kind.name, source), build)
 
     def _name_servers(self) -> Any:
         if self._names is None:

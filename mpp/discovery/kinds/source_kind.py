@@ -23,7 +23,9 @@ class SourceContext:
     """
     The parts of the program that a locator may need besides the settings of its kind.
 
-    :ivar settings: the settings of the whole program.
+    :ivar settings: the settings of the whole program with which the locator is built. A reload may keep the locator, so it may
+        use only the ones that its kind names in ``depends_on``.
+    :ivar interval: returns the active selection interval in seconds, which a reload may change.
     :ivar environ: mpp's environment: in a pod, Kubernetes sets the API server's address in it.
     :ivar name_servers: returns the DNS client; always the same one, because it watches ``resolv.conf`` until the program ends.
     """
@@ -32,6 +34,7 @@ class SourceContext:
     reactor: Any
     environ: Mapping[str, str] = field(repr=False)
     name_servers: Callable[[], Any]
+    interval: Callable[[], float]
 
 
 @frozen

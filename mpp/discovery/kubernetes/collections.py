@@ -30,6 +30,15 @@ _GONE = 410
 
 T = TypeVar("T")
 
+# Note [Refused slices]
+#
+# Endpoints are the substitute for EndpointSlices where the cluster does not serve slices, or mpp may not read them. But slices
+# that are written by hand have no Endpoints, nor has any slice of a cluster whose Endpoints controller is off: there, an empty
+# list of Endpoints would drop all servers after a single 403 or 404, such as an API server may send while it starts or while a
+# role is replaced. So a collection that has been listed before is not replaced by another one: the look-up fails, and the last
+# list stays in use. If it has never been listed, the refusal is forgotten while the substitute lists nothing, see
+# `Collections.doubt`.
+
 
 @frozen
 class Collection:
@@ -127,28 +136,41 @@ class Collections:
         self._kube = kube
         self._clock = clock
         self._refused: dict[str, float] = {}
+        self._listed: set[str] = set()
 
     async def first(self, ask: Callable[[KubeClient, Collection], Coroutine[Any, Any, T]]) -> tuple[Collection, T]:
         """
         Return the best collection that the API server has and lets mpp read, and the result of ``ask`` for it.
 
         :param ask: sends a request for a collection, such as `list_all`.
-        :raise RequestRejected: there is no such collection; the error is of the best one that is forbidden, if any is.
+        :raise RequestRejected: there is no such collection, and the error is of the best one that is forbidden, if any is; or the
+            best one, which mpp has listed before, is refused now, see Note [Refused slices].
         :raise DiscoveryError: as raised by ``ask``.
         """
         candidates = collections(self._kube, self._kube.namespace or await self._client.namespace())
         refusals = []
         for collection in self._worth_asking(candidates):
+            path = collection.query.path
             try:
-                return collection, await ask(self._client, collection)
+                found = await ask(self._client, collection)
             except RequestRejected as error:
                 if error.status not in (_NOT_SERVED, _FORBIDDEN) or len(candidates) == 1:
                     raise
+                if path in self._listed:
+                    self._refused.clear()
+                    raise
                 refusals.append(error)
-                self._refused[collection.query.path] = self._clock.seconds()
+                self._refused[path] = self._clock.seconds()
+            else:
+                self._listed.add(path)
+                return collection, found
         # If no collection is available, none is remembered: a correction must take effect at once.
         self._refused.clear()
         raise next((error for error in refusals if error.status == _FORBIDDEN), refusals[-1])
+
+    def doubt(self) -> None:
+        """Forget which collections were refused, because the one that was asked instead lists nothing."""
+        self._refused.clear()
 
     def _worth_asking(self, candidates: tuple[Collection, ...]) -> list[Collection]:
         now = self._clock.seconds()

@@ -3,7 +3,8 @@ The locator of Prometheus servers in Kubernetes: the endpoints of a service, or 
 
 It processes lists of objects; the other modules of this package, from the bottom: `objects` parses objects; `kubeconfig`, `pem`,
 `user` and `cluster_access` read credentials, `exec_plugin` runs a program that issues them, `credentials` keeps them current;
-`client` sends requests, `collections` lists, `watch` watches for changes, line by line from `stream`.
+`client` sends requests, `collections` lists, `watch` watches for changes, line by line from `stream`; `changes` reports a change
+again if the look-up after it failed.
 
 # Note [Listing and watching]
 
@@ -31,6 +32,7 @@ from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.interfaces import IVerifiedLocator
 from mpp.core.model import DiscoveredBackend
 from mpp.discovery.http_api.look_ups import PendingLookups
+from mpp.discovery.kubernetes.changes import ReportedChanges
 from mpp.discovery.kubernetes.client import KubeClient, RequestRejected, connecting
 from mpp.discovery.kubernetes.cluster_access import SERVICE_ACCOUNT, read_access
 from mpp.discovery.kubernetes.collections import Collection, Collections, list_all, list_version
@@ -111,6 +113,7 @@ class KubeLocator:
         self._client = client
         self._sources = Collections(client, kube, clock)
         self._resource_watch = ResourceWatch(client, self._sources, port=kube.port, clock=clock, rng=rng)
+        self._changes = ReportedChanges(clock, rng)
         self._looking = PendingLookups()
         self._known_problems: frozenset[str] = frozenset()
 
@@ -129,6 +132,15 @@ class KubeLocator:
         return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
     async def _locate(self) -> tuple[DiscoveredBackend, ...]:
+        count, listed = self._changes.count, False
+        try:
+            found = await self._list()
+            listed = True
+        finally:
+            self._changes.looked(count, listed=listed)
+        return found
+
+    async def _list(self) -> tuple[DiscoveredBackend, ...]:
         try:
             collection, listing = await self._sources.first(list_all)
         except RequestRejected as error:
@@ -137,6 +149,8 @@ class KubeLocator:
         problems = tuple(problem for parsed in readings for problem in parsed.problems)
         self._log_problems(problems)
         found = discovered((each for parsed in readings for each in parsed.candidates), self._kube)
+        if not found:
+            self._sources.doubt()
         if problems and not found:
             raise DiscoveryError(f"{collection.query.what}: {problems[0]}")
         self.sought = self._described(collection)
@@ -179,11 +193,13 @@ class KubeLocator:
 
     def start(self, changed: Callable[[], None]) -> None:
         """Start to watch for changes of the objects, see `ILocator.start`."""
-        self._resource_watch.start(changed)
+        self._changes.start(changed)
+        self._resource_watch.start(self._changes.report)
 
     def stop(self) -> None:
         """Stop watching, cancel the look-ups in progress, and close all connections."""
         self._resource_watch.stop()
+        self._changes.stop()
         self._looking.cancel()
         self._client.stop()
 

@@ -204,7 +204,10 @@ def discovered(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[Dis
     for each in ordered:
         if hosts.setdefault((each.owner, each.identity), each.host) == each.host:
             backend = Backend(kube.scheme, each.host, each.port, kube.path_prefix)
-            listed.setdefault(backend, DiscoveredBackend(backend, each.not_ready, each.leaving))
+            found = DiscoveredBackend(backend, each.not_ready, each.leaving)
+            # Without a pod, the two have different owners, so that the ready one may be the later one.
+            if listed.setdefault(backend, found).not_ready and not found.not_ready:
+                listed[backend] = found
     return tuple(listed.values())
 
 

@@ -7,7 +7,9 @@ lists again (https://kubernetes.io/docs/reference/using-api/api-concepts/#effici
 The watch starts from the collection's current version, which is listed first. Streams end: regularly (the server's
 ``timeoutSeconds``), by accident, or silently (half-open connections: not a byte for longer than ``timeoutSeconds``). The next one
 continues from the last version seen, so nothing is missed. The server forgets versions after some minutes: 410 Gone, as a status
-or as an event. Then the version is listed again, and since changes may have been missed, a change is reported.
+or as an event. After other error events, too, the version may be of no use: if etcd was restored from a backup, it lies in the
+future, and a watch from it would be silent. Then the version is listed again, and since changes may have been missed, a change is
+reported.
 
 Bookmarks only carry a newer version; servers need not send them.
 """
@@ -49,7 +51,7 @@ _GONE = 410
 
 
 class VersionExpired(DiscoveryError):
-    """The server no longer knows the version of the collection from which a watch should continue."""
+    """The server may not know the version of the collection from which a watch should continue."""
 
 
 class ResourceWatch:
@@ -172,17 +174,15 @@ def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
     Parse one event of a watch. Pure.
 
     :return: the type of the event, and its object.
-    :raise VersionExpired: the event reports that the server no longer knows the version.
-    :raise DiscoveryError: the event reports another error, or the line is no event.
+    :raise VersionExpired: the event reports an error, see Note [Watching].
+    :raise DiscoveryError: the line is no event.
     """
     try:
         event = json.loads(line)
         kind, item = event["type"], event["object"]
-        if kind == "ERROR" and item.get("code") == _GONE:
-            raise VersionExpired("410 in the stream")
         if kind == "ERROR":
             code = item.get("code")
-            raise DiscoveryError(
+            raise VersionExpired(
                 f"the server ended a watch with code {code if type(code) is int and 0 <= code < 1000 else 'unknown'}"
             )
         if not isinstance(item["metadata"], dict):

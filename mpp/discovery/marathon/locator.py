@@ -22,7 +22,7 @@ from mpp.core.errors import DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator
 from mpp.core.model import Backend, DiscoveredBackend
 from mpp.core.urls import take_credentials
-from mpp.discovery.http_api.json_api import APIResponse, JSONClient, NoResponse
+from mpp.discovery.http_api.json_api import APIResponse, JSONClient
 from mpp.discovery.http_api.look_ups import PendingLookups
 from mpp.discovery.marathon.login import Login, read_credentials_file, secret_reader
 from mpp.discovery.marathon.settings import MarathonSettings
@@ -82,6 +82,10 @@ class _Missing:
     words: str
 
 
+class _NoCredentials(DiscoveryError):
+    """There are no credentials for any master: their file cannot be read, or the login failed."""
+
+
 @implementer(ILocator)
 class MarathonLocator:
     """
@@ -114,11 +118,11 @@ class MarathonLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Request all apps from the master that responded last; if it does not respond, from the others in turn.
+        Request all apps from the master that listed them last; if it does not list them now, from the others in turn.
 
-        :return Deferred(tuple): the apps' tasks, in the order of the apps. Fails with `DiscoveryError` when no master responds or
-            one rejects the request, and with `PartlyDiscovered` when an app does not exist, see Note [Missing apps]. Cancelling
-            it aborts the request; the next look-up begins with the next master.
+        :return Deferred(tuple): the apps' tasks, in the order of the apps. Fails with `DiscoveryError` when no master lists them
+            or there are no credentials, and with `PartlyDiscovered` when an app does not exist, see Note [Missing apps].
+            Cancelling it aborts the request; the next look-up begins with the next master.
         """
         return self._running.add(Deferred.fromCoroutine(self._locate()))
 
@@ -141,7 +145,9 @@ class MarathonLocator:
             except CancelledError:
                 self._first = (number + 1) % count
                 raise
-            except NoResponse as error:
+            except _NoCredentials:
+                raise
+            except DiscoveryError as error:
                 problems.append(str(error))
             else:
                 self._first = number
@@ -169,7 +175,7 @@ class MarathonLocator:
         answer = await self._request(url, authorization)
         if answer.status == 401 and self._login is not None:
             self._login.reject(authorization)
-            answer = await self._request(url, await self._login.authorization())
+            answer = await self._request(url, await self._authorization(master))
         return answer
 
     async def _request(self, url: str, authorization: str) -> APIResponse:
@@ -180,10 +186,14 @@ class MarathonLocator:
         return await self._api.request("GET", url, headers=headers, timeout=MASTER_TIMEOUT_S)
 
     async def _authorization(self, master: _Master) -> str:
-        if self._login is not None:
-            return await self._login.authorization()
-        if self._credentials_file:
-            return read_credentials_file(self._credentials_file)
+        try:
+            if self._login is not None:
+                return await self._login.authorization()
+            if self._credentials_file:
+                return read_credentials_file(self._credentials_file)
+        except DiscoveryError as error:
+            # They are the same for all masters: a rejected login is not repeated for each.
+            raise _NoCredentials(str(error)) from error
         return master.authorization
 
     def _conclude(self, found: Mapping[str, ParsedTasks | _Missing]) -> tuple[DiscoveredBackend, ...]:
@@ -217,11 +227,10 @@ def _accepted(answer: APIResponse, app: str) -> Any:
     """
     Return the parsed response about an app.
 
-    :raise NoResponse: the master has an internal problem (no leader, no response from it); another master may not.
-    :raise DiscoveryError: the request was rejected.
+    :raise DiscoveryError: the request was rejected, or the master has an internal problem (no leader, no response from it).
     """
     if answer.status >= 500:
-        raise NoResponse(str(answer.rejected()))
+        raise answer.rejected()
     if answer.status == 401:
         raise answer.rejected(f"{answer.url}: mpp's credentials are missing or wrong (--marathon-principal-secret or HTTP basic)")
     if answer.status == 404:

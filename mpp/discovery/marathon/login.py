@@ -198,7 +198,6 @@ class Login:
         except NoResponse as error:
             if old is not None and old.expires_at is not None and self._wall() < old.expires_at:
                 return old
-            # No longer a NoResponse: another master would use the same login.
             raise DiscoveryError(f"--marathon-principal-secret: login at {error}") from error
 
     async def _log_in(self) -> _Token:

@@ -72,6 +72,15 @@ class WiringTests(SynchronousTestCase):
         self.assertIs(second.affinity, first.affinity)
         self.assertIsNot(self.wire(first, affinity_options=()).affinity, first.affinity)
 
+    def test_locators_get_their_names_when_they_become_active(self) -> None:
+        """A source keeps its locator when another one of its kind is added, which gives it a number as soon as it is active."""
+        first = self.wire(dns=("a:1",))
+        second = self.wire(first, dns=("b:1", "a:1"), selection_interval=5.0)
+        (_, kept), (_, added) = (*first.locators, *((None, each) for each in second.made))
+        self.assertEqual(kept.name, "dns")
+        self.assertEqual(second.named_locators(), [added, kept])
+        self.assertEqual((added.name, kept.name), ("dns-1", "dns-2"))
+
     def test_found_by(self) -> None:
         """Credentials follow the locators, each of several by its source."""
         folder = Path(self.mktemp()).absolute()

@@ -81,7 +81,7 @@ class PlansTests(SynchronousTestCase):
             endpoints=("a:1", "b:1"),
             endpoints_file="f",
         )
-        found = {str(plan.key[0]): plan.source for plan in plans(settings)}
+        found = {plan.name: plan.source for plan in plans(settings)}
         expected = {
             "file": DiscoverySource("file"),
             "endpoint": DiscoverySource("endpoint"),
@@ -100,10 +100,30 @@ class PlansTests(SynchronousTestCase):
         for change, rebuilt in (
             ({"retries": 5}, []),
             ({"insecure": True}, ["http-sd", "marathon"]),
-            ({"selection_interval": 5.0}, ["http-sd"]),
+            ({"selection_interval": 5.0}, []),
         ):
             before, after = plans(settings), plans(evolve(settings, **change))
             self.assertEqual([new.source.locator for old, new in zip(before, after, strict=True) if old != new], rebuilt)
+
+    def test_number_of_a_source_does_not_matter(self) -> None:
+        """A source stays the same when others of its kind come or go or the order changes, and gets another number."""
+        one, two, turned = (
+            plans(configured(dns=names, http_sd=urls))
+            for names, urls in (
+                (("a:1",), ("http://a/",)),
+                (("a:1", "b:1"), ("http://b/", "http://a/")),
+                (("b:1", "a:1"), ("http://a/", "http://b/")),
+            )
+        )
+        self.assertEqual({plan.name for plan in one if plan in two}, {"dns", "http-sd"})
+        self.assertEqual([plan.name for plan in two if plan in one], ["http-sd-2", "dns-1"])
+        self.assertEqual(set(two), set(turned))
+
+    def test_source_that_is_configured_twice(self) -> None:
+        """A source that is configured twice has two locators, of which one stays when it is configured once."""
+        twice, once = plans(configured(dns=("a:1", "a:1"))), plans(configured(dns=("a:1",)))
+        self.assertEqual(([plan.name for plan in twice], len(set(twice))), (["dns-1", "dns-2"], 2))
+        self.assertEqual(once, twice[:1])
 
     def test_sources_in_their_normal_form(self) -> None:
         """The names of sources in the configuration file are compared in one form; most kinds have none."""

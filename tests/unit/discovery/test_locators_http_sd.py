@@ -79,7 +79,7 @@ class SDSource:
         self.fake = FakeSD()
         self.clock = Clock()
         self.agent = RequestTraversalAgent(self.fake)
-        self.locator = HTTPSDLocator(lambda: URL, JSONClient(self.agent, self.clock))
+        self.locator = HTTPSDLocator(lambda: URL, JSONClient(self.agent, self.clock), interval=lambda: 10.0)
 
     def have(self, *addresses: str) -> None:
         self.fake.have(*addresses)
@@ -118,13 +118,13 @@ class HTTPSDLocatorTests(SynchronousTestCase):
     def test_stop_closes_connections(self) -> None:
         """Stopping closes the connections that were kept for the next look-up."""
         api = RecordingApi(self.agent, Clock())
-        HTTPSDLocator(lambda: URL, api).stop()
+        HTTPSDLocator(lambda: URL, api, interval=lambda: 10.0).stop()
         self.assertEqual(api.closed, 1)
 
     def setUp(self) -> None:
-        self.fake = FakeSD()
+        self.fake, self.interval = FakeSD(), 2.5
         self.agent = RequestTraversalAgent(self.fake)
-        self.locator = HTTPSDLocator(lambda: URL, JSONClient(self.agent, Clock()), interval=2.5)
+        self.locator = HTTPSDLocator(lambda: URL, JSONClient(self.agent, Clock()), interval=lambda: self.interval)
         self.logged = logged(self)
 
     def located(self) -> tuple[Backend, ...]:
@@ -149,11 +149,18 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.assertEqual(headers["host"], "sd.example.org:8080")
         self.assertEqual(base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode(), f"me:{PASSWORD}")
 
+    def test_interval_changes(self) -> None:
+        """A request has the interval that is active when it is sent, because a reload may change it and keep the locator."""
+        for self.interval in (2.5, 60.0):
+            self.located()
+        sent = [headers["x-prometheus-refresh-interval-seconds"] for _, headers in self.fake.asked]
+        self.assertEqual(sent, ["2.5", "60"])
+
     def test_url_from_a_file(self) -> None:
         """A URL that stands in a file is read anew for each look-up; what is wrong with it is told without what it says."""
         path = os.path.abspath(self.mktemp())
         Path(path).write_text(f"{URL}\n")
-        self.locator = HTTPSDLocator(url_reader(f"@{path}"), JSONClient(self.agent, Clock()))
+        self.locator = HTTPSDLocator(url_reader(f"@{path}"), JSONClient(self.agent, Clock()), interval=lambda: 10.0)
         self.assertEqual(repr(self.locator), f"<HTTPSDLocator {SHOWN}>")
         self.located()
         Path(path).write_text("http://me:another@sd.example.org:8080/others\n")
@@ -169,7 +176,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
 
     def test_without_credentials(self) -> None:
         """Without user and password there is no Authorization."""
-        self.locator = HTTPSDLocator(lambda: "http://sd/targets", JSONClient(self.agent, Clock()))
+        self.locator = HTTPSDLocator(lambda: "http://sd/targets", JSONClient(self.agent, Clock()), interval=lambda: 10.0)
         self.located()
         self.assertNotIn("authorization", self.fake.asked[0][1])
 

@@ -219,6 +219,35 @@ class ServiceTests(_Located):
             world.clock.advance(301)
             self.assertEqual(self.successResultOf(world.locator.locate()), ())
 
+    def test_slices_are_refused_for_a_moment(self) -> None:
+        """Once slices have been listed, a refusal fails the look-up, however empty the Endpoints are, and for that one only."""
+        self.fake.put("endpointslices", endpoint_slice("by-hand", [endpoint("10.0.0.1", "prometheus-0")]))
+        self.assertEqual(self.located(), (ready("10.0.0.1"),))
+        for faults in ({"forbidden": frozenset({("list", "endpointslices")})}, {"not_served": frozenset({"endpointslices"})}):
+            self.fake.fault(**faults)
+            self.assertIn("EndpointSlices in namespace 'monitoring': status 40", self.refused())
+            self.fake.fault(forbidden=frozenset(), not_served=frozenset())
+            self.assertEqual(self.located(), (ready("10.0.0.1"),))
+
+    def test_slices_are_refused_at_first(self) -> None:
+        """While the Endpoints are empty, slices are asked for at every look-up: a refusal at the start is soon forgotten."""
+        self.fake.put("endpointslices", endpoint_slice("by-hand", [endpoint("10.0.0.1", "prometheus-0")]))
+        self.fake.fault(forbidden=frozenset({("list", "endpointslices")}))
+        self.assertEqual(self.located(), ())
+        self.fake.fault(forbidden=frozenset())
+        self.assertEqual(self.located(), (ready("10.0.0.1"),))
+
+    def test_rights_move_from_endpoints_to_slices(self) -> None:
+        """When Endpoints are refused that have been listed in place of slices, slices are asked for at the next look-up."""
+        subset = {"addresses": [{"ip": "10.0.0.1"}], "ports": [{"name": "web", "port": 9090}]}
+        self.fake.put("endpoints", endpoints_object("prometheus", [subset]))
+        self.fake.put("endpointslices", endpoint_slice("a", [endpoint("10.0.0.2", "prometheus-0")]))
+        self.fake.fault(forbidden=frozenset({("list", "endpointslices")}))
+        self.assertEqual(self.located(), (ready("10.0.0.1"),))
+        self.fake.fault(forbidden=frozenset({("list", "endpoints")}))
+        self.assertIn("Endpoints in namespace", self.refused())
+        self.assertEqual(self.located(), (ready("10.0.0.2"),))
+
     def test_nothing_is_allowed(self) -> None:
         """When neither is allowed, the server's words about slices are told, and it works as soon as it is."""
         self.fake.fault(forbidden=frozenset({("list", "endpointslices"), ("list", "endpoints")}))

@@ -91,6 +91,13 @@ class SliceTests(SynchronousTestCase):
             urls(read_slice(six, ""), read_slice(four, "")), ["10.0.0.1:9090 p-0 is not ready", "[2001:db8::2]:9090"]
         )
 
+    def test_address_without_pod_in_two_slices(self) -> None:
+        """An address of no known pod is ready if one of its slices says so, in whatever order their names are."""
+        for conditions in (({"ready": False}, {"ready": True}), ({"ready": True}, {"ready": False})):
+            both = [{"addresses": ["10.0.0.1"], "conditions": each} for each in conditions]
+            readings = [read_slice(endpoint_slice(name, [each]), "") for name, each in zip("ab", both, strict=True)]
+            self.assertEqual(urls(*readings), ["10.0.0.1:9090"])
+
     def test_in_two_slices(self) -> None:
         """An endpoint that is in two slices for a moment counts once, and is ready if one of them says so."""
         old = endpoint_slice("old", [endpoint("10.0.0.1", "p-0", conditions={"ready": False})])

@@ -124,6 +124,64 @@ class WatchTests(_Watched):
         self.assertEqual((self.changes(), len(self.fake.watches)), (1, 1))
 
 
+class ListedTests(_Watched):
+    """Changes that a look-up has to list."""
+
+    def start(self) -> None:
+        super().start()
+        self.successResultOf(self.world.locator.locate())
+
+    def fail(self) -> None:
+        """Make a look-up that fails."""
+        self.fake.fault(status=503)
+        self.failureResultOf(self.world.locator.locate(), DiscoveryError)
+        self.fake.fault(status=0)
+
+    def test_failed_look_up_is_repeated(self) -> None:
+        """A change is reported again after each look-up that fails, less and less often, until one has listed it."""
+        self.start()
+        self.make_ready()
+        self.assertEqual(self.changes(), 1)
+        for longest in (1, 2, 4):
+            self.fail()
+            self.world.advance(longest / 2 - 0.01)
+            self.assertEqual(self.changes(), 0)
+            self.world.advance(longest / 2 + 0.01)
+            self.assertEqual(self.changes(), 1)
+        self.successResultOf(self.world.locator.locate())
+        self.world.advance(60)
+        self.assertEqual(self.changes(), 0)
+
+    def test_without_a_change(self) -> None:
+        """A look-up that fails is not repeated before the next interval if no change was reported."""
+        self.start()
+        self.fail()
+        self.world.advance(60)
+        self.assertEqual(self.changes(), 0)
+
+    def test_change_during_a_look_up(self) -> None:
+        """A change that is reported during a look-up, whose list may not have it, is reported again."""
+        self.start()
+        self.fake.fault(hanging=True)
+        looked = self.world.locator.locate()
+        self.make_ready()
+        self.assertEqual(self.changes(), 1)
+        looked.cancel()
+        self.failureResultOf(looked)
+        self.world.advance(1)
+        self.assertEqual(self.changes(), 1)
+
+    def test_nothing_is_repeated_after_the_end(self) -> None:
+        """Nothing is reported again after the locator was stopped."""
+        self.start()
+        self.make_ready()
+        self.assertEqual(self.changes(), 1)
+        self.fail()
+        self.world.locator.stop()
+        self.world.settle()
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+
 class SliceWatchTests(_Watched):
     """Watching the endpoints of a service."""
 
@@ -183,6 +241,14 @@ class TroubledWatchTests(_Watched):
         """When the version is gone (410 as an event), it is listed anew, and that counts as a change."""
         self.start()
         self.fake.expire()
+        self.world.settle()
+        self.resumed(["list", "watch"])
+        self.assertEqual(self.changes(), 1)
+
+    def test_other_error_in_the_stream(self) -> None:
+        """After any other error event, too, the version is listed anew: the server may have been restored to an older one."""
+        self.start()
+        self.fake.send_raw(b'{"type":"ERROR","object":{"code":504,"message":"Too large resource version: 1001"}}\n')
         self.world.settle()
         self.resumed(["list", "watch"])
         self.assertEqual(self.changes(), 1)
@@ -331,10 +397,11 @@ class PartsTests(SynchronousTestCase):
         self.assertLessEqual(pause(100_000, rng), 30)
 
     def test_event_has_type_and_metadata(self) -> None:
-        """An event is a type and an object with metadata; 410 is told apart."""
+        """An event is a type and an object with metadata; an error ends the use of the version."""
         item = {"metadata": {"resourceVersion": "7"}}
         self.assertEqual(read_event(json.dumps({"type": "ADDED", "object": item}).encode()), ("ADDED", item))
-        self.assertRaises(VersionExpired, read_event, b'{"type":"ERROR","object":{"code":410}}')
+        for code in (b"410", b"504", b'"x"'):
+            self.assertRaises(VersionExpired, read_event, b'{"type":"ERROR","object":{"code":%b}}' % code)
         for line in (b"{", b"7", b"{}", b'{"type":"ADDED","object":{"metadata":7}}', b'{"type":"ERROR","object":7}', b"[" * 9999):
             self.assertRaises(DiscoveryError, read_event, line)
 

@@ -274,11 +274,29 @@ class MastersTests(MarathonCase):
         self.assertEqual(self.located(locator), (A,))
         self.assertEqual(self.network.asked, ["first", "master"])
 
-    def test_refusing_master(self) -> None:
-        """A master that refuses speaks for all of them."""
-        self.fake.status = 403
-        self.refused(self.make(urls=(BASE, "https://second/")))
-        self.assertEqual(self.network.asked, ["master"])
+    def test_master_that_rejects_requests_is_skipped(self) -> None:
+        """A URL that rejects the request or is no Marathon does not hide the next one, and the one that works is remembered."""
+        rejecting, elsewhere = FakeMarathon(lambda: self.now), FakeMarathon(lambda: self.now)
+        rejecting.status, elsewhere.prefix = 403, "/other"
+        for first in (rejecting, elsewhere, Page(lambda: self.now)):
+            self.network = FakeNetwork(first=first, master=self.fake)
+            locator = self.make(urls=("https://first/service/marathon", BASE))
+            for _ in range(2):
+                self.assertEqual(self.located(locator), (A,))
+            self.assertEqual(list(dict.fromkeys(self.network.asked)), ["first", "master"])
+            self.assertEqual(self.network.asked[-2:], ["master", "master"])
+
+    def test_no_master_accepts_the_request(self) -> None:
+        """When no master lists the apps, the problem of each is reported."""
+        rejecting = FakeMarathon(lambda: self.now)
+        rejecting.status = 403
+        self.network = FakeNetwork(first=rejecting)
+        why = self.refused(self.make(urls=self.URLS))
+        expected = (
+            f"--marathon-apps: {APP}: https://first/service/marathon/v2/apps{APP}: status 403; "
+            f"https://second/service/marathon/v2/apps{APP}: connection refused; {BASE}/v2/apps{APP}: connection refused"
+        )
+        self.assertEqual(why, expected)
 
 
 class LoginTests(MarathonCase):
@@ -360,6 +378,12 @@ class LoginTests(MarathonCase):
         self.assertEqual(why, f"{where}: status 401: Invalid credentials")
         self.assertEqual(self.fake.requests, [LOGGED_IN])
 
+    def test_masters_share_a_rejected_login(self) -> None:
+        """A rejected login is not repeated for each master."""
+        locator = self.make(urls=(BASE, BASE + "/"), principal_secret=principal_secret(uid="stranger"))
+        self.assertIn("Invalid credentials", self.refused(locator))
+        self.assertEqual(self.fake.requests, [LOGGED_IN])
+
     def test_login_without_token(self) -> None:
         """A login that is answered with something else is told, not quoted."""
         self.fake.asks_for = ""
@@ -436,6 +460,14 @@ class LoginTests(MarathonCase):
         why = self.refused(self.make(principal_secret=principal_secret(scheme=None, private_key=None, password=PASSWORD)))
         self.assertIn("status 400: bad login: ", why)
         self.assertNotIn(PASSWORD, why)
+
+
+class Page(FakeMarathon):
+    """A web server that is no Marathon."""
+
+    def render(self, request: Any) -> bytes:
+        request.setHeader("content-type", "text/html")
+        return b"<html>Welcome</html>"
 
 
 class Echo(FakeMarathon):

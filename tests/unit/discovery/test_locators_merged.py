@@ -14,7 +14,8 @@ from zope.interface import implementer
 from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.discovery.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, LocatorStatus, MergedLocator
+from mpp.discovery.locator_status import HOLD_S, LocatorStatus
+from mpp.discovery.merged import FIRST_WAIT_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator
 from tests.logged import logged
 
 A, B, C = (DiscoveredBackend(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
@@ -326,6 +327,13 @@ class ReplaceTests(SynchronousTestCase):
         self.assertIsNotNone(self.third.changed)
         self.assertEqual(self.listed((self.third, (C,)), (self.first, (A,))), (C, A))
 
+    def test_kept_under_another_name(self) -> None:
+        """A locator that stays and gets another number keeps what is known of it, under its new name."""
+        self.listed((self.first, DiscoveryError("down")), (self.second, (B,)))
+        self.first.name = "first-1"
+        self.merged.replace([self.first])
+        self.assertEqual(self.merged.sources, (LocatorStatus("first-1", (A,), "down", 1, True),))
+
     def test_taken_away(self) -> None:
         """What nobody lists any more goes at once when nothing has come in its place."""
         self.merged.replace([self.first])
@@ -339,6 +347,51 @@ class ReplaceTests(SynchronousTestCase):
         self.assertEqual(self.listed((self.third, PartlyDiscovered("down", ()))), (A, B))
         self.assertEqual(self.listed((self.third, (C,))), (C,))
         self.assertEqual(self.listed((self.third, DiscoveryError("down"))), (C,))
+
+    def test_source_that_was_down_before(self) -> None:
+        """What is removed does not wait for a source that is configured as before, even if that one has never been read."""
+        self.merged.replace([self.first, self.second, self.third])
+        self.listed((self.first, (A,)), (self.second, (B,)), (self.third, DiscoveryError("down")))
+        other = HeldLocator("second")
+        self.merged.replace([self.first, other, self.third])
+        answers = (self.first, (A,)), (self.third, DiscoveryError("down"))
+        self.assertEqual(self.listed(*answers, (other, DiscoveryError("down"))), (A, B))
+        self.assertEqual(self.listed(*answers, (other, (C,))), (A, C))
+
+    def test_new_source_is_read_in_part(self) -> None:
+        """A new source that can be read in part has responded: what it does not list goes, unless nothing would be left."""
+        self.merged.replace([self.first, self.third])
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, PartlyDiscovered("no app", ()))), (A,))
+        self.merged.replace([self.second])
+        self.assertEqual(self.listed((self.second, PartlyDiscovered("no app", ()))), (A,))
+        self.assertEqual(self.listed((self.second, DiscoveryError("down"))), (A,))
+        self.assertEqual(self.listed((self.second, ())), ())
+
+    def test_new_source_is_replaced_in_turn(self) -> None:
+        """What waited for a new source that is removed again waits for the one in its place, or goes if there is none."""
+        self.merged.replace([self.first, self.third])
+        fourth = HeldLocator("fourth")
+        self.merged.replace([self.first, fourth])
+        self.assertEqual(self.listed((self.first, (A,)), (fourth, DiscoveryError("down"))), (A, B))
+        self.merged.replace([self.first])
+        self.assertEqual(self.listed((self.first, (A,))), (A,))
+
+    def test_new_source_is_an_empty_list(self) -> None:
+        """A written list that is empty when it is new is held like one that becomes empty: the removed servers stay a minute."""
+        self.third.explicit = True
+        self.merged.replace([self.first, self.third])
+        for _ in range(2):
+            self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A, B))
+            self.clock.advance(HOLD_S / 2)
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A,))
+
+    def test_new_source_is_an_empty_list_at_first(self) -> None:
+        """The removed servers go when a new written list that was empty has servers."""
+        self.third.explicit = True
+        self.merged.replace([self.first, self.third])
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A, B))
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, (C,))), (A, C))
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, (C,))), (A, C))
 
     def test_replaced_while_asked(self) -> None:
         """A look-up that is under way when its locator goes fails no round, and is not waited for in vain."""
@@ -419,3 +472,40 @@ class EmptiedTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(failed), (B,))
         self.clock.advance(1)
         self.assertEqual(self.ask(), (B,))
+
+    def partly(self, *found: DiscoveredBackend) -> tuple[DiscoveredBackend, ...]:
+        located = self.merged.locate()
+        self.locator.asked[-1].errback(PartlyDiscovered("b.json is broken", found))
+        return self.successResultOf(located)
+
+    def test_broken_file_beside_an_empty_list(self) -> None:
+        """An empty list is held for the same minute if a part of the source is broken; the status shows both problems."""
+        self.partly(A)
+        self.assertEqual(self.partly(), (A,))
+        problem = self.merged.sources[0].problem
+        self.assertTrue(problem.startswith("b.json is broken; the source lists no backends"), problem)
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.partly(), (A,))
+        self.clock.advance(1)
+        self.assertEqual(self.partly(), ())
+        self.assertEqual(self.merged.sources[0].problem, "b.json is broken")
+        self.assertEqual(self.merged.sources[0].errors, 4)
+
+    def test_file_breaks_and_is_mended_while_the_list_is_empty(self) -> None:
+        """The minute goes on when a part of an empty source breaks or is mended, and begins anew when the list has backends."""
+        self.ask()
+        self.clock.advance(HOLD_S / 2)
+        self.assertEqual(self.partly(), (A,))
+        self.clock.advance(HOLD_S / 2)
+        self.assertEqual(self.ask(), ())
+        self.partly(A)
+        self.partly()
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.partly(B), (B,))
+        self.clock.advance(1)
+        self.assertEqual(self.partly(), (B,))
+
+    def test_part_of_what_is_not_written_is_believed(self) -> None:
+        """With every other source an empty list counts at once if a part of the source cannot be read, too."""
+        self.locator.explicit = False
+        self.assertEqual(self.partly(), ())

@@ -71,7 +71,7 @@ class ServerNamesTests(TestCase):
         """Ask a server of HTTP service discovery; return the error."""
         api = JSONClient.connecting(self.running, policy)
         try:
-            await HTTPSDLocator(lambda: f"https://user:{SECRET}@{_in_url(host)}:{port}/sd", api).locate()
+            await HTTPSDLocator(lambda: f"https://user:{SECRET}@{_in_url(host)}:{port}/sd", api, interval=lambda: 10.0).locate()
         except DiscoveryError as error:
             return str(error)
         finally:
