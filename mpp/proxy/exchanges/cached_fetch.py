@@ -150,9 +150,8 @@ class CachedFetch(Fetch):
         """Ask one server for the whole range, as if there were no cache."""
         self._release()
         self._note = note
-        subrequest = Subrequest(self, self._request.first, self._request.last, whole=True)
-        self._subrequests = [subrequest]
-        self.ask(subrequest, alone=True)
+        self._subrequests = [Subrequest(self, self._request.first, self._request.last, whole=True)]
+        self.ask(self._subrequests[0], alone=True)
 
     # The end of the subrequests
 
@@ -166,11 +165,12 @@ class CachedFetch(Fetch):
             self._join()
 
     def _unusable(self, subrequest: Subrequest, answer: Answer) -> None:
-        """Deliver a response that cannot be joined with others, or ask one server for the whole range."""
+        """Deliver a response that cannot be joined with others, or ask one server for the whole range if there is time."""
+        is_late = self._context.clock.seconds() >= self.ends_at
         if self.info.method == b"HEAD" and not subrequest.whole:
             # The subrequest was asked for by GET, so that its response has a body.
             self._ask_for_all(self._note)
-        elif subrequest.whole or self._view is None:
+        elif subrequest.whole or self._view is None or (is_late and answer.response.status >= 400):
             subrequest.answer = None
             self._release()
             self._answered(answer._replace(cache=self._note, started=self._started))

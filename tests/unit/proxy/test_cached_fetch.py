@@ -449,6 +449,13 @@ class UnusualSubrequestTests(CachedCase):
             self.assertTrue(self.use(client).startswith("bypass; "), how)
             self.assert_right(client, NOW - HOUR, NOW)
 
+    def test_an_error_at_the_deadline(self) -> None:
+        """The client gets the error: no server has time for the whole range."""
+        client = self.request()
+        self.world.clock.rightNow += 1e6
+        self.answer(status=422)
+        self.assertEqual((client.delivered and client.delivered.status, self.sent), (422, []))
+
     def test_a_server_that_dies(self) -> None:
         """Another one is asked for the steps."""
         client = self.request()
