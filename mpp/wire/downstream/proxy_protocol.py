@@ -13,7 +13,7 @@ import struct
 from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IProtocol, IReactorTime, ITransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IReactorTime, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -113,8 +113,8 @@ class _HeaderFirst(ProtocolWrapper):
     wrappedProtocol: Any
     factory: ProxyHeaderFactory
 
-    def __init__(self, factory: ProxyHeaderFactory, wrapped: IProtocol) -> None:
-        super().__init__(factory, wrapped)  # type: ignore[arg-type]
+    def __init__(self, factory: ProxyHeaderFactory) -> None:
+        super().__init__(factory, None)  # type: ignore[arg-type]
         self._begun = b""
         self._header: ProxyHeader | None = None
         self._timeout: IDelayedCall | None = None
@@ -144,6 +144,8 @@ class _HeaderFirst(ProtocolWrapper):
         self._header = header
         self._stop_waiting()
         rest, self._begun = self._begun[header.size :], b""
+        # Not earlier: a protocol that is never connected does not end, and so would be left to the garbage collector.
+        self.wrappedProtocol = self.factory.wrappedFactory.buildProtocol(self.getPeer())
         if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
             alsoProvides(self, IHalfCloseableProtocol)
         self.wrappedProtocol.makeConnection(self)
@@ -154,8 +156,9 @@ class _HeaderFirst(ProtocolWrapper):
         """Report the end to the wrapped protocol, if that has been connected."""
         self._stop_waiting()
         self.factory.unregisterProtocol(self)  # type: ignore[no-untyped-call]
-        if self._header is not None:
-            self.wrappedProtocol.connectionLost(reason)
+        wrapped, self.wrappedProtocol = self.wrappedProtocol, None
+        if wrapped is not None:
+            wrapped.connectionLost(reason)
 
     def readConnectionLost(self) -> None:
         """Report to the wrapped protocol that the client sends nothing more."""
@@ -200,3 +203,7 @@ class ProxyHeaderFactory(WrappingFactory):
     def __init__(self, wrapped: Any, clock: IReactorTime) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self.clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> _HeaderFirst:
+        """Return the protocol of one connection, which begins with its header."""
+        return self.protocol(self)

@@ -26,6 +26,8 @@ A complete request: method, target, version (``1.1`` or ``1.0``), fields, body, 
 on this connection.
 """
 
+_CLOSED = HttpRequestParser(None)  # The parser of every connection that is closed.
+
 
 class RequestParser:
     """
@@ -185,10 +187,12 @@ class RequestParser:
     def close(self) -> None:
         """Drop all requests; later input is ignored."""
         self.over = True
-        # The callbacks refer to objects that refer to this parser.
-        self._rejected = self.arrivals.give_way = _ignore
+        self._rejected = self.arrivals.give_way = lambda: None
         self._drop_ready()
         self._drop_partial()
+        # These refer to this parser, as the callbacks did: an error by the frames of its traceback.
+        self._parser = _CLOSED
+        self._why = self.rejection = None
 
     def _reject(self, rejection: BadRequest) -> None:
         self.over = True
@@ -294,7 +298,3 @@ class RequestParser:
         if not self.arrivals.complete(headers, size, len(self.ready)):
             self._why = rules.no_memory()
             raise self._why
-
-
-def _ignore() -> None:
-    """Ignore an event after `RequestParser.close`."""
