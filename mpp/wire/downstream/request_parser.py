@@ -247,7 +247,8 @@ class RequestParser:
                 self._target, headers = rules.origin_form(self._target, headers)
                 self._head = headers
             announced = rules.check_head(self._target, version, headers, self._max_body_of)
-            if self._overhead > rules.LONG_HEAD:
+            # The bytes of a segment count for its first request only.
+            if self._overhead > rules.LONG_HEAD or (self.ready and head_size(self._target, headers) > rules.LONG_HEAD):
                 rules.check_lists(headers)
             if announced is not rules.NOTHING and announced.body and self._parser.should_upgrade():
                 raise BadRequest(400, "A request to upgrade the protocol must not have a body.")
@@ -277,9 +278,8 @@ class RequestParser:
         """Add the complete request to ``ready``."""
         parser = self._parser
         persistent = parser.should_keep_alive()
-        headers = self._head
+        headers, arrivals = self._head, self.arrivals
         assert headers is not None
-        arrivals = self.arrivals
         whole = bool(self.ready) or len(headers) > FEW_FIELDS or self._overhead > rules.LONG_HEAD
         if whole or self._size > self._small_body or arrivals.partial is not None or arrivals.waiting:
             self._count_complete(headers, whole)
