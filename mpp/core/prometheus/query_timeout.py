@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from mpp.core.model import RequestInfo
+from mpp.core.model import MIB, RequestInfo
 
 _NAME = b"timeout="
 # Longer than any useful duration with every byte percent-encoded; longer values are not parsed.
@@ -30,7 +30,11 @@ _END = 2**63
 
 _AMPERSAND = ord("&")
 _FORM = b"application/x-www-form-urlencoded"
-_TYPE_SIZE, _ENCODING_SIZE = len(b"content-type"), len(b"content-encoding")
+# With any other parameter, or several, it depends on the parser of a server whether there is a type at all.
+_FORM_LIKE = re.compile(re.escape(_FORM) + rb"[ \t]*(?:;[ \t]*charset=[!#$%&'*+.^_`|~0-9a-z-]+[ \t]*)?", re.IGNORECASE)
+_TYPE_SIZE, _ENCODING_SIZE, _CONNECTION_SIZE = len(b"content-type"), len(b"content-encoding"), len(b"connection")
+_LONGEST_FORM = 10 * MIB - _LONGEST
+"""Go's servers ignore a form of more than 10 MiB (``parsePostForm`` in ``net/http/request.go``); a timeout may be added to it."""
 
 
 class TimeoutParameter(NamedTuple):
@@ -126,8 +130,12 @@ def without_injected(location: bytes, target: bytes, found: TimeoutParameter | N
 
 
 def is_form(info: RequestInfo) -> bool:
-    """Return whether the body is a form that is not compressed, in a POST: Go ignores forms in GET and HEAD."""
-    if info.method != b"POST":
+    """
+    Return whether every server reads the body as a form: in a POST (Go ignores forms in GET and HEAD), and not compressed.
+
+    Other requests would be mistaken for ones with the same parameters, and share their responses.
+    """
+    if info.method != b"POST" or len(info.body) > _LONGEST_FORM:
         return False
     kind = None
     # One loop instead of `headers.values` for each field: this is called several times for each query of Grafana.
@@ -139,7 +147,10 @@ def is_form(info: RequestInfo) -> bool:
             kind = value
         elif size == _ENCODING_SIZE and name.lower() == b"content-encoding":
             return False
-    return kind is not None and (kind == _FORM or kind.partition(b";")[0].strip().lower() == _FORM)
+        elif size == _CONNECTION_SIZE and name.lower() == b"connection" and b"content-type" in value.lower():
+            # The field is not passed on.
+            return False
+    return kind is not None and (kind == _FORM or _FORM_LIKE.fullmatch(kind.strip(b" \t")) is not None)
 
 
 def _joined(text: bytes, value: bytes) -> bytes:

@@ -37,7 +37,7 @@ _NOT_OF_THE_QUESTION = (b"query=", b"start=", b"end=", b"step=", b"timeout=")
 _OF_THE_ENCODING = frozenset((b"content-length", b"content-encoding", b"etag"))
 # The fields that belong to one response only, or that mpp writes itself.
 _OF_ONE_RESPONSE = (HOP_BY_HOP | _OF_THE_ENCODING) | {*(b"date", b"age", b"last-modified", b"set-cookie", b"server-timing")}
-_MOST_NAMES = 5
+_MOST_NAMES, _LONGEST_NAME = 5, 40
 # Bytes of a key besides its texts: measured, rounded up.
 _KEY_SIZE = 600
 
@@ -186,13 +186,19 @@ def why_new(key: QueryKey, alike: QueryKey | None) -> str:
     """
     Return why a query is not cached, in the words of ``MPP.Cache``.
 
+    A field that differs is named, by `_LONGEST_NAME` bytes, only if the request has it itself: other names were chosen by another
+    client.
+
     :param alike: the key of a cached query that differs only in header fields or the user; None if there is none.
     """
     if alike is None:
         return "new query"
-    names = sorted({name for name, _ in set(key.fields) ^ set(alike.fields)})
-    differ = ", ".join(name.decode("latin-1") for name in names[:_MOST_NAMES])
-    return f"cached with other values of {differ}" if differ else "cached for another user"
+    if key.fields == alike.fields:
+        return "cached for another user"
+    differing = set(key.fields) ^ set(alike.fields)
+    names = sorted({name for name, _ in differing}.intersection(name for name, _ in key.fields))
+    differ = ", ".join(name[:_LONGEST_NAME].decode("latin-1") for name in names[:_MOST_NAMES])
+    return f"cached with other values of {differ}" if differ else "cached with other fields"
 
 
 def is_cacheable_with(warnings: Sequence[str]) -> bool:

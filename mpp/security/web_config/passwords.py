@@ -17,6 +17,12 @@ still familiar: otherwise an added user would lock out all others during a flood
 
 The cache contains only a keyed digest of the credentials, with the name and the hash of the user. A password is in memory only
 during its verification.
+
+# Note [Spellings]
+
+One pair of user and password can be written in very many ways: with blanks, in another case of ``Basic``, with other bytes after
+the 72nd of the password. Only the digest of the usual one is cached: else one user, by many spellings of one password, could make
+the credentials of all other users unknown. A client that writes it the usual way, as nearly all do, needs no decoding.
 """
 
 from __future__ import annotations
@@ -153,7 +159,7 @@ class Passwords:
 
     def known(self, authorization: bytes) -> bytes | None:
         """Return the user of an ``Authorization`` value that needs no verification now, else None; see Note [Flood]."""
-        known = self._known.get(self._digest(authorization))
+        known = self._known.get(self._digest(authorization)) or self._spelled_otherwise(authorization)
         if known is None:
             return None
         now = self._clock.seconds()
@@ -164,6 +170,12 @@ class Passwords:
             known.shared_at = now
             self.share(known.familiar)
         return known.familiar.user
+
+    def _spelled_otherwise(self, authorization: bytes) -> _RememberedCredentials | None:
+        """Return the cached credentials for an ``Authorization`` value that is not the usual spelling; see Note [Spellings]."""
+        credentials = _credentials(authorization)
+        usual = authorization if credentials is None else _usual_spelling(*credentials)
+        return None if usual == authorization else self._known.get(self._digest(usual))
 
     def learn(self, familiar: VerifiedCredentials, age: float = 0.0) -> None:
         """
@@ -190,13 +202,13 @@ class Passwords:
         credentials = _credentials(authorization)
         if credentials is None:
             return succeed(PasswordCheck.WRONG)
-        digest = self._digest(authorization)
+        user, password = credentials
+        digest = self._digest(_usual_spelling(user, password))
         waiter: Deferred[PasswordCheck] = Deferred()
         running = self._under_way.get(digest)
         if running is not None:
             running.waiting.append(waiter)
             return waiter
-        user, password = credentials
         known = self._known.get(digest)
         if known is not None and self._clock.seconds() - known.used_at < FAMILIAR_S:
             self._begin(_Verification(known.familiar, None, [waiter]), password)
@@ -267,3 +279,8 @@ def _credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
     except (binascii.Error, ValueError):
         return None
     return (user, password) if colon else None
+
+
+def _usual_spelling(user: bytes, password: bytes) -> bytes:
+    """Return the ``Authorization`` value for all credentials that bcrypt takes for the same; see Note [Spellings]."""
+    return b"Basic " + base64.b64encode(b"%b:%b" % (user, password[:_SIGNIFICANT]))

@@ -41,13 +41,16 @@ class BackPressureAdapter:
 
     def register(self, producer: Any, streaming: bool) -> None:
         """
-        Register the producer of a response, to be paused, resumed and stopped.
+        Register the producer of a response, to be paused, resumed and stopped; stop it if the client has disconnected.
 
         :param streaming: False for a pull producer.
         :raise RuntimeError: a producer is registered already.
         """
         if self._producer is not None:
             raise RuntimeError(f"{self._producer!r} is registered already")
+        if self._transport is None:
+            producer.stopProducing()
+            return
         self._producer = producer
         if not streaming:
             # The transport itself asks a pull producer for the next piece when it has sent the last.
@@ -92,6 +95,9 @@ class BackPressureAdapter:
     def gone(self) -> None:
         """Stop the producer, because the client has disconnected."""
         self._open = False
+        # Both refer to this. Such a cycle would keep the transport, with all that it has not sent.
+        self._flowing = _ignore
+        self._transport = None
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
@@ -116,3 +122,7 @@ class BackPressureAdapter:
 
     def stopProducing(self) -> None:
         """Do nothing, because the connection has ended and its owner calls `gone` next."""
+
+
+def _ignore() -> None:
+    """Ignore that the transport has sent everything: the connection has ended."""

@@ -2,6 +2,7 @@
 The limit on open client connections. No client is rejected at the limit: further ones wait in the kernel's accept queue.
 
 Knows Twisted's ports and the number of open connections; nothing of what is served. Ports of other kinds are left unchanged.
+A connection that waits for its PROXY header counts, too: it has a descriptor, and a client may open many.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.wire.downstream.channels import Channels
+from mpp.wire.downstream.proxy_protocol import ProxyHeaderFactory
 
 _log = make_logger()
 
@@ -67,6 +69,8 @@ class ConnectionLimit:
         if not isinstance(port, tcp.Port):
             return False
         self._ports.append(port)
+        if isinstance(port.factory, ProxyHeaderFactory):
+            port.factory.channels = self._channels
         port.doRead = functools.partial(self._admit, port, port.doRead)  # type: ignore[method-assign]
         # Twisted logs a line for each connection that it closes for want of a descriptor.
         port._logger = Logger(namespace="mpp.accept", observer=self._no_descriptor)  # type: ignore[arg-type]

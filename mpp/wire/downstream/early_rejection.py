@@ -16,7 +16,11 @@ response.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from typing import Protocol as Shape
+
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 
 from mpp.core.errors import BadRequest
 from mpp.core.model import Headers
@@ -53,14 +57,22 @@ class EarlyRejectionChannel(ProxyChannel):
         channels: Channels,
         client_of: Callable[[Headers], str] = lambda headers: "",
     ) -> None:
-        ProxyChannel.__init__(self, self._next, limits, budget, error_page, channels, client_of)
+        # Not the method of this channel, which would be a reference cycle.
+        ProxyChannel.__init__(self, EarlyRejectionChannel._next, limits, budget, error_page, channels, client_of)
         self._make = request_factory
         self._admitted: EarlyRejectionRequest | None = None
         self._judged: EarlyRejectionRequest | None = None
 
-    def _next(self, channel: ProxyChannel) -> EarlyRejectionRequest:
-        request, self._admitted = self._admitted, None
-        return request or self._make(channel)
+    @staticmethod
+    def _next(channel: Any) -> EarlyRejectionRequest:
+        request: EarlyRejectionRequest = channel._admitted or channel._make(channel)
+        channel._admitted = None
+        return request
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Unregister the connection, and drop its requests, which refer to it."""
+        self._admitted = self._judged = None
+        super().connectionLost(reason)
 
     @property
     def checking(self) -> bool:  # type: ignore[override]

@@ -13,11 +13,14 @@ import struct
 from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IProtocol, IReactorTime, ITransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IReactorTime, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, directlyProvides, providedBy
+
+from mpp.wire.downstream.channels import Channels
+from mpp.wire.downstream.timeouts import ACTIVE_S
 
 HEADER_S = 5.0
 """Seconds that a header may take to arrive; a load balancer sends it before anything else."""
@@ -107,24 +110,32 @@ def _address(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) 
 
 
 class _HeaderFirst(ProtocolWrapper):
-    """Reads the header, then connects the wrapped protocol, to which it looks like a transport from the client."""
+    """
+    Reads the header, then connects the wrapped protocol, to which it looks like a transport from the client.
 
+    Until then it is itself the `mpp.wire.downstream.channels.Channel` that is open, and counts to the limit of connections.
+    """
+
+    idle = True
     transport: Any
     wrappedProtocol: Any
     factory: ProxyHeaderFactory
 
-    def __init__(self, factory: ProxyHeaderFactory, wrapped: IProtocol) -> None:
-        super().__init__(factory, wrapped)  # type: ignore[arg-type]
+    def __init__(self, factory: ProxyHeaderFactory) -> None:
+        super().__init__(factory, None)  # type: ignore[arg-type]
         self._begun = b""
         self._header: ProxyHeader | None = None
         self._timeout: IDelayedCall | None = None
+        self.idle_since = factory.clock.seconds()
 
     def makeConnection(self, transport: ITransport) -> None:
         """Start to wait for the header."""
         directlyProvides(self, providedBy(transport))
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]
-        self._timeout = self.factory.clock.callLater(HEADER_S, self._abort)
+        self._timeout = self.factory.clock.callLater(HEADER_S, self.abort)
+        if self.factory.channels is not None:
+            self.factory.channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass data on once the header is complete; reset the connection if it does not begin with one."""
@@ -135,7 +146,7 @@ class _HeaderFirst(ProtocolWrapper):
         try:
             header = parse(self._begun)
         except ValueError:
-            self._abort()
+            self.abort()
             return
         if header is not None:
             self._introduce(header)
@@ -144,9 +155,12 @@ class _HeaderFirst(ProtocolWrapper):
         self._header = header
         self._stop_waiting()
         rest, self._begun = self._begun[header.size :], b""
+        # Not earlier: a protocol that is never connected does not end, and so would be left to the garbage collector.
+        self.wrappedProtocol = self.factory.wrappedFactory.buildProtocol(self.getPeer())
         if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
             alsoProvides(self, IHalfCloseableProtocol)
         self.wrappedProtocol.makeConnection(self)
+        self._leave_channels()
         if rest:
             self.wrappedProtocol.dataReceived(rest)
 
@@ -154,8 +168,11 @@ class _HeaderFirst(ProtocolWrapper):
         """Report the end to the wrapped protocol, if that has been connected."""
         self._stop_waiting()
         self.factory.unregisterProtocol(self)  # type: ignore[no-untyped-call]
-        if self._header is not None:
-            self.wrappedProtocol.connectionLost(reason)
+        wrapped, self.wrappedProtocol = self.wrappedProtocol, None
+        if wrapped is None:
+            self._leave_channels()
+        else:
+            wrapped.connectionLost(reason)
 
     def readConnectionLost(self) -> None:
         """Report to the wrapped protocol that the client sends nothing more."""
@@ -180,7 +197,26 @@ class _HeaderFirst(ProtocolWrapper):
         if timeout is not None and timeout.active():
             timeout.cancel()
 
-    def _abort(self) -> None:
+    def _leave_channels(self) -> None:
+        if self.factory.channels is not None:
+            self.factory.channels.remove(self)
+
+    # For Channels
+
+    def check_timeouts(self, now: float, idle_timeout: float) -> None:
+        """Do nothing, because the header has a time limit of its own."""
+
+    def drain(self, now: float) -> None:
+        """Reset the connection, unless it is so new that the header may be on its way."""
+        if now - self.idle_since >= ACTIVE_S:
+            self.abort()
+
+    def close_idle(self) -> None:
+        """Reset the connection, on which no header has arrived."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Reset the connection at once; ``connectionLost`` follows."""
         self._stop_waiting()
         self.transport.abortConnection()
 
@@ -192,11 +228,17 @@ class ProxyHeaderFactory(WrappingFactory):
     A connection whose header is missing, is wrong or takes longer than `HEADER_S` is reset, since any client could have sent it.
 
     :param wrapped: the factory for what follows the header.
+    :ivar channels: the registry of connections that wait for their headers; None as long as their number has no limit.
     """
 
+    channels: Channels | None = None
     protocol = _HeaderFirst
     noisy = False
 
     def __init__(self, wrapped: Any, clock: IReactorTime) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self.clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> _HeaderFirst:
+        """Return the protocol of one connection, which begins with its header."""
+        return self.protocol(self)

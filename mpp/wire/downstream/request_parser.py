@@ -26,6 +26,8 @@ A complete request: method, target, version (``1.1`` or ``1.0``), fields, body, 
 on this connection.
 """
 
+_CLOSED = HttpRequestParser(None)  # The parser of every connection that is closed.
+
 
 class RequestParser:
     """
@@ -185,10 +187,12 @@ class RequestParser:
     def close(self) -> None:
         """Drop all requests; later input is ignored."""
         self.over = True
-        # The callbacks refer to objects that refer to this parser.
-        self._rejected = self.arrivals.give_way = _ignore
+        self._rejected = self.arrivals.give_way = lambda: None
         self._drop_ready()
         self._drop_partial()
+        # These refer to this parser, as the callbacks did: an error by the frames of its traceback.
+        self._parser = _CLOSED
+        self._why = self.rejection = None
 
     def _reject(self, rejection: BadRequest) -> None:
         self.over = True
@@ -243,7 +247,8 @@ class RequestParser:
                 self._target, headers = rules.origin_form(self._target, headers)
                 self._head = headers
             announced = rules.check_head(self._target, version, headers, self._max_body_of)
-            if self._overhead > rules.LONG_HEAD:
+            # The bytes of a segment count for its first request only.
+            if self._overhead > rules.LONG_HEAD or (self.ready and head_size(self._target, headers) > rules.LONG_HEAD):
                 rules.check_lists(headers)
             if announced is not rules.NOTHING and announced.body and self._parser.should_upgrade():
                 raise BadRequest(400, "A request to upgrade the protocol must not have a body.")
@@ -273,9 +278,8 @@ class RequestParser:
         """Add the complete request to ``ready``."""
         parser = self._parser
         persistent = parser.should_keep_alive()
-        headers = self._head
+        headers, arrivals = self._head, self.arrivals
         assert headers is not None
-        arrivals = self.arrivals
         whole = bool(self.ready) or len(headers) > FEW_FIELDS or self._overhead > rules.LONG_HEAD
         if whole or self._size > self._small_body or arrivals.partial is not None or arrivals.waiting:
             self._count_complete(headers, whole)
@@ -294,7 +298,3 @@ class RequestParser:
         if not self.arrivals.complete(headers, size, len(self.ready)):
             self._why = rules.no_memory()
             raise self._why
-
-
-def _ignore() -> None:
-    """Ignore an event after `RequestParser.close`."""

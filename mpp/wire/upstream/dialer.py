@@ -204,14 +204,20 @@ class _Attempt(ClientFactory["_Connecting"]):
         return self._connection
 
     def won(self, connection: UpstreamConnection) -> None:
+        self._connection = self._connector = None
         self._dialing.won(self, connection)
 
     def failed(self, reason: Failure) -> None:
+        self._connection = self._connector = None
         cause = cause_of(reason)
         self._dialing.lost(self, UpstreamError(Phase.CONNECT, cause, detail_of(reason, cause)))
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
         self.failed(reason)
+
+    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
+        # The transport refers to its connector. The cycle would keep the transport, with what it has not sent of a request.
+        connector.transport = None
 
 
 class _Connecting(UpstreamConnection):

@@ -67,6 +67,62 @@ class AskedTests(SynchronousTestCase):
             self.assertEqual(asked(facts), seconds, facts)
 
 
+class FormTests(SynchronousTestCase):
+    """What is a form, for every server."""
+
+    FORM = b"application/x-www-form-urlencoded"
+
+    def test_type_that_go_accepts_is_a_form(self) -> None:
+        """The type in any case is one, with blanks around it, and with a character set."""
+        for kind in (
+            self.FORM,
+            self.FORM.upper(),
+            b" \t" + self.FORM + b" ",
+            self.FORM + b";charset=UTF-8",
+            self.FORM + b" ;\tCharset=utf-8 ",
+        ):
+            self.assertTrue(timeouts.is_form(post(b"query=up", ((b"content-TYPE", kind),))), kind)
+
+    def test_type_that_a_server_may_reject_is_no_form(self) -> None:
+        """A type that Go rejects is none, nor one that only some servers accept."""
+        for kind in (
+            self.FORM + b"; a=1; a=2",
+            self.FORM + b"; charset=a; charset=b",
+            self.FORM + b"; charset=utf-8; a=1",
+            self.FORM + b"; charset=",
+            self.FORM + b"; charset",
+            self.FORM + b"; charset*=utf-8''a",
+            self.FORM + b'; charset="utf-8"',
+            self.FORM + b"; a=1",
+            self.FORM + b";",
+            self.FORM + b"\x0b",
+            self.FORM + b"\n",
+            self.FORM + b", text/plain",
+            b"multipart/form-data; boundary=a",
+            self.FORM + b" " * 10**6 + b"x",
+            b"",
+        ):
+            self.assertFalse(timeouts.is_form(post(b"query=up", ((b"Content-Type", kind),))), kind[:80])
+
+    def test_request_that_reaches_a_server_without_its_type_is_no_form(self) -> None:
+        """A type that the client nominates for the connection is not passed on, and of two types one server takes the first."""
+        for field in (
+            (b"Connection", b"keep-alive, Content-Type"),
+            (b"connection", b"CONTENT-TYPE"),
+            (b"Content-Type", b"text/plain"),
+        ):
+            self.assertFalse(timeouts.is_form(post(b"query=up", (*FORM, field))), field)
+        self.assertTrue(timeouts.is_form(post(b"query=up", (*FORM, (b"Connection", b"keep-alive"), (b"User-Agent", b"a")))))
+
+    def test_form_too_long_for_a_server_is_none(self) -> None:
+        """Go's servers ignore the parameters of a form of more than 10 MiB, also when mpp has added a timeout."""
+        largest = 10 * 2**20
+        self.assertFalse(timeouts.is_form(post(b"a" * (largest + 1))))
+        self.assertTrue(timeouts.is_form(post(b"a" * (largest - 1000))))
+        for size in range(largest - 200, largest + 1):
+            self.assertLessEqual(len(limited(post(b"a" * size), 3600.0)[1]), largest)
+
+
 class LimitedTests(SynchronousTestCase):
     """What a server is told."""
 

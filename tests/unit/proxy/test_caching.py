@@ -70,6 +70,34 @@ class CacheableTests(SynchronousTestCase):
         self.assertEqual(found(b"&".join([b"query=a"] * 5000)), "not shared")
 
 
+class WhyNewTests(SynchronousTestCase):
+    """The reason for a miss, which a client gets in a field of its response."""
+
+    def why(self, fields: Headers, cached: Headers) -> str:
+        base = found(b"query=a&start=0&end=60&step=15")
+        assert isinstance(base, CacheableRequest)
+        return caching.why_new(base.key._replace(fields=fields), base.key._replace(fields=cached))
+
+    def test_own_fields_are_named(self) -> None:
+        """Only fields of the request itself are named: the names of the others were chosen by another client."""
+        for fields, cached, why in (
+            (((b"a", b"1"),), ((b"a", b"2"),), "cached with other values of a"),
+            (((b"a", b"1"),), (), "cached with other values of a"),
+            (((b"a", b"1"), (b"b", b"1")), ((b"b", b"1"), (b"evil", b"")), "cached with other values of a"),
+            (((b"a", b"1"), (b"a", b"2")), ((b"a", b"1"),), "cached with other values of a"),
+            (((b"a", b"1"),), ((b"a", b"1"), (b"evil", b"")), "cached with other fields"),
+            ((), ((b"evil", b""),), "cached with other fields"),
+            ((), (), "cached for another user"),
+        ):
+            self.assertEqual(self.why(fields, cached), why, (fields, cached))
+
+    def test_reason_is_short(self) -> None:
+        """However many fields a request has, and however long their names are, the reason has a few hundred characters."""
+        fields = tuple((b"%d" % number + b"a" * 60_000, b"") for number in range(100))
+        self.assertEqual(self.why(fields, ()).count(", "), 4)
+        self.assertLess(len(self.why(fields, ())), 300)
+
+
 class AskedTests(SynchronousTestCase):
     """The ranges that servers are asked for."""
 

@@ -239,15 +239,49 @@ class PasswordsTests(SynchronousTestCase):
 
     def test_number_of_known_credentials_is_bounded(self) -> None:
         """Of all credentials found right so many are known; what was used least lately is verified again."""
-        first, second = (b"Basic  " + b" " * number + basic("alice", "secret")[6:] for number in range(2))
+        self.passwords.use({b"%d" % number: b"hash" for number in range(MOST_REMEMBERED + 1)})
         for number in range(MOST_REMEMBERED + 1):
             if number == MOST_REMEMBERED:
                 self.clock.advance(1)
-                self.passwords.known(first)
-            self.make_known(b"Basic  " + b" " * number + basic("alice", "secret")[6:])
-        self.assertEqual(self.passwords.known(first), b"alice")
-        self.assertIsNone(self.passwords.known(second))
+                self.passwords.known(basic("0", "secret"))
+            self.make_known(basic(str(number), "secret"))
+        self.assertEqual(self.passwords.known(basic("0", "secret")), b"0")
+        self.assertIsNone(self.passwords.known(basic("1", "secret")))
         self.assertIn(f"{MOST_REMEMBERED} known", repr(self.passwords))
+
+    def test_spellings_of_one_password_are_one_entry(self) -> None:
+        """However a client writes the right password, it is verified once, and makes no other user unknown."""
+        long = "x" * 72
+        usual = basic("alice", long)
+        self.make_known(basic("bob", "b"))
+        self.clock.advance(1)
+        self.make_known(basic("alice", long + "yz"))
+        padded = base64.b64encode(f"alice:{long}".encode())
+        spellings = (
+            usual,
+            usual.replace(b"Basic", b"bASIC"),
+            b"Basic    " + padded,
+            b"Basic " + padded + b"\t ",
+            basic("alice", long + "more"),
+        )
+        for spelling in spellings:
+            self.assertEqual(self.passwords.known(spelling), b"alice", spelling)
+        # The last digit has bits that do not count.
+        for spelling in (b"Basic Ym9iOmI=", b"Basic Ym9iOmJ="):
+            self.assertEqual(self.passwords.known(spelling), b"bob", spelling)
+        self.assertEqual((len(self.passwords.verified), self.asked), (2, []))
+        for wrong in (basic("alice", long[1:]), basic("Alice", long), basic("alice", " " + long)):
+            self.assertIsNone(self.passwords.known(wrong))
+
+    def test_another_spelling_waits_for_the_same_verification(self) -> None:
+        """A user has no more verifications at a time by other spellings, and is familiar by each of them."""
+        for spelling in (basic("alice", "secret"), basic("alice", "secret").replace(b" ", b"  ")):
+            self.passwords.verdict(spelling, "peer")
+        self.assertEqual(len(self.asked), 1)
+        self.say(True)
+        self.clock.advance(REMEMBERED_S)
+        self.passwords.verdict(basic("alice", "secret").replace(b" ", b"   "), "peer")
+        self.assertEqual((len(self.asked), len(self.again)), (0, 1))
 
     def test_only_72_bytes_of_a_password_count(self) -> None:
         """Of a very long password bcrypt's 72 bytes count."""

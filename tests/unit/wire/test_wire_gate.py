@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.connection_limit import QUIET_S, ConnectionLimit
+from mpp.wire.downstream.proxy_protocol import ProxyHeaderFactory
 from mpp.wire.downstream.request_limits import Limits
 from mpp.wire.memory_budget import MemoryBudget
 from tests.wire_support import GET, PromptRequest, error_page
@@ -104,6 +105,29 @@ class GateTests(TestCase):
         self.clients[0].close()
         yield self.settle()
         self.assertEqual(self.clients[2].recv(100), b"</>")
+
+    @inlineCallbacks
+    def test_connections_without_their_header_count(self) -> Any:
+        """A connection that waits for its PROXY header has a place, which it gives up for one that waits after a second."""
+        factory = Factory()
+        factory.buildProtocol = self.channel  # type: ignore[method-assign]
+        self.port.factory = ProxyHeaderFactory(factory, reactor)
+        self.gate.release(self.port)
+        del self.port.doRead
+        self.gate.guard(self.port)
+        self.connect(3)
+        yield self.settle()
+        self.assertEqual((len(self.channels), repr(self.gate)), (2, "<Gate shut, 2 of 2>"))
+        self.clients[0].send(b"PROXY UNKNOWN\r\n")
+        yield self.settle()
+        served = yield self.served(0)
+        self.assertEqual((served, len(self.channels)), (True, 2))
+        self.channels.ahead += 2
+        self.gate.check()
+        yield self.settle()
+        self.clients[2].send(b"PROXY UNKNOWN\r\n")
+        served = yield self.served(2)
+        self.assertEqual((served, len(self.channels)), (True, 2))
 
     @inlineCallbacks
     def test_idle_make_room(self) -> Any:

@@ -14,7 +14,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.proxy_protocol import HEADER_S, ProxyHeader, ProxyHeaderFactory, parse
+from mpp.wire.downstream.timeouts import ACTIVE_S
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 CLIENT, BALANCER = IPv4Address("TCP", "198.51.100.7", 40000), IPv4Address("TCP", "192.0.2.1", 9090)
@@ -108,10 +110,11 @@ class Recording(Protocol):
 class Listener:
     """A listener behind a load balancer, with one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Channels | None = None) -> None:
         self.clock = Clock()
         self.protocol = Recording()
         factory = ProxyHeaderFactory(Factory.forProtocol(lambda: self.protocol), self.clock)  # type: ignore[arg-type]
+        factory.channels = channels
         self.connection = factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         self.transport = StringTransport(peerAddress=IPv4Address("TCP", "10.0.0.1", 1), hostAddress=BALANCER)
         self.connection.makeConnection(self.transport)
@@ -159,6 +162,29 @@ class ConnectionTests(SynchronousTestCase):
         listener.clock.advance(0.2)
         self.assertTrue(listener.transport.disconnected)
         self.assertEqual(listener.protocol.calls, [])
+
+    def test_connection_without_its_header_is_an_open_one(self) -> None:
+        """It is among the open connections until the header has arrived or the connection has ended, and ends like others."""
+        for data, left in ((V1, 0), (V1[:-1], 1), (b"GET", 1)):
+            listener = Listener(channels := Channels(Clock()))
+            self.assertEqual(len(channels), 1)
+            listener.connection.dataReceived(data)
+            self.assertEqual(len(channels), left)
+            listener.connection.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual(len(channels), 0)
+
+    def test_connection_without_its_header_is_drained(self) -> None:
+        """When mpp stops, one that has just been opened has a second for its first request; an older one is reset."""
+        for age, reset in ((0.0, False), (ACTIVE_S, True)):
+            listener = Listener(channels := Channels(Clock()))
+            channels.clock.advance(age)  # type: ignore[attr-defined]
+            channels.check_timeouts(1.0)
+            drained = channels.drain()
+            self.assertEqual(listener.transport.disconnected, reset)
+            channels.abort()
+            self.assertTrue(listener.transport.disconnected)
+            listener.connection.connectionLost(Failure(ConnectionDone()))
+            self.successResultOf(drained)
 
     def test_end_of_the_connection_is_passed_on(self) -> None:
         """The site learns that the client has closed its sending side, and the connection."""

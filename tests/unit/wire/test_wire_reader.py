@@ -210,15 +210,19 @@ class RequestReaderTests(SynchronousTestCase):
             self.assertEqual(subject.rejection.status if subject.rejection else 0, status, (head, body))
 
     def test_long_lists(self) -> None:
-        """A field that is taken apart is bounded; one that is passed on is not."""
+        """A field that is taken apart is bounded, also behind other requests; one that is passed on is not."""
         for field, status in (
             (b"Cookie: " + b";" * 20_000, 431),
             (b"Connection: " + b"a," * 10_000, 431),
             (b"X: " + b";" * 20_000, 0),
         ):
-            subject = reader()
-            subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
-            self.assertEqual(subject.rejection.status if subject.rejection else 0, status, field[:10])
+            for before in range(3):
+                subject = reader()
+                subject.feed(
+                    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * before + b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n"
+                )
+                self.assertEqual(subject.rejection.status if subject.rejection else 0, status, (field[:10], before))
+                self.assertEqual(len(subject.ready), before + (status == 0))
 
     def test_small_heads_are_not_held(self) -> None:
         """A request that arrives whole, has no body, and waits behind no other, holds nothing."""

@@ -162,15 +162,51 @@ class WholeAnswerTests(SynchronousTestCase):
         self.assertTrue(up.connection.alive)
 
     def test_response_to_head_has_no_body(self) -> None:
-        """No body follows an answer to HEAD, whatever it announces; the connection serves the next request."""
+        """No body follows an answer to HEAD; if it announces none, the connection serves the next request."""
         up = Upstream()
-        for announced in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
+        for _ in range(2):
             up.ask(b"HEAD / HTTP/1.1\r\n\r\n")
-            up.receive(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % announced)
+            up.receive(sized(0))
             self.assertEqual((up.response.complete, up.response.buffered, up.response.length), (True, [], 0))
         up.ask()
         up.receive(OK)
         self.assertEqual((up.response.buffered, up.ended), ([b"hello"], [True, True, True]))
+
+    def test_announced_body_that_must_not_follow_ends_the_connection(self) -> None:
+        """If it may come later nevertheless, it is never read as the answer to the next request."""
+        for request, status, announced in itertools.product(
+            (b"HEAD / HTTP/1.1\r\n\r\n", GET), (200, 204, 304), (b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        ):
+            if request == GET and status == 200:
+                continue
+            up = Upstream()
+            up.ask(request)
+            up.receive(b"HTTP/1.1 %d x\r\n%b\r\n\r\n" % (status, announced))
+            self.assertEqual((up.response.complete, up.response.buffered, up.response.length), (True, [], 0))
+            self.assertEqual((up.ended, up.connection.alive, up.transport.disconnecting), ([False], False, True))
+            up.receive(OK)
+            self.assertEqual(len(up.ended), 1)
+
+    def test_bytes_behind_a_response_are_not_delivered(self) -> None:
+        """The body of a second answer in the segment in which the first one ends is not added to the first one's."""
+        second = sized(4) + b"EVIL"
+        for first, request, body in (
+            (OK, GET, b"hello"),
+            (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", GET, b"hello"),
+            (OK.replace(b"\r\n", b"\n"), GET, b"hello"),
+            (sized(0), GET, b""),
+            (b"HTTP/1.1 204 x\r\n\r\n", GET, b""),
+            (b"HTTP/1.1 304 x\r\n\r\n", GET, b""),
+            (sized(0), b"HEAD / HTTP/1.1\r\n\r\n", b""),
+            (sized(5), b"HEAD / HTTP/1.1\r\n\r\n", b""),
+        ):
+            for between in (b"", b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"):
+                with self.subTest(first, between=between):
+                    up = Upstream()
+                    up.ask(request)
+                    up.receive(first + between + second)
+                    self.assertEqual((b"".join(up.response.buffered), up.response.length), (body, len(body)))
+                    self.assertEqual((up.response.complete, up.ended), (True, [False]))
 
     def test_body_after_head(self) -> None:
         """A body that follows an answer to HEAD nevertheless costs the connection, not the answer."""
@@ -180,12 +216,14 @@ class WholeAnswerTests(SynchronousTestCase):
         self.assertEqual((up.response.buffered, up.ended), ([], [False]))
 
     def test_no_content(self) -> None:
-        """204 and 304 have no body, whatever they announce."""
+        """204 and 304 have no body, and the next answer comes on the same connection."""
         for status in (204, 304):
             up = Upstream()
-            up.ask()
-            up.receive(b"HTTP/1.1 %d x\r\nContent-Length: 5\r\n\r\n" % status)
-            self.assertEqual((up.response.status, up.response.buffered, up.ended), (status, [], [True]))
+            for announced in (b"X: y", b"Content-Length: 0"):
+                up.ask()
+                up.receive(b"HTTP/1.1 %d x\r\n%b\r\n\r\n" % (status, announced))
+                self.assertEqual((up.response.status, up.response.buffered), (status, []))
+            self.assertEqual(up.ended, [True, True])
 
     def test_to_the_end(self) -> None:
         """A body without a length ends with the connection."""
@@ -610,4 +648,4 @@ class LenientTests(SynchronousTestCase):
         up.ask()
         up.receive(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX: y\r\n\r\n")
         self.assertEqual(up.response.headers, ((b"X", b"y"),))
-        self.assertEqual(up.ended, [True])
+        self.assertEqual(up.ended, [False])

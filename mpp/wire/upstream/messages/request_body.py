@@ -35,7 +35,8 @@ class UnsentBody:
         self._transport.unregisterProducer()
 
     def stopProducing(self) -> None:
-        """Ignore the end of the connection, which the connection itself reports."""
+        """Forget the transport, whose connection has ended: with TLS it still refers to this, and would never be freed."""
+        self._transport = None
 
 
 def send_large(transport: Any, head: bytes, body: bytes) -> UnsentBody | None:

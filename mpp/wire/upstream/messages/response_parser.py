@@ -69,7 +69,8 @@ class ResponseParser:
         """
         Prepare for the next response.
 
-        :param head_only: it is a response to HEAD, without a body, whatever the head announces (RFC 9110 section 9.3.2).
+        :param head_only: it is a response to HEAD, without a body, whatever the head announces (RFC 9110 section 9.3.2). So is
+            a response with the status 204 or 304, which is found out when its head arrives.
         """
         self.began = self.ended = False
         self._head = b""
@@ -106,7 +107,7 @@ class ResponseParser:
                     self._head += data
         if self.ended:
             if self._head_only:
-                # llhttp waits for the announced body, which never comes, so this parser cannot be used again.
+                # llhttp may wait for the announced body, which never comes, so this parser cannot be used again.
                 self._parser = None
                 self.excess = self.excess or bool(self.pieces)
                 self.pieces.clear()
@@ -162,11 +163,10 @@ class ResponseParser:
     # Callbacks of httptools
 
     def on_message_begin(self) -> None:
-        """Begin to read a head; if the response has already ended, record the ``excess`` instead."""
+        """Begin to read a head; an exception stops httptools if the response has already ended, so that `pieces` gets no more."""
         if self.ended:
-            self.excess = True
-        else:
-            self._new_head()
+            raise MalformedResponse("bytes after the response")
+        self._new_head()
 
     def on_status(self, part: bytes) -> None:
         """Add a part of the reason phrase."""
@@ -207,15 +207,22 @@ class ResponseParser:
             return
         self.began = True
         self.status = status
-        self.headers = tuple(self._fields)
         if self._head_only:
-            self.persistent = parser.should_keep_alive()
-            self.ended = True
+            self._end_with_head(parser)
+        self.headers = tuple(self._fields)
 
     def _judge_status(self, status: int) -> None:
         if not 100 <= status <= 599 or status == 101:
             raise MalformedResponse(f"status {status}")
-        if status == 204 and self.length is not None:
+        if status in (204, 304):
+            self._head_only = True
+
+    def _end_with_head(self, parser: HttpResponseParser) -> None:
+        """Record the end of a response that has no body, whatever its head announces."""
+        # Some servers send the announced body, perhaps later: it would be read as the response to the next request.
+        self.persistent = parser.should_keep_alive() and not (self.length or self._coding)
+        self.ended = True
+        if self.status == 204 and self.length is not None:
             # There is no body, and so the field must not be there (RFC 9110 section 8.6); clients would wait for one.
             self._fields = [field for field in self._fields if field[0].lower() != b"content-length"]
             self.length = None
