@@ -207,7 +207,7 @@ class _Attempt(ClientFactory["_Connecting"]):
         self._dialing.won(self, connection)
 
     def failed(self, reason: Failure) -> None:
-        cause = cause_of(reason)
+        cause = cause_of(reason, self._address)
         self._dialing.lost(self, UpstreamError(Phase.CONNECT, cause, detail_of(reason, cause)))
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
