@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
 from mpp.app.listen.certificate import ReloadableCertificate
 from mpp.app.listen.errors import why_not_endpoint, why_not_open
+from mpp.app.listen.inherited import SystemdEndpoint
 from mpp.core.errors import ConfigError
 from mpp.wire.downstream.connection_limit import close_empty
 from mpp.wire.downstream.proxy_protocol import ProxyHeaderFactory
@@ -215,6 +216,8 @@ def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
     # The type of endpoint has no backlog argument (systemd), or the description has it as a positional argument.
     except TypeError:
         described = serverFromString(reactor, text)
+    if isinstance(described, AdoptedStreamServerEndpoint):
+        return SystemdEndpoint(reactor, described.fileno, described.addressFamily)
     return described
 
 

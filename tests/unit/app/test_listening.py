@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
+import stat
 from typing import Any
 
 from attrs import define, field
@@ -12,13 +14,17 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
+from twisted.plugin import getPlugins
 from twisted.python.filepath import FilePath
+from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from mpp.app.checks import check
 from mpp.app.listen.endpoints import BACKLOG, OpenEndpoint, endpoint, listen, where
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
@@ -143,6 +149,28 @@ class PortTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, listen, settings, refusing, FACTORY)
         self.assertEqual(str(error), "--listen: 'tcp:9091:interface=127.0.0.1' is already in use; expected a free port")
         self.assertEqual(refusing.closed, ["::"])
+
+
+class SharedSystemdTests(SynchronousTestCase):
+    """Sockets from systemd that two endpoints want."""
+
+    def test_one_endpoint_for_each_socket(self) -> None:
+        """A socket from systemd serves clients, or clients behind a load balancer, or admins: not a mixture of them."""
+        passed(self, 0)
+        text = "systemd:domain=INET:name=mpp"
+        for settings, problem in (
+            (
+                Settings(port=None, listen=(text, f"haproxy:{text}")),
+                f"--listen: 'haproxy:{text}' is the same socket as --listen {text}",
+            ),
+            (
+                Settings(port=None, listen=(text,), admin_listen=(text,)),
+                f"--admin-listen: {text!r} is the same socket as --listen {text}",
+            ),
+        ):
+            error = self.assertRaises(ConfigError, check, settings, MemoryReactorClock())
+            self.assertEqual(str(error), f"{problem}; expected one endpoint for each socket")
+        check(Settings(port=None, listen=(text, text)), MemoryReactorClock())
 
 
 class EndpointTests(SynchronousTestCase):
@@ -322,6 +350,47 @@ class SocketTests(TestCase):
                 accepted, _ = held.accept()
                 accepted.close()
 
+    @inlineCallbacks
+    def test_socket_of_systemd_is_opened_again(self) -> Any:
+        """A socket from systemd that is no longer configured, or differently, can be opened again, whatever has opened since."""
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            number = held.getsockname()[1]
+            passed(self, held.fileno())
+            former = self.listen(port=None, listen=("systemd:domain=INET:name=mpp",))
+            with contextlib.ExitStack() as others:
+                # The lowest free descriptors, as any other file would get them.
+                for _ in range(10):
+                    others.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+                again = self.listen(port=None, listen=("systemd:domain=INET:index=0",))
+                yield former[0].close()
+                yield deferLater(reactor, 0)  # type: ignore[arg-type]
+                yield deferToThread(self.greeted, number, "127.0.0.1")
+                yield again[0].close()
+                yield deferLater(reactor, 0)  # type: ignore[arg-type]
+                self.listen(port=None, listen=("systemd:domain=INET:name=mpp",))
+                yield deferToThread(self.greeted, number, "127.0.0.1")
+
+    @inlineCallbacks
+    def test_unix_socket_of_systemd_is_left_as_it_is(self) -> Any:
+        """A Unix socket from systemd keeps its file and its mode, and serves the next process."""
+        path = f"mpp-{os.getpid()}-{id(self)}.sock"
+        with socket.socket(socket.AF_UNIX) as held:
+            held.bind(path)
+            self.addCleanup(os.remove, path)
+            os.chmod(path, 0o600)
+            held.listen()
+            passed(self, held.fileno())
+            (opened,) = self.listen(port=None, listen=("systemd:domain=UNIX:name=mpp",))
+            self.assertEqual(where(opened.port), f"unix:{path}")
+            opened.close()
+            yield deferLater(reactor, 0)  # type: ignore[arg-type]
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            self.listen(port=None, listen=("systemd:domain=UNIX:name=mpp",))
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                greeting = yield deferToThread(client.recv, 10)
+            self.assertEqual(greeting, b"hello")
+
     def greeted(self, number: int, host: str) -> None:
         """Connect and read to the end."""
         with socket.create_connection((host, number), timeout=5) as client:
@@ -360,6 +429,12 @@ class SocketTests(TestCase):
         finally:
             for port in ports:
                 yield stop(port.port)
+
+
+def passed(case: SynchronousTestCase, descriptor: int) -> None:
+    """Let this process have a socket from systemd, as by LISTEN_FDS, with the name "mpp"."""
+    parser = next(each for each in getPlugins(IStreamServerEndpointStringParser) if each.prefix == "systemd")
+    case.patch(type(parser), "_sddaemon", ListenFDs([descriptor], ["mpp"]))
 
 
 def free_port() -> int:
