@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from mpp.app.listen.certificate import ReloadableCertificate
 from mpp.app.listen.errors import why_not_endpoint, why_not_open
 from mpp.app.listen.inherited import SystemdEndpoint
+from mpp.app.listen.unix_lock import locked_socket, remove_abandoned, why_locked
 from mpp.core.errors import ConfigError
 from mpp.wire.downstream.connection_limit import close_empty
 from mpp.wire.downstream.proxy_protocol import ProxyHeaderFactory
@@ -235,25 +236,41 @@ def _with_mode(reactor: Any, text: str) -> str:
 
 
 def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> OpenEndpoint:
-    """Open an endpoint now; with every server endpoint of Twisted, ``listen`` returns a Deferred that has already fired."""
-    outcome: list[IListeningPort | Failure] = []
+    """Open an endpoint now."""
     renewable = ReloadableCertificate(reactor) if text.startswith("ssl:") else None
     served = ProxyHeaderFactory(factory, reactor) if text.startswith(_PROXIED) else factory
-    waiting = endpoint(renewable or reactor, text, option).listen(served)
+    described = endpoint(renewable or reactor, text, option)
+    outcome = _listen(described, served)
+    locked = locked_socket(outcome)
+    if locked and remove_abandoned(locked):
+        outcome = _listen(described, served)
+    if isinstance(outcome, BaseException):
+        locked = locked_socket(outcome)
+        raise ConfigError(option, why_locked(repr(text), locked) if locked else why_not_open(repr(text), outcome))
+    if outcome is None:
+        raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
+    renew = _nothing if renewable is None else functools.partial(_reload_certificate, renewable, text, option, factory)
+    return OpenEndpoint(outcome, is_inherited(text), renew)
+
+
+def _listen(described: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort | BaseException | None:
+    """
+    Return the port of an endpoint, the error that it fails with, or None for an endpoint that does not listen at once.
+
+    With every server endpoint of Twisted, ``listen`` returns a Deferred that has already fired.
+    """
+    outcome: list[IListeningPort | Failure] = []
+    waiting = described.listen(factory)
     waiting.addBoth(outcome.append)
     if not outcome:
         waiting.cancel()
-        raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
-    if isinstance(outcome[0], Failure):
-        raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
-    renew = _nothing if renewable is None else functools.partial(_reload_certificate, renewable, text, option, factory)
-    return OpenEndpoint(outcome[0], is_inherited(text), renew)
+        return None
+    return outcome[0].value if isinstance(outcome[0], Failure) else outcome[0]
 
 
 def _reload_certificate(renewable: ReloadableCertificate, text: str, option: str, factory: IProtocolFactory) -> bool:
     before = renewable.shown
-    outcome: list[IListeningPort | Failure] = []
-    endpoint(renewable, text, option).listen(factory).addBoth(outcome.append)
-    if isinstance(outcome[0], Failure):
-        raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
+    outcome = _listen(endpoint(renewable, text, option), factory)
+    if isinstance(outcome, BaseException):
+        raise ConfigError(option, why_not_open(repr(text), outcome))
     return renewable.shown != before

@@ -370,6 +370,56 @@ class SocketTests(TestCase):
                 self.listen(port=None, listen=("systemd:domain=INET:name=mpp",))
                 yield deferToThread(self.greeted, number, "127.0.0.1")
 
+    def test_socket_of_a_crashed_process(self) -> None:
+        """A Unix socket is opened although a crashed mpp has left it with a lock that names a living process, or this one."""
+        for holder in (os.getpid(), os.getppid()):
+            for has_socket in (True, False):
+                path = f"mpp-{os.getpid()}-{id(self)}.sock"
+                os.symlink(str(holder), f"{path}.lock")
+                if has_socket:
+                    with socket.socket(socket.AF_UNIX) as crashed:
+                        crashed.bind(path)
+                        crashed.listen()
+                (opened,) = self.listen(port=None, listen=(f"unix:{path}",))
+                self.assertEqual(os.readlink(f"{path}.lock"), str(os.getpid()))
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(path)
+                opened.close()
+                self.assertEqual([os.path.lexists(each) for each in (path, f"{path}.lock")], [False, False])
+
+    def test_socket_in_use(self) -> None:
+        """A Unix socket that another process serves is left to it, also if its queue is full; the error names the lock file."""
+        path, holder = f"mpp-{os.getpid()}-{id(self)}.sock", str(os.getppid())
+        os.symlink(holder, f"{path}.lock")
+        self.addCleanup(os.remove, f"{path}.lock")
+        with contextlib.ExitStack() as sockets:
+            other = sockets.enter_context(socket.socket(socket.AF_UNIX))
+            other.bind(path)
+            self.addCleanup(os.remove, path)
+            other.listen(0)
+            for _ in range(2):
+                error = self.assertRaises(ConfigError, self.listen, port=None, listen=(f"unix:{path}",))
+                self.assertEqual(
+                    str(error),
+                    f"--listen: 'unix:{path}' is in use by another process; its lock file {path}.lock names process {holder}."
+                    " Expected another path, or that this process is stopped first;"
+                    " if it does not use the socket, remove both files",
+                )
+                client = sockets.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect_ex(path)
+            self.assertEqual(os.readlink(f"{path}.lock"), holder)
+            other.accept()[0].close()
+
+    def test_file_that_is_no_socket(self) -> None:
+        """A file of another kind is never removed for a socket, whatever lock file there is."""
+        path = self.mktemp()
+        FilePath(path).setContent(b"precious")
+        os.symlink(str(os.getppid()), f"{path}.lock")
+        error = self.assertRaises(ConfigError, self.listen, port=None, listen=(f"unix:{path}",))
+        self.assertEqual(str(error), f"--listen: 'unix:{path}' is already in use; expected a free port")
+        self.assertEqual(FilePath(path).getContent(), b"precious")
+
     @inlineCallbacks
     def test_unix_socket_of_systemd_is_left_as_it_is(self) -> Any:
         """A Unix socket from systemd keeps its file and its mode, and serves the next process."""
