@@ -12,7 +12,7 @@ import functools
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -89,13 +89,18 @@ class OpenEndpoint:
 
 
 def listen(
-    settings: Settings, reactor: Any, factory: IProtocolFactory, admin: IProtocolFactory | None = None
+    settings: Settings,
+    reactor: Any,
+    factory: IProtocolFactory,
+    admin: IProtocolFactory | None = None,
+    own: Collection[str] = (),
 ) -> list[OpenEndpoint]:
     """
     Open all configured sockets, or none.
 
     :param factory: the protocol factory for clients.
     :param admin: the protocol factory for the sockets of ``--admin-listen``.
+    :param own: the addresses (`where`) of the sockets that this mpp has open already.
     :return: the open sockets, already accepting; the caller closes them.
     :raise ConfigError: one of them cannot be opened; the sockets opened before it are closed again.
     """
@@ -107,9 +112,9 @@ def listen(
         if settings.port is not None:
             bind = functools.partial(_bind_shared if settings.reuse_port else _bind, reactor, settings.port, factory)
             opened += map(OpenEndpoint, _open_port(settings, bind))
-        opened += (_open(reactor, "--listen", text, factory) for text in settings.listen)
+        opened += (_open(reactor, "--listen", text, factory, own) for text in settings.listen)
         if admin is not None:
-            opened += (_open(reactor, "--admin-listen", text, admin) for text in settings.admin_listen)
+            opened += (_open(reactor, "--admin-listen", text, admin, own) for text in settings.admin_listen)
     except ConfigError:
         for socket_ in opened:
             socket_.port.stopListening()
@@ -235,13 +240,16 @@ def _with_mode(reactor: Any, text: str) -> str:
     return with_mode
 
 
-def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> OpenEndpoint:
+def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory, own: Collection[str]) -> OpenEndpoint:
     """Open an endpoint now."""
     renewable = ReloadableCertificate(reactor) if text.startswith("ssl:") else None
     served = ProxyHeaderFactory(factory, reactor) if text.startswith(_PROXIED) else factory
     described = endpoint(renewable or reactor, text, option)
     outcome = _listen(described, served)
     locked = locked_socket(outcome)
+    if locked and f"unix:{locked}" in own:
+        why = f"{text!r} is open with other arguments; a change of them needs a restart"
+        raise ConfigError(option, why, needs_restart=True)
     if locked and remove_abandoned(locked):
         outcome = _listen(described, served)
     if isinstance(outcome, BaseException):

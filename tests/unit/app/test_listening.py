@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.plugin import getPlugins
@@ -26,8 +26,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.app.checks import check
 from mpp.app.listen.endpoints import BACKLOG, OpenEndpoint, endpoint, listen, where
+from mpp.app.listen.listeners import Listeners
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
+from mpp.wire.downstream.channels import Channels
+from mpp.wire.downstream.connection_limit import ConnectionLimit
 from tests.fake_https import FakeAuthority
 
 FACTORY = Factory.forProtocol(Protocol)
@@ -386,6 +389,17 @@ class SocketTests(TestCase):
                     client.connect(path)
                 opened.close()
                 self.assertEqual([os.path.lexists(each) for each in (path, f"{path}.lock")], [False, False])
+
+    def test_other_arguments_for_an_open_socket(self) -> None:
+        """Another mode for a Unix socket that this mpp has open needs a restart, and is not blamed on another process."""
+        path = f"mpp-{os.getpid()}-{id(self)}.sock"
+        gate = ConnectionLimit(Channels(Clock()), 10)
+        listeners = Listeners(reactor, FACTORY, FACTORY, gate)
+        listeners.reconfigure(Settings(port=None, listen=(f"unix:{path}",)))
+        self.addCleanup(listeners.close)
+        error = self.assertRaises(ConfigError, listeners.reconfigure, Settings(port=None, listen=(f"unix:{path}:mode=600",)))
+        said = f"--listen: 'unix:{path}:mode=600' is open with other arguments; a change of them needs a restart"
+        self.assertEqual((str(error), error.needs_restart), (said, True))
 
     def test_socket_in_use(self) -> None:
         """A Unix socket that another process serves is left to it, also if its queue is full; the error names the lock file."""

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.components import Components, build
 from mpp.app.reload import Reloader, SighupListener
-from mpp.config.diff import changes
+from mpp.config.diff import changes, check_lasting
 from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.http.headers import ConfiguredFields
@@ -97,6 +97,26 @@ class WiringTests(SynchronousTestCase):
         """All that cannot work is told."""
         error = self.assertRaises(ConfigErrors, self.wire, routing_strategy="x", affinity_options=("y",), endpoints=("z",))
         self.assertEqual([each.option for each in error.all], ["--routing-strategy", "--affinity-options", "--endpoint"])
+
+
+class LastingTests(SynchronousTestCase):
+    """What only a restart can change."""
+
+    def test_sharing_of_an_open_port(self) -> None:
+        """Whether an open port is shared is changed by a restart only; another port may be shared or not."""
+        for active, new, rejected in (
+            (Settings(port=1), Settings(port=1, reuse_port=True), True),
+            (Settings(port=1, reuse_port=True), Settings(port=1), True),
+            (Settings(port=1), Settings(port=2, reuse_port=True), False),
+            (Settings(port=None), Settings(port=None, reuse_port=True), False),
+            (Settings(port=None), Settings(port=1, reuse_port=True), False),
+            (Settings(port=1, workers=2), Settings(port=2, workers=2, reuse_port=True), True),
+        ):
+            if rejected:
+                error = self.assertRaises(ConfigError, check_lasting, active, new)
+                self.assertEqual((error.option, error.needs_restart), ("--reuse-port", True))
+            else:
+                check_lasting(active, new)
 
 
 class FakeWebConfig:
