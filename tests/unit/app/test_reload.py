@@ -15,6 +15,7 @@ from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.components import Components, build
+from mpp.app.early_interrupt import record_hangup
 from mpp.app.reload import Reloader, SighupListener
 from mpp.config.diff import changes, check_lasting
 from mpp.config.loader import ConfigSources
@@ -303,6 +304,8 @@ class AtOnce:
     def callFromThread(self, call: Callable[[], object]) -> None:
         call()
 
+    callWhenRunning = callFromThread
+
 
 class HangUpTests(SynchronousTestCase):
     """SIGHUP."""
@@ -317,3 +320,23 @@ class HangUpTests(SynchronousTestCase):
         service.stopService()
         os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual(called, ["called"])
+
+    def test_sighup_during_the_start(self) -> None:
+        """A SIGHUP that arrives before the program runs does not end it: the configuration is read once more, if it arrived."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        for hangups, expected in ((0, []), (2, ["called"])):
+            called: list[str] = []
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            record_hangup()
+            for _ in range(hangups):
+                os.kill(os.getpid(), signal.SIGHUP)
+            service = SighupListener(AtOnce(), lambda called=called: called.append("called"))
+            service.startService()
+            self.assertEqual(called, expected)
+
+    def test_ignored_sighup_stays_ignored(self) -> None:
+        """Under nohup, a SIGHUP during the start is ignored."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        record_hangup()
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
