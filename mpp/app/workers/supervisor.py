@@ -96,7 +96,7 @@ class WorkerSupervisor(Service):
 
     def __len__(self) -> int:
         """Return the number of client connections of all workers."""
-        return sum(max(0, number) for number in self._counts.numbers)
+        return self._counts.total()
 
     @property
     def workers(self) -> int:
