@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
-from mpp.app.early_interrupt import end_silently
+from mpp.app.early_interrupt import end_silently, record_hangup
 
 
 def main() -> None:
     """Run mpp with the arguments of this process, until it is stopped."""
     # Before the other imports, which take most of the time.
     end_silently()
+    record_hangup()
     if not _answered():
         _run()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from mpp.app.listen.endpoints import endpoint, is_inherited
+from mpp.app.listen.inherited import SystemdEndpoint
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.files import UnreadableFile, read_small
 from mpp.discovery.file import MAX_BYTES
@@ -57,8 +58,7 @@ def check(settings: Settings, reactor: Any) -> None:
 
     :raise ConfigError: all errors together.
     """
-    errors = [error for text in settings.listen for error in _errors(partial(endpoint, reactor, text))]
-    errors += [error for text in settings.admin_listen for error in _errors(partial(endpoint, reactor, text, "--admin-listen"))]
+    errors = list(_endpoint_errors(settings, reactor))
     if settings.workers > 1 and not hasattr(os, "memfd_create"):
         errors.append(ConfigError("--workers", f"{settings.workers} workers need Linux; expected 1 here"))
     errors += _cache_errors(settings)
@@ -67,6 +67,23 @@ def check(settings: Settings, reactor: Any) -> None:
         errors += _errors(partial(_check_readable, "--endpoints-file", endpoints_file))
     if errors:
         raise ConfigErrors(errors)
+
+
+def _endpoint_errors(settings: Settings, reactor: Any) -> Iterator[ConfigError]:
+    """Yield the invalid endpoints, and the ones that want a socket from systemd that another one has."""
+    configured = [("--listen", text) for text in dict.fromkeys(settings.listen)]
+    configured += [("--admin-listen", text) for text in dict.fromkeys(settings.admin_listen)]
+    owners: dict[int, str] = {}
+    for option, text in configured:
+        try:
+            described = endpoint(reactor, text, option)
+        except ConfigError as error:
+            yield error
+            continue
+        if isinstance(described, SystemdEndpoint):
+            owner = owners.setdefault(described.descriptor, f"{option} {text}")
+            if owner != f"{option} {text}":
+                yield ConfigError(option, f"{text!r} is the same socket as {owner}; expected one endpoint for each socket")
 
 
 def _cache_errors(settings: Settings) -> Iterator[ConfigError]:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.app.early_interrupt import HangupRecord
 from mpp.app.program import Program
 from mpp.config.diff import changes
 from mpp.config.loader import ConfigSources, ParsedConfig
@@ -130,6 +131,8 @@ class SighupListener(Service):
     """
     The service that calls a function at each SIGHUP while the program runs; afterwards the signal is ignored.
 
+    A SIGHUP that arrived during the start (`mpp.app.early_interrupt`) counts: the configuration may have been read before it.
+
     :param call: called in the reactor's thread.
     """
 
@@ -138,9 +141,11 @@ class SighupListener(Service):
         self._call = call
 
     def startService(self) -> None:
-        """Install the signal handler; by default SIGHUP ends the process."""
+        """Install the signal handler, and call the function if the signal has arrived already."""
         Service.startService(self)
-        signal.signal(signal.SIGHUP, lambda number, frame: self._reactor.callFromThread(self._call))
+        before = signal.signal(signal.SIGHUP, lambda number, frame: self._reactor.callFromThread(self._call))
+        if isinstance(before, HangupRecord) and before.received:
+            self._reactor.callWhenRunning(self._call)
 
     def stopService(self) -> None:
         """Ignore the signal, so that it does not end the process while the requests in flight are finished."""

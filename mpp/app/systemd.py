@@ -57,13 +57,14 @@ class ServiceManager:
     def notify(self, *lines: str) -> bool:
         """Send one datagram without blocking; return whether it was sent."""
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
-            notices.setblocking(False)
-            try:
+        try:
+            # The socket itself may be what the system does not have now.
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+                notices.setblocking(False)
                 notices.sendto("\n".join(lines).encode(), address)
-            except OSError as error:
-                _log.debug("notification of the service manager at {address} failed: {error}", address=self.address, error=error)
-                return False
+        except OSError as error:
+            _log.debug("notification of the service manager at {address} failed: {error}", address=self.address, error=error)
+            return False
         return True
 
 

@@ -159,8 +159,9 @@ OPTIONS: tuple[Option, ...] = (
         LISTENING,
         "Share the port with other processes (SO_REUSEPORT), so that the next mpp can start before this one has ended",
         parse_boolean,
-        restart="with workers, a change of this option needs a restart",
-        restart_if=lambda active, new: new.workers > 1,
+        restart="a change of this option for an open port, or with workers, needs a restart",
+        # The kernel refuses a port to a socket with the option beside one without it.
+        restart_if=lambda active, new: new.workers > 1 or new.port == active.port is not None,
         per_worker=DROP,
         chapter="Restarting",
     ),

@@ -135,7 +135,7 @@ class Cause(enum.Enum):
     FULL = "full"
     """The queue of requests that wait for the backend is full."""
     LOCAL = "local"
-    """mpp itself ran out of a resource, such as file descriptors: says nothing about the backend."""
+    """mpp itself ran out of a resource, such as file descriptors or local ports: says nothing about the backend."""
     GARBLED = "garbled"
     """The bytes that arrived are not HTTP/1.x."""
 

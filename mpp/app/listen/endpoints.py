@@ -12,17 +12,19 @@ import functools
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
 from mpp.app.listen.certificate import ReloadableCertificate
 from mpp.app.listen.errors import why_not_endpoint, why_not_open
+from mpp.app.listen.inherited import SystemdEndpoint
+from mpp.app.listen.unix_lock import locked_socket, remove_abandoned, why_locked
 from mpp.core.errors import ConfigError
 from mpp.wire.downstream.connection_limit import close_empty
 from mpp.wire.downstream.proxy_protocol import ProxyHeaderFactory
@@ -87,13 +89,18 @@ class OpenEndpoint:
 
 
 def listen(
-    settings: Settings, reactor: Any, factory: IProtocolFactory, admin: IProtocolFactory | None = None
+    settings: Settings,
+    reactor: Any,
+    factory: IProtocolFactory,
+    admin: IProtocolFactory | None = None,
+    own: Collection[str] = (),
 ) -> list[OpenEndpoint]:
     """
     Open all configured sockets, or none.
 
     :param factory: the protocol factory for clients.
     :param admin: the protocol factory for the sockets of ``--admin-listen``.
+    :param own: the addresses (`where`) of the sockets that this mpp has open already.
     :return: the open sockets, already accepting; the caller closes them.
     :raise ConfigError: one of them cannot be opened; the sockets opened before it are closed again.
     """
@@ -105,9 +112,9 @@ def listen(
         if settings.port is not None:
             bind = functools.partial(_bind_shared if settings.reuse_port else _bind, reactor, settings.port, factory)
             opened += map(OpenEndpoint, _open_port(settings, bind))
-        opened += (_open(reactor, "--listen", text, factory) for text in settings.listen)
+        opened += (_open(reactor, "--listen", text, factory, own) for text in settings.listen)
         if admin is not None:
-            opened += (_open(reactor, "--admin-listen", text, admin) for text in settings.admin_listen)
+            opened += (_open(reactor, "--admin-listen", text, admin, own) for text in settings.admin_listen)
     except ConfigError:
         for socket_ in opened:
             socket_.port.stopListening()
@@ -215,6 +222,8 @@ def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
     # The type of endpoint has no backlog argument (systemd), or the description has it as a positional argument.
     except TypeError:
         described = serverFromString(reactor, text)
+    if isinstance(described, AdoptedStreamServerEndpoint):
+        return SystemdEndpoint(reactor, described.fileno, described.addressFamily)
     return described
 
 
@@ -231,26 +240,45 @@ def _with_mode(reactor: Any, text: str) -> str:
     return with_mode
 
 
-def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> OpenEndpoint:
-    """Open an endpoint now; with every server endpoint of Twisted, ``listen`` returns a Deferred that has already fired."""
-    outcome: list[IListeningPort | Failure] = []
+def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory, own: Collection[str]) -> OpenEndpoint:
+    """Open an endpoint now."""
     renewable = ReloadableCertificate(reactor) if text.startswith("ssl:") else None
     served = ProxyHeaderFactory(factory, reactor) if text.startswith(_PROXIED) else factory
-    waiting = endpoint(renewable or reactor, text, option).listen(served)
+    described = endpoint(renewable or reactor, text, option)
+    outcome = _listen(described, served)
+    locked = locked_socket(outcome)
+    if locked and f"unix:{locked}" in own:
+        why = f"{text!r} is open with other arguments; a change of them needs a restart"
+        raise ConfigError(option, why, needs_restart=True)
+    if locked and remove_abandoned(locked):
+        outcome = _listen(described, served)
+    if isinstance(outcome, BaseException):
+        locked = locked_socket(outcome)
+        raise ConfigError(option, why_locked(repr(text), locked) if locked else why_not_open(repr(text), outcome))
+    if outcome is None:
+        raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
+    renew = _nothing if renewable is None else functools.partial(_reload_certificate, renewable, text, option, factory)
+    return OpenEndpoint(outcome, is_inherited(text), renew)
+
+
+def _listen(described: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort | BaseException | None:
+    """
+    Return the port of an endpoint, the error that it fails with, or None for an endpoint that does not listen at once.
+
+    With every server endpoint of Twisted, ``listen`` returns a Deferred that has already fired.
+    """
+    outcome: list[IListeningPort | Failure] = []
+    waiting = described.listen(factory)
     waiting.addBoth(outcome.append)
     if not outcome:
         waiting.cancel()
-        raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
-    if isinstance(outcome[0], Failure):
-        raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
-    renew = _nothing if renewable is None else functools.partial(_reload_certificate, renewable, text, option, factory)
-    return OpenEndpoint(outcome[0], is_inherited(text), renew)
+        return None
+    return outcome[0].value if isinstance(outcome[0], Failure) else outcome[0]
 
 
 def _reload_certificate(renewable: ReloadableCertificate, text: str, option: str, factory: IProtocolFactory) -> bool:
     before = renewable.shown
-    outcome: list[IListeningPort | Failure] = []
-    endpoint(renewable, text, option).listen(factory).addBoth(outcome.append)
-    if isinstance(outcome[0], Failure):
-        raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
+    outcome = _listen(endpoint(renewable, text, option), factory)
+    if isinstance(outcome, BaseException):
+        raise ConfigError(option, why_not_open(repr(text), outcome))
     return renewable.shown != before

@@ -82,7 +82,7 @@ class Listeners:
             each.close()
 
     def _open(self, alone: Settings) -> list[listening.OpenEndpoint]:
-        opened = listening.listen(alone, self._opener, self._clients, self._admin)
+        opened = listening.listen(alone, self._opener, self._clients, self._admin, self.addresses)
         for each in opened:
             if is_tuned():
                 make_eager(each.port)

@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 NONE = -1
+_LEFT = NONE - 1
 _SIZE = 4
 # Seconds that a worker with fewer connections has to accept: enough if it is not busy, and too short for a client to notice.
 PATIENCE_S = 0.005
@@ -23,6 +24,8 @@ PATIENCE_S = 0.005
 class ConnectionCounts:
     """
     The number of connections of each worker, in shared memory; `NONE` for a worker that does not run.
+
+    For a worker that ends and accepts none, it is ``_LEFT`` minus its number of connections.
 
     :param descriptor: the descriptor of the memory; it stays open.
     """
@@ -46,6 +49,10 @@ class ConnectionCounts:
         """Return whether any worker has fewer connections than ``than``."""
         return any(NONE < number < than for number in self.numbers)
 
+    def total(self) -> int:
+        """Return the number of connections of all workers."""
+        return sum(_LEFT - number if number <= _LEFT else max(0, number) for number in self.numbers)
+
 
 class AcceptRotation:
     """
@@ -59,6 +66,7 @@ class AcceptRotation:
         self._worker = worker
         self._count = count
         self._clock = clock
+        self._has_left = False
 
     def guard(self, port: Any) -> None:
         """Apply the rotation to a listening port."""
@@ -66,11 +74,13 @@ class AcceptRotation:
 
     def update(self) -> None:
         """Publish the current number of this worker's connections."""
-        self._counts.numbers[self._worker] = self._count()
+        count = self._count()
+        self._counts.numbers[self._worker] = _LEFT - count if self._has_left else count
 
     def leave(self) -> None:
-        """Withdraw this worker, so that the others do not leave connections to it."""
-        self._counts.numbers[self._worker] = NONE
+        """Withdraw this worker for good, so that the others do not leave connections to it while its last ones end."""
+        self._has_left = True
+        self.update()
 
     def _admit(self, port: Any, accept: Callable[[], None]) -> None:
         count = self._count()

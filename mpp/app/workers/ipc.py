@@ -38,7 +38,7 @@ RequestHandlers = Mapping[str, Callable[..., "Deferred[Any]"]]
 @implementer(IFileDescriptorReceiver)
 class IPCChannel(Int32StringReceiver):
     """
-    One end of the channel between the parent and a worker.
+    One end of the channel between the parent and a worker. Messages before it is connected, or after its end, are dropped.
 
     :param handlers: the functions that are called for notifications, by the name of the notification.
     :param questions: the functions that respond to requests, by the name of the request; they return a Deferred.
@@ -66,18 +66,21 @@ class IPCChannel(Int32StringReceiver):
         self._waiting: dict[int, Deferred[Any]] = {}
         self._lost = self._cut_off = False
 
+    def _is_open(self) -> bool:
+        return self.transport is not None and not self._lost
+
     def notify(self, word: str, *values: object) -> None:
         """Send a notification with its values."""
         self.notify_encoded(json.dumps([word, *values]))
 
     def notify_encoded(self, text: str) -> None:
         """Send a notification that is already encoded as JSON."""
-        if not self._lost:
+        if self._is_open():
             self.sendString(text.encode())  # type: ignore[no-untyped-call]
 
     def send_descriptor(self, descriptor: int) -> None:
         """Send a copy of a file descriptor; it leaves with the next notification, which must follow."""
-        if not self._lost:
+        if self._is_open():
             self.transport.sendFileDescriptor(descriptor)
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
@@ -89,9 +92,9 @@ class IPCChannel(Int32StringReceiver):
         Send a request and wait for its response.
 
         :return Deferred: fires with the response. Fails with Twisted's ``TimeoutError`` after ``timeout`` seconds, and with
-            ``ConnectionDone`` when the connection is closed. May be cancelled.
+            ``ConnectionDone`` when the channel is closed or not connected yet. May be cancelled.
         """
-        if self._lost:
+        if not self._is_open():
             return fail(ConnectionDone())
         number = next(self._numbers)
         answer: Deferred[Any] = Deferred(lambda _: self._forget(number))

@@ -41,11 +41,11 @@ class WorkerProcess(ProcessProtocol):
     The process of one worker.
 
     :param number: the index of the worker, from 0.
-    :param gone: called once with this object when the process has ended.
+    :param gone: called once with this object when the process has ended, or could not be started.
     :ivar channel: the IPC channel to the worker.
     :ivar heard: the number of the last report that has arrived from the worker, see `mpp.app.workers.remote_selections`.
     :ivar metrics: the last metrics of the worker.
-    :ivar pid: the process id; 0 before the start.
+    :ivar pid: the process id; 0 before the start, and if there is no process.
     :ivar ended: the way in which the process ended, as the predicate of a sentence; empty while it runs.
     :ivar silences: the number of liveness checks in a row without a response; it begins below 0, because a start takes time.
     """
@@ -76,12 +76,20 @@ class WorkerProcess(ProcessProtocol):
 
     def start(self, reactor: Any, boot: Sequence[str], counts: int, sockets: Sequence[int]) -> None:
         """
-        Start the worker's process and open the channel to it.
+        Start the worker's process and open the channel to it; if the system cannot do that now, the worker ends.
 
         :param boot: the arguments of the message "boot", see `mpp.app.workers.worker`.
         :param counts: the descriptor of the shared memory of `mpp.app.workers.accept_rotation.ConnectionCounts`.
         :param sockets: the descriptors of the listening sockets.
         """
+        try:
+            self._spawn(reactor, counts, sockets)
+        except OSError as error:
+            self._abandon(error)
+        else:
+            self.channel.notify("boot", *boot)
+
+    def _spawn(self, reactor: Any, counts: int, sockets: Sequence[int]) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             inherited = {0: 0, 1: 1, 2: 2, LINE_DESCRIPTOR: theirs.fileno(), COUNTS_DESCRIPTOR: counts}
@@ -89,11 +97,24 @@ class WorkerProcess(ProcessProtocol):
             # -P is repeated here so that "ps" shows it; the environment sets the same and more.
             command = [sys.executable, "-P", "-m", "mpp.app.workers", str(self.number), str(os.getpid()), str(len(sockets))]
             reactor.spawnProcess(self, sys.executable, command, env=isolated(os.environ), childFDs=inherited)
-            if self.transport is not None:
-                self.pid = self.transport.pid or 0
             ours.setblocking(False)
             reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.channel))
-        self.channel.notify("boot", *boot)
+
+    def connectionMade(self) -> None:
+        """Record the process id; the process has started."""
+        assert self.transport is not None
+        self.pid = self.transport.pid or 0
+
+    def _abandon(self, error: OSError) -> None:
+        """Report the end of a worker for which the system has no process or no descriptor now."""
+        why = error.strerror or str(error)
+        if self.pid:
+            # The end of the process is reported as usual.
+            _log.error("worker {number} (process {pid}) cannot be reached ({why})", number=self.number, pid=self.pid, why=why)
+            self.signal("KILL")
+        else:
+            self.ended = f"could not be started ({why})"
+            self._ended(self)
 
     def publish(self, selection: Selection, failing: str, world: Callable[[], tuple[list[str], str]]) -> None:
         """

@@ -8,21 +8,20 @@ parent opens is the first one that a worker adopts. Sockets that are opened afte
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
-import stat
 from collections.abc import Callable
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from mpp.app.listen.inherited import adopt
 
 
 @frozen
@@ -75,6 +74,10 @@ class SocketOpener:
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> OpenSocket:
         """See `IReactorSocket`."""
         return self._bound(self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory))
+
+    def adopt_inherited(self, descriptor: int, family: int, factory: Any) -> OpenSocket:
+        """Open a socket that systemd has passed to mpp, see `mpp.app.listen.inherited.adopt`."""
+        return self._bound(adopt(self._reactor, descriptor, family, factory))
 
     def _bound(self, port: Any) -> OpenSocket:
         # Before the reactor can accept a connection.
@@ -136,32 +139,9 @@ class SocketAdopter:
     def _adopt(self, factory: Any) -> Any:
         descriptor = self.descriptors.pop(0)
         family = _family(descriptor)
-        # The port has duplicated the descriptor.
-        if family is socket.AF_UNIX:
-            port: Any = _UNIXPort._fromListeningDescriptor(self._reactor, descriptor, factory)  # type: ignore[no-untyped-call]
-            port.startListening()
-        else:
-            port = self._reactor.adoptStreamPort(descriptor, family, factory)
+        port = adopt(self._reactor, descriptor, family, factory)
         os.close(descriptor)
         return port
-
-
-class _UNIXPort(unix.Port):
-    """
-    A listening Unix socket that leaves its file to the parent.
-
-    Twisted's class sets the mode of the file to a default when it adopts a socket, and removes the file when it is closed.
-    """
-
-    def startListening(self) -> None:
-        """Start to listen, without a change of the file's mode."""
-        with contextlib.suppress(OSError):
-            self.mode = stat.S_IMODE(os.stat(self._bindPath).st_mode)
-        unix.Port.startListening(self)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Close the port, without removing the file."""
-        tcp.Port.connectionLost(self, reason)
 
 
 def _family(descriptor: int) -> socket.AddressFamily:

@@ -96,7 +96,7 @@ class WorkerSupervisor(Service):
 
     def __len__(self) -> int:
         """Return the number of client connections of all workers."""
-        return sum(max(0, number) for number in self._counts.numbers)
+        return self._counts.total()
 
     @property
     def workers(self) -> int:
@@ -179,8 +179,8 @@ class WorkerSupervisor(Service):
         number, lived = process.number, self._reactor.seconds() - process.began
         delay = self._delays[number]
         self._delays[number] = delay = _FIRST_DELAY_S if lived >= _GREW_UP_S or not delay else min(2 * delay, _LONGEST_DELAY_S)
-        self._gathering.restarts += 1
-        text = "worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
+        self._gathering.restarts += bool(process.pid)
+        text = f"worker {{number}}{' (process {pid})' if process.pid else ''} {{ended}}; another one starts in {{delay:g}} s"
         _log.error(text, number=number, pid=process.pid, ended=process.ended, delay=delay)
         self._program.record("worker", text.format(number=number, pid=process.pid, ended=process.ended, delay=delay))
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)

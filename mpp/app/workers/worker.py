@@ -64,6 +64,7 @@ class Worker:
         self._stopping = False
         self._adopter = SocketAdopter(reactor, list(range(FIRST_SOCKET, FIRST_SOCKET + sockets)))
         self._guarded: list[Any] = []
+        self._rotation: AcceptRotation | None = None
         words: NotificationHandlers = {
             "boot": self._boot,
             "settings": self._reconfigure,
@@ -160,13 +161,14 @@ class Worker:
     def _join_rotation(self, program: Program, workers: int) -> None:
         channels = program.channels
         counts = ConnectionCounts(COUNTS_DESCRIPTOR, workers)
-        turns = self._rotation = AcceptRotation(counts, self._number, lambda: len(channels), self._reactor)
+        turns = AcceptRotation(counts, self._number, lambda: len(channels), self._reactor)
+        self._rotation = turns
         self._guard()
         channels.left.append(turns.update)
         turns.update()
 
     def _guard(self) -> None:
-        assert self._program is not None
+        assert self._program is not None and self._rotation is not None
         ports = [each.port for each in self._program.listeners.open]
         for port in ports:
             if isinstance(port, tcp.Port) and port not in self._guarded:
@@ -176,7 +178,11 @@ class Worker:
     def _drain(self) -> None:
         if not self._stopping and self._program is not None:
             self._stopping = True
-            self._program.stopService().addBoth(lambda _: self._reactor.stop())
+            stopped = self._program.stopService()
+            # After the sockets were closed, for which the last waiting connections are accepted.
+            if self._rotation is not None:
+                self._rotation.leave()
+            stopped.addBoth(lambda _: self._reactor.stop())
 
     def _cut(self) -> None:
         if self._program is None:

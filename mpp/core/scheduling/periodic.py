@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from txaio import tx
@@ -15,12 +17,12 @@ _log = tx.make_logger()
 
 class PeriodicCheck(Service):
     """
-    A service that calls a function at a fixed interval.
+    A service that calls a function at a fixed interval. An error of one call is logged, and does not prevent the next one.
 
     :param check: called at each interval while the service runs; after a Deferred, the next call waits until it has fired.
     :param interval: seconds between two calls.
     :param name: the name of the task in the log.
-    :param log: logs the error that ends the calls; by default the logger of this module.
+    :param log: logs the errors of the function; by default the logger of this module.
     :param now: make the first call when the service starts, instead of after the first interval.
     """
 
@@ -35,17 +37,16 @@ class PeriodicCheck(Service):
         now: bool = False,
     ) -> None:
         self._interval, self._now = interval, now
-        self._report_end = lambda failure: log.failure(
-            "bug: the periodic task '{name}' failed; it does not run again until mpp is restarted", failure=failure, name=name
-        )
-        self._loop = LoopingCall(check)
+        text = "bug: the periodic task '{name}' failed; it runs again in {interval:g} s"
+        report = partial(log.failure, text, name=name, interval=interval)
+        # A LoopingCall itself stops permanently at its first error.
+        self._loop = LoopingCall(lambda: maybeDeferred(check).addErrback(report))
         self._loop.clock = clock
 
     def startService(self) -> None:
         """Start the periodic calls."""
         Service.startService(self)
-        # A LoopingCall stops permanently at its first error, which is at least logged.
-        self._loop.start(self._interval, now=self._now).addErrback(self._report_end)
+        self._loop.start(self._interval, now=self._now)
 
     def stopService(self) -> None:
         """Stop the periodic calls."""

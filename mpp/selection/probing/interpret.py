@@ -60,9 +60,10 @@ def judge(ready: ProbeOutcome, query: ProbeOutcome, status: ProbeOutcome | None 
     :param status: outcome of a third request, which counts only if a rate limiter rejects ``/-/ready``: with a response of
         status 200 the server is busy, not down.
     """
-    if was_not_asked(ready):
-        return Standing.BUSY, IN_USE
     if isinstance(ready, UpstreamError):
+        if was_not_asked(ready):
+            why = IN_USE if ready.cause is Cause.FULL else f"not probed, because mpp itself lacks a resource: {ready}"
+            return Standing.BUSY, why
         return Standing.DOWN, f"no response to /-/ready: {ready}"
     if _turned_away(ready) and (ready.status == 429 or _answered(query) or _answered(status)):
         return Standing.BUSY, f"responds, but something in front of it turns /-/ready away ({quote(ready)})"
@@ -70,7 +71,7 @@ def judge(ready: ProbeOutcome, query: ProbeOutcome, status: ProbeOutcome | None 
     if ready.status not in (200, 404):
         return Standing.NOT_READY, _unready(ready)
     if isinstance(query, UpstreamError):
-        if query.cause in (Cause.TIMEOUT, Cause.FULL):
+        if query.cause is Cause.TIMEOUT or was_not_asked(query):
             return Standing.BUSY, f"ready, but no response to a query: {query}"
         return Standing.DOWN, f"query failed: {query}"
     return _judge_query(query, ready)
@@ -108,8 +109,26 @@ def is_refusal(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
 
 
 def was_not_asked(outcome: ProbeOutcome) -> bool:
-    """Return whether a request was not sent, because mpp itself uses all connections that the server accepts."""
-    return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
+    """
+    Return whether a request was not sent because of mpp itself: it uses all connections that the server accepts, or it lacks
+    descriptors or the like.
+    """
+    return isinstance(outcome, UpstreamError) and outcome.cause in (Cause.FULL, Cause.LOCAL)
+
+
+def is_kept(before: Standing, found: Standing, ready: ProbeOutcome, query: ProbeOutcome) -> bool:
+    """
+    Return whether the state of a backend before a probe remains, because the probe could not be sent.
+
+    A backend that accepts no further connection from mpp is busy, if not worse. A shortage of mpp itself says nothing about a
+    backend, so that it must not lose its place to another one for which a connection was still open.
+
+    :param found: the result of `judge`.
+    """
+    if was_not_asked(ready) and before > found:
+        return True
+    decisive = query if isinstance(ready, ProbeResponse) and ready.status in (200, 404) else ready
+    return before is Standing.VIABLE and isinstance(decisive, UpstreamError) and decisive.cause is Cause.LOCAL
 
 
 def _unready(ready: ProbeResponse) -> str:

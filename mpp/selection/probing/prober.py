@@ -25,7 +25,7 @@ from mpp.core.prometheus.runtimeinfo import ProbeOutcome, RuntimeInfo, is_same_s
 from mpp.coverage.drift import SETTLED_S, uptime
 from mpp.coverage.rules.survey import MOST_BYTES
 from mpp.selection.probing.background import BackgroundReads
-from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_refusal, is_turned_away, is_unproven, judge, was_not_asked
+from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_kept, is_refusal, is_turned_away, is_unproven, judge
 from mpp.selection.probing.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path, with_params
 from mpp.selection.probing.state import StateReader
 
@@ -136,7 +136,7 @@ class Prober:
         at, began = self._wall(), self._clock.seconds()
         ready, query, status, *replay = await self._ask_all(backend, previous)
         standing, why = judge(ready, query, status)
-        if previous is not None and was_not_asked(ready) and previous.standing > standing:
+        if previous is not None and is_kept(previous.standing, standing, ready, query):
             standing, why = previous.standing, previous.why
         is_self = self._is_self((ready, query, status), previous)
         if is_self:

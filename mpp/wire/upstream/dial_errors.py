@@ -27,10 +27,17 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 )
 
 
-def cause_of(reason: Failure) -> Cause:
-    """Return the cause of a failure. Errors other than Twisted's network errors count as errors of TLS."""
+def cause_of(reason: Failure, address: str = "") -> Cause:
+    """
+    Return the cause of a failure. Errors other than Twisted's network errors count as errors of TLS.
+
+    :param address: the IP address to which a connection failed; empty if there was one.
+    """
     number = getattr(reason.value, "osError", None) or getattr(reason.value, "errno", None)
     if number in _SHORTAGES:
+        return Cause.LOCAL
+    # All local ports for connections to this server are in use. On IPv6 the error can also mean that this machine has no address.
+    if number == errno.EADDRNOTAVAIL and "." in address and ":" not in address:
         return Cause.LOCAL
     if number == errno.ECONNRESET:
         return Cause.RESET

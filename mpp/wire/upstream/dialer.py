@@ -209,7 +209,7 @@ class _Attempt(ClientFactory["_Connecting"]):
 
     def failed(self, reason: Failure) -> None:
         self._connection = self._connector = None
-        cause = cause_of(reason)
+        cause = cause_of(reason, self._address)
         self._dialing.lost(self, UpstreamError(Phase.CONNECT, cause, detail_of(reason, cause)))
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:

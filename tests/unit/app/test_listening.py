@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
+import stat
 from typing import Any
 
 from attrs import define, field
@@ -12,16 +14,23 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
+from twisted.plugin import getPlugins
 from twisted.python.filepath import FilePath
+from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from mpp.app.checks import check
 from mpp.app.listen.endpoints import BACKLOG, OpenEndpoint, endpoint, listen, where
+from mpp.app.listen.listeners import Listeners
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
+from mpp.wire.downstream.channels import Channels
+from mpp.wire.downstream.connection_limit import ConnectionLimit
 from tests.fake_https import FakeAuthority
 
 FACTORY = Factory.forProtocol(Protocol)
@@ -143,6 +152,28 @@ class PortTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, listen, settings, refusing, FACTORY)
         self.assertEqual(str(error), "--listen: 'tcp:9091:interface=127.0.0.1' is already in use; expected a free port")
         self.assertEqual(refusing.closed, ["::"])
+
+
+class SharedSystemdTests(SynchronousTestCase):
+    """Sockets from systemd that two endpoints want."""
+
+    def test_one_endpoint_for_each_socket(self) -> None:
+        """A socket from systemd serves clients, or clients behind a load balancer, or admins: not a mixture of them."""
+        passed(self, 0)
+        text = "systemd:domain=INET:name=mpp"
+        for settings, problem in (
+            (
+                Settings(port=None, listen=(text, f"haproxy:{text}")),
+                f"--listen: 'haproxy:{text}' is the same socket as --listen {text}",
+            ),
+            (
+                Settings(port=None, listen=(text,), admin_listen=(text,)),
+                f"--admin-listen: {text!r} is the same socket as --listen {text}",
+            ),
+        ):
+            error = self.assertRaises(ConfigError, check, settings, MemoryReactorClock())
+            self.assertEqual(str(error), f"{problem}; expected one endpoint for each socket")
+        check(Settings(port=None, listen=(text, text)), MemoryReactorClock())
 
 
 class EndpointTests(SynchronousTestCase):
@@ -322,6 +353,108 @@ class SocketTests(TestCase):
                 accepted, _ = held.accept()
                 accepted.close()
 
+    @inlineCallbacks
+    def test_socket_of_systemd_is_opened_again(self) -> Any:
+        """A socket from systemd that is no longer configured, or differently, can be opened again, whatever has opened since."""
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            number = held.getsockname()[1]
+            passed(self, held.fileno())
+            former = self.listen(port=None, listen=("systemd:domain=INET:name=mpp",))
+            with contextlib.ExitStack() as others:
+                # The lowest free descriptors, as any other file would get them.
+                for _ in range(10):
+                    others.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+                again = self.listen(port=None, listen=("systemd:domain=INET:index=0",))
+                yield former[0].close()
+                yield deferLater(reactor, 0)  # type: ignore[arg-type]
+                yield deferToThread(self.greeted, number, "127.0.0.1")
+                yield again[0].close()
+                yield deferLater(reactor, 0)  # type: ignore[arg-type]
+                self.listen(port=None, listen=("systemd:domain=INET:name=mpp",))
+                yield deferToThread(self.greeted, number, "127.0.0.1")
+
+    def test_socket_of_a_crashed_process(self) -> None:
+        """A Unix socket is opened although a crashed mpp has left it with a lock that names a living process, or this one."""
+        for holder in (os.getpid(), os.getppid()):
+            for has_socket in (True, False):
+                path = f"mpp-{os.getpid()}-{id(self)}.sock"
+                os.symlink(str(holder), f"{path}.lock")
+                if has_socket:
+                    with socket.socket(socket.AF_UNIX) as crashed:
+                        crashed.bind(path)
+                        crashed.listen()
+                (opened,) = self.listen(port=None, listen=(f"unix:{path}",))
+                self.assertEqual(os.readlink(f"{path}.lock"), str(os.getpid()))
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(path)
+                opened.close()
+                self.assertEqual([os.path.lexists(each) for each in (path, f"{path}.lock")], [False, False])
+
+    def test_other_arguments_for_an_open_socket(self) -> None:
+        """Another mode for a Unix socket that this mpp has open needs a restart, and is not blamed on another process."""
+        path = f"mpp-{os.getpid()}-{id(self)}.sock"
+        gate = ConnectionLimit(Channels(Clock()), 10)
+        listeners = Listeners(reactor, FACTORY, FACTORY, gate)
+        listeners.reconfigure(Settings(port=None, listen=(f"unix:{path}",)))
+        self.addCleanup(listeners.close)
+        error = self.assertRaises(ConfigError, listeners.reconfigure, Settings(port=None, listen=(f"unix:{path}:mode=600",)))
+        said = f"--listen: 'unix:{path}:mode=600' is open with other arguments; a change of them needs a restart"
+        self.assertEqual((str(error), error.needs_restart), (said, True))
+
+    def test_socket_in_use(self) -> None:
+        """A Unix socket that another process serves is left to it, also if its queue is full; the error names the lock file."""
+        path, holder = f"mpp-{os.getpid()}-{id(self)}.sock", str(os.getppid())
+        os.symlink(holder, f"{path}.lock")
+        self.addCleanup(os.remove, f"{path}.lock")
+        with contextlib.ExitStack() as sockets:
+            other = sockets.enter_context(socket.socket(socket.AF_UNIX))
+            other.bind(path)
+            self.addCleanup(os.remove, path)
+            other.listen(0)
+            for _ in range(2):
+                error = self.assertRaises(ConfigError, self.listen, port=None, listen=(f"unix:{path}",))
+                self.assertEqual(
+                    str(error),
+                    f"--listen: 'unix:{path}' is in use by another process; its lock file {path}.lock names process {holder}."
+                    " Expected another path, or that this process is stopped first;"
+                    " if it does not use the socket, remove both files",
+                )
+                client = sockets.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect_ex(path)
+            self.assertEqual(os.readlink(f"{path}.lock"), holder)
+            other.accept()[0].close()
+
+    def test_file_that_is_no_socket(self) -> None:
+        """A file of another kind is never removed for a socket, whatever lock file there is."""
+        path = self.mktemp()
+        FilePath(path).setContent(b"precious")
+        os.symlink(str(os.getppid()), f"{path}.lock")
+        error = self.assertRaises(ConfigError, self.listen, port=None, listen=(f"unix:{path}",))
+        self.assertEqual(str(error), f"--listen: 'unix:{path}' is already in use; expected a free port")
+        self.assertEqual(FilePath(path).getContent(), b"precious")
+
+    @inlineCallbacks
+    def test_unix_socket_of_systemd_is_left_as_it_is(self) -> Any:
+        """A Unix socket from systemd keeps its file and its mode, and serves the next process."""
+        path = f"mpp-{os.getpid()}-{id(self)}.sock"
+        with socket.socket(socket.AF_UNIX) as held:
+            held.bind(path)
+            self.addCleanup(os.remove, path)
+            os.chmod(path, 0o600)
+            held.listen()
+            passed(self, held.fileno())
+            (opened,) = self.listen(port=None, listen=("systemd:domain=UNIX:name=mpp",))
+            self.assertEqual(where(opened.port), f"unix:{path}")
+            opened.close()
+            yield deferLater(reactor, 0)  # type: ignore[arg-type]
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            self.listen(port=None, listen=("systemd:domain=UNIX:name=mpp",))
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                greeting = yield deferToThread(client.recv, 10)
+            self.assertEqual(greeting, b"hello")
+
     def greeted(self, number: int, host: str) -> None:
         """Connect and read to the end."""
         with socket.create_connection((host, number), timeout=5) as client:
@@ -360,6 +493,12 @@ class SocketTests(TestCase):
         finally:
             for port in ports:
                 yield stop(port.port)
+
+
+def passed(case: SynchronousTestCase, descriptor: int) -> None:
+    """Let this process have a socket from systemd, as by LISTEN_FDS, with the name "mpp"."""
+    parser = next(each for each in getPlugins(IStreamServerEndpointStringParser) if each.prefix == "systemd")
+    case.patch(type(parser), "_sddaemon", ListenFDs([descriptor], ["mpp"]))
 
 
 def free_port() -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
 import sys
+from collections.abc import Iterator
 from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
@@ -43,6 +46,17 @@ class Selections:
 
     def answered(self, backend: Backend) -> None:
         """Not asked for."""
+
+
+@contextlib.contextmanager
+def no_descriptor() -> Iterator[None]:
+    """Let this process open nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Inbox:
@@ -175,6 +189,21 @@ class NoticesTests(SynchronousTestCase):
         os.rename(f"{self.inbox.address}.away", self.inbox.address)
         self.clock.advance(1.0)
         self.assertEqual(self.inbox.messages(), [["READY=1", "STATUS=serving from prom-a:9090 (1 of 2)"]])
+
+    def test_no_descriptor(self) -> None:
+        """A notice for which there is no descriptor is sent with the next beat, and nothing fails for it, not even the stop."""
+        notices = self.notices(watchdog_s=2.0)
+        self.first_round()
+        self.inbox.messages()
+        with no_descriptor():
+            self.clock.pump([1.0] * 3)
+        self.assertEqual(self.inbox.messages(), [])
+        self.clock.pump([1.0] * 2)
+        self.assertEqual(self.inbox.messages(), [["WATCHDOG=1"]] * 2)
+        with no_descriptor():
+            notices.stopping()
+        self.clock.advance(1.0)
+        self.assertEqual(self.inbox.messages(), [["STOPPING=1", "STATUS=finishing the requests in flight", "WATCHDOG=1"]])
 
     def test_nobody_to_tell(self) -> None:
         """Without a service manager nothing is done at all."""

@@ -15,8 +15,9 @@ from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.components import Components, build
+from mpp.app.early_interrupt import record_hangup
 from mpp.app.reload import Reloader, SighupListener
-from mpp.config.diff import changes
+from mpp.config.diff import changes, check_lasting
 from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.http.headers import ConfiguredFields
@@ -106,6 +107,26 @@ class WiringTests(SynchronousTestCase):
         """All that cannot work is told."""
         error = self.assertRaises(ConfigErrors, self.wire, routing_strategy="x", affinity_options=("y",), endpoints=("z",))
         self.assertEqual([each.option for each in error.all], ["--routing-strategy", "--affinity-options", "--endpoint"])
+
+
+class LastingTests(SynchronousTestCase):
+    """What only a restart can change."""
+
+    def test_sharing_of_an_open_port(self) -> None:
+        """Whether an open port is shared is changed by a restart only; another port may be shared or not."""
+        for active, new, rejected in (
+            (Settings(port=1), Settings(port=1, reuse_port=True), True),
+            (Settings(port=1, reuse_port=True), Settings(port=1), True),
+            (Settings(port=1), Settings(port=2, reuse_port=True), False),
+            (Settings(port=None), Settings(port=None, reuse_port=True), False),
+            (Settings(port=None), Settings(port=1, reuse_port=True), False),
+            (Settings(port=1, workers=2), Settings(port=2, workers=2, reuse_port=True), True),
+        ):
+            if rejected:
+                error = self.assertRaises(ConfigError, check_lasting, active, new)
+                self.assertEqual((error.option, error.needs_restart), ("--reuse-port", True))
+            else:
+                check_lasting(active, new)
 
 
 class FakeWebConfig:
@@ -292,6 +313,8 @@ class AtOnce:
     def callFromThread(self, call: Callable[[], object]) -> None:
         call()
 
+    callWhenRunning = callFromThread
+
 
 class HangUpTests(SynchronousTestCase):
     """SIGHUP."""
@@ -306,3 +329,23 @@ class HangUpTests(SynchronousTestCase):
         service.stopService()
         os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual(called, ["called"])
+
+    def test_sighup_during_the_start(self) -> None:
+        """A SIGHUP that arrives before the program runs does not end it: the configuration is read once more, if it arrived."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        for hangups, expected in ((0, []), (2, ["called"])):
+            called: list[str] = []
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            record_hangup()
+            for _ in range(hangups):
+                os.kill(os.getpid(), signal.SIGHUP)
+            service = SighupListener(AtOnce(), lambda called=called: called.append("called"))
+            service.startService()
+            self.assertEqual(called, expected)
+
+    def test_ignored_sighup_stays_ignored(self) -> None:
+        """Under nohup, a SIGHUP during the start is ignored."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        record_hangup()
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from prometheus_client import CollectorRegistry
@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mpp.admin.gauges import BackendLoad, PresentLoad, Snapshot
+from mpp.app.program import Program
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers import parent
 from mpp.app.workers.accept_rotation import NONE, PATIENCE_S, AcceptRotation, ConnectionCounts
@@ -25,6 +26,7 @@ from mpp.app.workers.codec import backend_in, backend_out, coverage_out, rules_o
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import AT_ONCE, ReceivedBackends, SentBackends
 from mpp.app.workers.remote_selections import RemoteSelections, without
+from mpp.app.workers.worker import Worker
 from mpp.config.loader import settings_of
 from mpp.config.options import OPTIONS
 from mpp.core.coverage import WHOLE_POOL, Coverage, Hole, Job, Missing
@@ -488,6 +490,35 @@ class TurnsTests(SynchronousTestCase):
         self.port.connected = False
         self.clock.advance(PATIENCE_S)
         self.assertEqual((self.port.accepted, self.port.reading), (1, False))
+
+    def test_worker_that_has_left(self) -> None:
+        """Who ends is waited for by no other, however few connections it still has and whenever they end."""
+        self.port.doRead()
+        self.turns.leave()
+        self.turns.update()
+        self.assertFalse(self.counts.has_fewer(100))
+        self.counts.numbers[1] = 4
+        self.assertEqual(self.counts.total(), 5)
+
+    def test_worker_that_ends_leaves(self) -> None:
+        """A worker that ends alone, because it could not apply new settings, leaves at once: its last request may take long."""
+        self.port.doRead()
+        worker = EndingWorker(self.turns)
+        self.assertTrue(self.counts.has_fewer(100))
+        worker.channel.stringReceived(b'["drain"]')
+        self.assertFalse(self.counts.has_fewer(100))
+
+
+class EndingWorker(Worker):
+    """A worker whose program has a request under way that does not end."""
+
+    def __init__(self, turns: AcceptRotation) -> None:
+        super().__init__(Clock(), 0, 0)
+        self._program = cast("Program", self)
+        self._rotation = turns
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred()
 
 
 class SumsTests(SynchronousTestCase):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import signal
 import struct
 from collections.abc import Callable, Collection
@@ -81,19 +83,29 @@ class Played:
 
 
 class Stage(Clock):
-    """The part of a reactor that starts processes."""
+    """
+    The part of a reactor that starts processes.
+
+    :ivar shortage: the error that the system gives instead of a process; none if empty.
+    :ivar cut_off: the error that it gives instead of the line to a process that it has started.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.played: list[Played] = []
+        self.shortage = self.cut_off = 0
 
     def callWhenRunning(self, call: Callable[[], object]) -> None:
         call()
 
     def spawnProcess(self, hand: WorkerProcess, *arguments: Any, **how: Any) -> None:
+        if self.shortage:
+            raise OSError(self.shortage, os.strerror(self.shortage))
         self.played.append(Played(hand))
 
     def adoptStreamConnection(self, descriptor: int, family: int, factory: Any) -> None:
+        if self.cut_off:
+            raise OSError(self.cut_off, os.strerror(self.cut_off))
         factory.buildProtocol(None).makeConnection(self.played[-1].line)
 
 
@@ -358,6 +370,55 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(self.stage.played), 3)
         self.stage.advance(0.1)
         self.assertEqual(len(self.stage.played), 4)
+
+    def test_worker_that_cannot_be_started_is_tried_again(self) -> None:
+        """A worker that the system has no means to start is missing, and is started later; the others work on meanwhile."""
+        self.first.die()
+        self.stage.shortage = errno.EAGAIN
+        self.stage.advance(0.1)
+        self.assertEqual((len(self.stage.played), self.crew.workers), (2, 1))
+        why = "worker 0 could not be started (Resource temporarily unavailable); another one starts in 0.2 s"
+        self.assertEqual(self.world.noted[1:], [("worker", why)])
+        self.crew.reconfigure(Settings(retries=7))
+        self.assertEqual(self.second.heard()[-1], ["settings", "retries 7"])
+        following = self.crew.in_step()
+        self.second.answer()
+        self.successResultOf(following)
+        self.stage.shortage = 0
+        self.stage.advance(0.2)
+        self.assertEqual((len(self.stage.played), self.crew.workers), (3, 2))
+        self.assertEqual(self.stage.played[2].heard()[0][:2], ["boot", "retries 7"])
+
+    def test_worker_without_a_line_is_ended(self) -> None:
+        """A worker that was started, but to which there is no line, is ended and replaced; whatever is sent to it is dropped."""
+        self.first.die()
+        self.stage.cut_off = errno.EMFILE
+        self.stage.advance(0.1)
+        lonely = self.stage.played[2]
+        self.assertEqual(lonely.signals, ["KILL"])
+        self.crew.secure(USERS)
+        self.second.say("familiar", *familiar_out(ALICE))
+        lonely.hand.channel.send_descriptor(0)
+        self.assertEqual(lonely.heard(), [])
+        following = self.crew.in_step()
+        self.second.answer()
+        self.successResultOf(following)
+        self.stage.cut_off = 0
+        lonely.die()
+        self.stage.advance(0.2)
+        self.assertEqual(self.stage.played[3].heard()[0][0], "boot")
+        self.assertEqual(lonely.heard(), [])
+
+    def test_last_worker_cannot_be_started_while_mpp_stops(self) -> None:
+        """mpp waits for no worker that could not be started."""
+        for played in (self.first, self.second):
+            played.die()
+        self.stage.shortage = errno.EMFILE
+        self.stage.advance(0.1)
+        self.successResultOf(self.crew.drain())
+        self.stage.shortage = 0
+        self.stage.advance(60)
+        self.assertEqual(len(self.stage.played), 2)
 
     def test_ended_worker_is_not_missing_while_mpp_stops(self) -> None:
         """A worker that dies is missing until another one has started; one that has ended because mpp stops is not missing."""

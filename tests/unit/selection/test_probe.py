@@ -304,6 +304,40 @@ class ProberTests(SynchronousTestCase):
             self.assertEqual((observation.standing, observation.why), (expected, why))
             self.upstreams.sent.clear()
 
+    def test_own_shortage(self) -> None:
+        """A server that mpp itself has no means to ask, or to ask for more than /-/ready, is no worse than before."""
+        lack = UpstreamError(Phase.CONNECT, Cause.LOCAL, "Too many open files")
+        not_probed = "not probed, because mpp itself lacks a resource: connect: local (Too many open files)"
+        not_queried = "ready, but no response to a query: connect: local (Too many open files)"
+        for before, is_ready, expected, why in (
+            (Standing.VIABLE, False, Standing.VIABLE, "so it was"),
+            (Standing.VIABLE, True, Standing.VIABLE, "so it was"),
+            (Standing.BUSY, False, Standing.BUSY, not_probed),
+            (Standing.BUSY, True, Standing.BUSY, not_queried),
+            (Standing.DOWN, False, Standing.DOWN, "so it was"),
+            (None, False, Standing.BUSY, not_probed),
+            (None, True, Standing.BUSY, not_queried),
+        ):
+            previous = None if before is None else evolve(self.previous(standing=before), why="so it was")
+            probed = self.prober.probe(A, previous)
+            if is_ready:
+                self.answer("/-/ready", 200)
+            for sent in [each for each in self.upstreams.sent if not each.answer.called]:
+                sent.answer.errback(lack)
+            if "/metrics" in self.upstreams.paths():
+                self.answer("/metrics", 503)
+            observation = self.successResultOf(probed)
+            self.assertEqual((observation.standing, observation.why), (expected, why), (before, is_ready))
+            self.upstreams.sent.clear()
+
+    def test_shortage_does_not_hide_a_limiter(self) -> None:
+        """A server whose /-/ready is turned away is busy, whether or not mpp could ask for more."""
+        probed = self.prober.probe(A, self.previous())
+        self.answer("/-/ready", 429)
+        for sent in [each for each in self.upstreams.sent if not each.answer.called]:
+            sent.answer.errback(UpstreamError(Phase.CONNECT, Cause.LOCAL))
+        self.assertEqual(self.successResultOf(probed).standing, Standing.BUSY)
+
     def test_times_of_ready_are_remembered(self) -> None:
         """How long the last 20 answers to /-/ready took is kept, whatever they said; what was not answered does not count."""
         observation: Observation | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import ipaddress
 from typing import Any
 
@@ -125,6 +126,17 @@ class RaceTests(SynchronousTestCase):
         ):
             dialing = self.dial("10.0.0.1")
             self.refuse(0, reason)
+            self.assertEqual(self.cause(dialing), cause)
+
+    def test_no_local_port(self) -> None:
+        """A lack of local ports is mpp's own; with IPv6 the same error can mean that the address cannot be reached from here."""
+        for address, cause in (
+            ("10.0.0.1", Cause.LOCAL),
+            ("2001:db8::1", Cause.UNREACHABLE),
+            ("::ffff:10.0.0.1", Cause.UNREACHABLE),
+        ):
+            dialing = self.dial(address)
+            self.refuse(0, error.ConnectError(errno.EADDRNOTAVAIL, "Cannot assign requested address"))
             self.assertEqual(self.cause(dialing), cause)
 
     def test_each_thing_is_said_once(self) -> None:
