@@ -29,13 +29,15 @@ class JobMatchers:
         """
         Return the jobs that the selector's samples may come from.
 
-        If no job is selected, all are returned: then the label does not say where the samples come from. Samples of a Pushgateway
-        or of a recording rule, for example, may have any value of ``job``.
+        If no job is selected, or a value is selected that is no job, all are returned: then the label does not say where the
+        samples come from. Samples of a Pushgateway or of a recording rule, for example, may have any value of ``job``.
 
         :param jobs: the jobs of all servers.
         """
         selected = jobs
         for condition in self.conditions:
+            if not condition.negative and not condition.values <= jobs:
+                return jobs
             selected = condition.select(selected)
         return selected or jobs
 

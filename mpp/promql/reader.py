@@ -6,8 +6,8 @@ from mpp.promql import syntax
 from mpp.promql.estimate import ALL_TIME, estimated
 from mpp.promql.guard import objection
 from mpp.promql.literals import Bare, bare
-from mpp.promql.reads import QueryReads
-from mpp.promql.recorded import Rules, no_rules
+from mpp.promql.reads import QueryReads, merged
+from mpp.promql.recorded import MetricSelection, Rules, no_rules
 
 MOST_CHARACTERS = 65536
 """The longest query that is read: to replace the literals takes some nanoseconds for each character."""
@@ -38,13 +38,15 @@ def read(query: str, rules: Rules = no_rules) -> QueryReads:
         return TOO_LONG
     without = bare(query)
     if without is None:
-        return _unknown("its quotation marks do not fit, or are too many", None)
+        return _unknown("its quotation marks do not fit, or are too many", None, rules)
     problem = syntax.MISSING or objection(without.text)
     if problem:
-        return _unknown(problem, without)
-    return syntax.reads(without, rules) or _unknown("the parser rejects it", without)
+        return _unknown(problem, without, rules)
+    return syntax.reads(without, rules) or _unknown("the parser rejects it", without, rules)
 
 
-def _unknown(problem: str, query: Bare | None) -> QueryReads:
+def _unknown(problem: str, query: Bare | None, rules: Rules) -> QueryReads:
+    """Return an estimate of what a query reads, which may read the results of all rules."""
     part = estimated(None if query is None else query.text)
-    return QueryReads((part,), whole="it is not understood", refused=problem)
+    behind = (each for rule in rules(MetricSelection("")) for each in rule.behind(part))
+    return QueryReads(merged((part, *behind)), whole="it is not understood", refused=problem)

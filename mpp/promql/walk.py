@@ -27,6 +27,7 @@ MOST_PINNED = 4
 """Maximum number of parts that are relative to the start of the range, or to its end; such a query is never divided."""
 
 START_OR_END = "it has @ start() or @ end(), which mean the whole range"
+ANY_SERIES = "limitk selects any series, other ones for another range"
 PINNED = "a parameter of an aggregation may change from step to step, while @ pins what is aggregated"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,6 +117,9 @@ class Walk:
     def _aggregate(self, expression: ast.AggregateExpr, times: _Times) -> None:
         pins = self._pins
         self._visit(expression.expr, times)
+        if str(expression.op) == "limitk":
+            # It takes the first ones in the order of the storage, which is not the same in the head and in a block.
+            self._whole = ANY_SERIES
         if expression.param is not None:
             # The servers evaluate a pinned expression once, with the parameter of the first step (``PreprocessExpr``).
             if self._pins > pins and not _is_constant(expression.param):

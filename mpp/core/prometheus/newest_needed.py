@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from mpp.core.model import RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 
-_PARAMETER = re.compile(rb"(?:^|&)(?:time|end)=([^&]{1,100})")
+_TIME, _END = (re.compile(rb"(?:^|&)%b=([^&]{1,100})" % name) for name in (b"time", b"end"))
 _API = b"/api/v1/"
 _UNIX = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 
@@ -27,9 +27,10 @@ def newest_needed(info: RequestInfo) -> float | None:
     path, _, query = info.target.partition(b"?")
     if _API not in path:
         return None
-    found = _PARAMETER.search(query)
-    if found is None and info.body and timeouts.is_form(info):
-        found = _PARAMETER.search(info.body)
+    pattern = _TIME if path.endswith(b"/query") else _END
+    # The servers prefer the form (``FormValue`` of Go's ``net/http``).
+    found = pattern.search(info.body) if info.body and timeouts.is_form(info) else None
+    found = found or pattern.search(query)
     return None if found is None else _moment(unquote_to_bytes(found[1].replace(b"+", b" ")))
 
 

@@ -10,6 +10,7 @@ counts, and not the time of the step: with ``offset -5m`` a step reads the futur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from heapq import nlargest
 from itertools import pairwise
@@ -38,6 +39,8 @@ _OF_THE_ENCODING = frozenset((b"content-length", b"content-encoding", b"etag"))
 # The fields that belong to one response only, or that mpp writes itself.
 _OF_ONE_RESPONSE = (HOP_BY_HOP | _OF_THE_ENCODING) | {*(b"date", b"age", b"last-modified", b"set-cookie", b"server-timing")}
 _MOST_NAMES, _LONGEST_NAME = 5, 40
+# Prometheus writes ten warnings about the query, and the number of the others.
+_OMITTED = re.compile("[0-9]+ more warning annotations omitted")
 # Bytes of a key besides its texts: measured, rounded up.
 _KEY_SIZE = 600
 
@@ -208,7 +211,7 @@ def is_cacheable_with(warnings: Sequence[str]) -> bool:
     Prometheus' warnings about the query itself are cached with the steps. mpp's own warning is about gaps, and steps in gaps are
     left out anyway. Any other warning may say that the response is incomplete.
     """
-    return all(text.startswith(("PromQL warning: ", "mpp: ")) for text in warnings)
+    return all(text.startswith(("PromQL warning: ", "mpp: ")) or _OMITTED.fullmatch(text) for text in warnings)
 
 
 def lasting_fields(fields: Headers) -> Headers:

@@ -25,6 +25,17 @@ class NewestNeededTests(SynchronousTestCase):
         posted = RequestInfo(b"POST", b"/api/v1/query", FORM, b"query=up&time=1700000000")
         self.assertEqual(newest_needed(posted), 1700000000.0)
 
+    def test_parameter_of_each_path(self) -> None:
+        """An instant query has no end, and a form counts before the query string, as in the servers."""
+        for target, needed in (
+            (b"/api/v1/query?query=up&end=0", None),
+            (b"/api/v1/query?end=0&time=1700000000", 1700000000.0),
+            (b"/api/v1/query_range?time=1&start=1&end=1700000000", 1700000000.0),
+        ):
+            self.assertEqual(newest_needed(RequestInfo(b"GET", target, ())), needed, target)
+        posted = RequestInfo(b"POST", b"/api/v1/query?time=5", FORM, b"query=up&time=1700000000")
+        self.assertEqual(newest_needed(posted), 1700000000.0)
+
     def test_unreadable_time_is_now(self) -> None:
         """Without a time that is understood it is now."""
         for target in (

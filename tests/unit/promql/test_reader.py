@@ -18,7 +18,7 @@ from mpp.promql.guard import objection
 from mpp.promql.literals import bare
 from mpp.promql.reader import MOST_CHARACTERS, parser_problem, read
 from mpp.promql.reads import SelectorReads
-from mpp.promql.walk import PINNED, START_OR_END
+from mpp.promql.walk import ANY_SERIES, PINNED, START_OR_END
 from tests.promql_fuzz import MOST_S, Stage, in_process, reads_stages
 from tests.promql_queries import Queries
 
@@ -135,6 +135,12 @@ class TimesTests(SynchronousTestCase):
                 self.assertNotEqual(reads.whole, "")
                 self.assertEqual([(part.start, part.end) for part in reads.selectors], [(start, end)])
 
+    def test_carriage_return_ends_a_comment(self) -> None:
+        """Prometheus' lexer ends a comment at the first \\r or \\n."""
+        for end in ("\n", "\r", "\r\n"):
+            self.assertEqual(rows(read(f"x # why{end} offset 1h").selectors), [(-HOUR, -HOUR, "newest")])
+            self.assertEqual(read(f"x # why{end} @ start()").whole, START_OR_END)
+
     def test_start_and_end(self) -> None:
         """@ start() and @ end() mean the range of the request, and such a query is evaluated by one server."""
         reads = read("rate(x[5m] @ start()) + max_over_time(y[1h:] @ end() offset 1m) + z")
@@ -182,6 +188,12 @@ class WholeTests(SynchronousTestCase):
         ):
             self.assertEqual(read(query).whole, "", query)
 
+    def test_any_series_of_a_range(self) -> None:
+        """limitk takes the first series in the order of the storage, which is another one for another range."""
+        self.assertEqual(read("sum(limitk(2, x)) + y").whole, ANY_SERIES)
+        for query in ("topk(2, x)", "limit_ratio(0.5, x)", "limitk"):
+            self.assertEqual(read(query).whole, "", query)
+
 
 class MatchersTests(SynchronousTestCase):
     """What the matchers of a selector say."""
@@ -219,6 +231,9 @@ class MatchersTests(SynchronousTestCase):
             ('job=""', jobs),
             ('job=~"api|"', jobs),
             ('job="gone"', jobs),
+            # Samples of a Pushgateway have other values.
+            ('job=~"api|pushed"', jobs),
+            ('job!~"api|pushed"', {"api-2", "db", "a.b"}),
             ('instance="api"', jobs),
             ('job="api" or job="db"', jobs),
         ):

@@ -122,6 +122,17 @@ class AlertTests(SynchronousTestCase):
 class UnnamedTests(SynchronousTestCase):
     """Selectors without a metric's name."""
 
+    def test_query_that_is_not_understood_may_read_any_rule(self) -> None:
+        """As a selector without a name does."""
+        for query in ("job:rate + step() * 0", "sum(job:rate)" + " + 1" * 2000, "x offset 1m # '" + "'" * 3000):
+            with self.subTest(query=query[:30]):
+                reads = read(query, RULES.recorded)
+                self.assertNotEqual(reads.refused, "")
+                reach = reads.reach(0.0, 0.0, 0.0)
+                assert reach is not None
+                self.assertLessEqual(reach[0], -3990)
+                self.assertLessEqual(len(reads.selectors), MOST_SELECTORS)
+
     def test_unnamed_selector_may_read_any_rule(self) -> None:
         """A selector without a name may read what any rule makes."""
         reach = read('{instance="i"}', RULES.recorded).reach(0.0, 0.0, 0.0)

@@ -115,6 +115,21 @@ class AskedTests(SynchronousTestCase):
         self.assertEqual({step for first, last in missing for step in range(first, last + 1)} - set(steps), set())
 
 
+class WarningsTests(SynchronousTestCase):
+    """Responses with warnings."""
+
+    def test_warnings_about_the_query_are_cached(self) -> None:
+        """Also if there are more than Prometheus writes; any other warning may say that the response is incomplete."""
+        for warnings, cacheable in (
+            ((), True),
+            (("PromQL warning: bad quantile", "mpp: no server has all data"), True),
+            (("PromQL warning: bad quantile", "2 more warning annotations omitted"), True),
+            (("PromQL warning: bad quantile", "a store is unreachable"), False),
+            (("a store is unreachable; 2 more warning annotations omitted",), False),
+        ):
+            self.assertEqual(caching.is_cacheable_with(warnings), cacheable, warnings)
+
+
 class DirectivesTests(SynchronousTestCase):
     """What a client says about caches."""
 

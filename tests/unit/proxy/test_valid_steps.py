@@ -14,6 +14,7 @@ from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.prometheus.data_requests import DataRequest
 from mpp.coverage.planning.planner import Planner
+from mpp.promql.recorded import no_rules
 from mpp.proxy.exchanges.forwarder import Forwarder
 from tests.forward_support import A, B, C
 from tests.unit.proxy.test_cached_fetch import HOUR, NOW, STEP, CachedCase
@@ -73,7 +74,7 @@ class CheckTests(ValidCase):
             lambda: self.observe(A, B, answers_id="one"),
             lambda: self.observe(A, B, answers_id="one", oldest=1000.0),
             lambda: self.lacks(B, 7200),
-            lambda: self.world.forwarder.context.planner.forget({}),
+            lambda: self.world.forwarder.context.planner.forget(no_rules),
         ):
             self.assertGreater(self.checks_of(change), 0)
             self.assertEqual(self.checks_of(lambda: None), 0)
