@@ -40,7 +40,7 @@ class Bare:
     """
     A query without comments, whose string literals are replaced by placeholders.
 
-    :ivar text: the query with placeholders.
+    :ivar text: the query with placeholders; a literal without contents is ``""`` in it.
     :ivar literals: the literals by number, as written, with the quotation marks.
     """
 
@@ -68,6 +68,9 @@ def bare(query: str) -> Bare | None:
             return " "
         if found.lastindex is not None:
             endless.append(found[0])
+        if len(found[0]) == 2:
+            # The parser rejects a selector without a matcher that rejects the empty text, as Prometheus does.
+            return '""'
         literals.append(found[0])
         return f'".{len(literals) - 1}"'
 

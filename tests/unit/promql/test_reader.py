@@ -169,6 +169,27 @@ class TimesTests(SynchronousTestCase):
         self.assertEqual(range_.looked_back_on(1000.0, 300.0), (700.0, 1000.0))
 
 
+class EmptyTests(SynchronousTestCase):
+    """Selectors with matchers for the empty text."""
+
+    def test_selectors_without_a_name(self) -> None:
+        """A selector needs one matcher that rejects the empty text, which all of these have."""
+        for matchers in (
+            'job!=""',
+            "job!=''",
+            "job!=``",
+            'job!~""',
+            '__name__!=""',
+            'a!="", b="c"',
+            '"job"!=""',
+            'job != # why\n ""',
+        ):
+            reads = read(f"count({{{matchers}}}) by (job)")
+            self.assertEqual((reads.refused, rows(reads.selectors)), ("", [(0, 0, "newest")]), matchers)
+        for query in ('label_replace(x, "a", "", "b", "")', 'count_values("", x)', 'x{a=""}'):
+            self.assertEqual(read(query).refused, "", query)
+
+
 class WholeTests(SynchronousTestCase):
     """Which queries one server evaluates as a whole."""
 
@@ -229,6 +250,10 @@ class MatchersTests(SynchronousTestCase):
             (r'job=~"\\Qapi\\E"', jobs),
             (r'job="\x61pi"', jobs),
             ('job=""', jobs),
+            ('job!=""', jobs),
+            ("job!=``", jobs),
+            ('job!~""', jobs),
+            ('job!="",job!="db"', {"api", "api-2", "a.b"}),
             ('job=~"api|"', jobs),
             ('job="gone"', jobs),
             # Samples of a Pushgateway have other values.
