@@ -238,7 +238,7 @@ def warning_of(
         return QueryPlan(parts)
     yield
     times = Intervals.of(missing)
-    text = f"mpp: no server has all data from {written(times)}"
+    text = f"mpp: no server in service has all data from {written(times)}"
     if avoidable:
         lacking = list(by_server.items())[:_MOST_TIMES]
         found = [f"{backend.name} lacks {written(Intervals.of(own))}" for backend, own in lacking]

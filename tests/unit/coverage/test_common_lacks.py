@@ -76,7 +76,7 @@ class CommonLackTests(SynchronousTestCase):
         """A graph over the time is answered by the client's own server, with a warning that has the times."""
         found = self.asked()
         self.assertEqual(shown(found), [("b", 0, 60)])
-        self.assertEqual(found.warning, "mpp: no server has all data from 2023-11-14 22:16:40 to 22:17:40 UTC")
+        self.assertEqual(found.warning, "mpp: no server in service has all data from 2023-11-14 22:16:40 to 22:17:40 UTC")
 
     def test_times_beside_it_have_no_warning(self) -> None:
         """Steps whose newest scrape is there get no warning, and neither does a range of which it is less than 1 %."""
@@ -90,7 +90,7 @@ class CommonLackTests(SynchronousTestCase):
         missing: dict[Backend, Missing] = {A: whole(100, 230), B: whole(230, 400)}
         found = self.asked(missing=missing)
         self.assertEqual([name for name, _, _ in shown(found)], ["b", "a"])
-        self.assertIn("no server has all data from 2023-11-14 22:16:40 to 22:17:40 UTC", found.warning)
+        self.assertIn("no server in service has all data from 2023-11-14 22:16:40 to 22:17:40 UTC", found.warning)
 
     @given(TIMES, TIMES, TIMES)
     def test_no_query_moves(self, own: Intervals, other: Intervals, common: Intervals) -> None:
@@ -152,7 +152,7 @@ class CommonPlannerTests(SynchronousTestCase):
         self.patch(planning, "warning_of", counted)
         for _ in range(3):
             found = warning(self.coverage)
-        self.assertTrue(found.startswith("mpp: no server has all data from "), found)
+        self.assertTrue(found.startswith("mpp: no server in service has all data from "), found)
         self.assertEqual(len(compared), 1)
         later = Coverage(JOBS, {}, Intervals.of([(T0 + 300.0, T0 + 360.0)]))
         self.assertNotIn(warning(later), ("", found))

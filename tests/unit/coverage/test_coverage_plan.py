@@ -185,7 +185,7 @@ class WholeTests(SynchronousTestCase):
         stopped = Missing(Intervals.of([(T0 + 300.0, math.inf)]))
         found = asked({A: stopped, B: stopped}, steps(400, 400, 1), own=B)
         self.assertEqual(shown(found), [("b", 0, 0)])
-        self.assertEqual(found.warning, "mpp: no server has all data from 2023-11-14 22:19:50 to 22:20:00 UTC")
+        self.assertEqual(found.warning, "mpp: no server in service has all data from 2023-11-14 22:19:50 to 22:20:00 UTC")
 
     def test_fixed_time(self) -> None:
         """What is read behind an ``@`` counts at each step."""
@@ -241,7 +241,7 @@ class DividedTests(SynchronousTestCase):
         """A restart within the range of a long rate is no reason to warn; the same restart within a short one is."""
         missing = {A: whole((100, 120)), B: whole((160, 180))}
         self.assertEqual(asked(missing, steps(5000, 5000, 1), rate(86400)).warning, "")
-        self.assertIn("no server has all data", asked(missing, steps(200, 200, 1), rate(600)).warning)
+        self.assertIn("no server in service has all data", asked(missing, steps(200, 200, 1), rate(600)).warning)
 
     def test_hole_between_two_scrapes(self) -> None:
         """Holes of both servers that do not fill the window of an instant selector leave it a scrape."""

@@ -736,12 +736,12 @@ class ChangeTests(CachedCase):
         clients.append(self.request(self.START, self.END - 600))
         self.assertEqual(self.use(clients[-1]), "hit")
         for client in clients:
-            self.assertEqual(self.body(client).count(b"mpp: no server has all data"), 1)
+            self.assertEqual(self.body(client).count(b"mpp: no server in service has all data"), 1)
         until = self.body(clients[1]).partition(b'"warnings":')[2]
         self.assertEqual(until, self.body(clients[0]).partition(b'"warnings":')[2])
         partial = self.served(self.START, self.END)
         self.assertIn("partial", self.use(partial))
-        self.assertEqual(self.body(partial).count(b"mpp: no server has all data"), 1)
+        self.assertEqual(self.body(partial).count(b"mpp: no server in service has all data"), 1)
         self.assertNotEqual(self.body(partial).partition(b'"warnings":')[2], until)
         self.assertEqual(self.world.counted("mpp_incomplete_requests_total"), 3)
         before = self.served(self.START, self.START + 600)

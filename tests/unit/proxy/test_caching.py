@@ -122,7 +122,7 @@ class WarningsTests(SynchronousTestCase):
         """Also if there are more than Prometheus writes; any other warning may say that the response is incomplete."""
         for warnings, cacheable in (
             ((), True),
-            (("PromQL warning: bad quantile", "mpp: no server has all data"), True),
+            (("PromQL warning: bad quantile", "mpp: no server in service has all data"), True),
             (("PromQL warning: bad quantile", "2 more warning annotations omitted"), True),
             (("PromQL warning: bad quantile", "a store is unreachable"), False),
             (("a store is unreachable; 2 more warning annotations omitted",), False),

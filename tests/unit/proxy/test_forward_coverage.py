@@ -127,7 +127,7 @@ class FirstChoiceTests(SynchronousTestCase):
         self.assertEqual(self.world.upstreams.sent[0].backend, A)
         self.world.upstreams.sent[0].answer.callback(FakeResponse(200, EMPTY))
         assert client.delivered is not None
-        self.assertIn(b'"warnings":["mpp: no server has all data from', b"".join(client.delivered.buffered))
+        self.assertIn(b'"warnings":["mpp: no server in service has all data from', b"".join(client.delivered.buffered))
 
     def test_the_client_keeps_its_server(self) -> None:
         """A server that answers only because the client's own one lacks data gets no affinity."""
@@ -452,7 +452,7 @@ class SplicedTests(SynchronousTestCase):
         self.world.upstreams.sent[0].answer.callback(FakeResponse(200, body))
         self.assertEqual(
             self.body(),
-            body[:-1] + b',"warnings":["mpp: no server has all data from 1970-01-01 03:01:10 to 03:01:40 UTC"]}',
+            body[:-1] + b',"warnings":["mpp: no server in service has all data from 1970-01-01 03:01:10 to 03:01:40 UTC"]}',
         )
         self.assertEqual((self.client.served_by, self.client.also), (A, ()))
 
