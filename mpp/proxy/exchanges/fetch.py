@@ -177,7 +177,10 @@ class Fetch(ABC):
         Nor may a request from an mpp that the first request has not passed: two mpps that are servers of each other could wait
         for each other's response, and neither would see a request twice, see Note [Instance] in `mpp.core.http.instance`.
         """
-        return (cache is None or self.began > cache.flushed_at) and _passed(info) <= _passed(self.info)
+        if cache is not None and self.began <= cache.flushed_at:
+            return False
+        # Mostly the fields are equal, which is seen at once.
+        return info.headers == self.info.headers or _passed(info) <= _passed(self.info)
 
     def leave(self, waiter: Waiter) -> None:
         """Remove a waiter; with the last one the fetch is cancelled."""
