@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mpp.app.early_interrupt import end_silently, record_hangup
+from mpp.app.early_interrupt import end_silently, print_or_end, record_hangup
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def _answered() -> bool:
 
         raise fatal(error) from None
     if text is not None:
-        print(text)
+        print_or_end(text)
     return text is not None
 
 

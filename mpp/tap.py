@@ -22,7 +22,7 @@ from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
 from mpp.app.checks import check, check_config
-from mpp.app.early_interrupt import hand_over
+from mpp.app.early_interrupt import hand_over, print_or_end
 from mpp.app.fatal import fatal, stop_with_error
 from mpp.app.file_limit import raise_file_limit
 from mpp.app.logs.observer import JOURNAL, LineObserver, observer
@@ -65,7 +65,7 @@ class Options(TwistedOptions):
         except ConfigError as error:
             raise fatal(error) from None
         if text is not None:
-            print(text)
+            print_or_end(text)
             raise SystemExit(0)
 
 

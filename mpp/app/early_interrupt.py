@@ -1,6 +1,6 @@
 """
 Handling of signals before the reactor runs. SIGINT (Ctrl-C) ends the process at once and silently, as it does with most programs,
-and SIGHUP is recorded for a reload after the start.
+SIGHUP is recorded for a reload after the start, and SIGPIPE ends a process while it prints an answer to its command line.
 
 By default Python raises KeyboardInterrupt at any place instead: during the imports that prints a traceback, and in a callback or
 a finalizer the exception is swallowed, so that the program continues. SIGHUP would end the process.
@@ -16,6 +16,16 @@ def end_silently() -> None:
     """Let SIGINT end the process, unless it is ignored, as in programs that a shell script runs in the background."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def print_or_end(text: str) -> None:
+    """Print a text; end the process silently if the reader of its output, such as ``head``, is gone, as most programs do."""
+    former = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        print(text, flush=True)
+    finally:
+        # In a proxy the signal would end the process with the first connection that a client closes.
+        signal.signal(signal.SIGPIPE, former)
 
 
 class HangupRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred, succeed
@@ -12,6 +13,8 @@ from mpp.core.errors import ConfigError
 from mpp.core.interfaces import ILocator
 from mpp.core.model import Backend, DiscoveredBackend
 from mpp.discovery.target_groups import without_secrets
+
+_SEVERAL = "several endpoints in one value; expected --endpoint once for each, a list [a, b] in a file, or blanks in a variable"
 
 
 @implementer(ILocator)
@@ -51,4 +54,12 @@ def _parse(text: str, option: str) -> Backend:
     try:
         return parse_endpoint(text)
     except ValueError as error:
-        raise ConfigError(option, f"{without_secrets(text)!r}: {error}") from None
+        problem = _SEVERAL if _are_endpoints(re.split(r"\s*,\s*|\s+", text.strip())) else error
+        raise ConfigError(option, f"{without_secrets(text)!r}: {problem}") from None
+
+
+def _are_endpoints(texts: Sequence[str]) -> bool:
+    try:
+        return all(map(parse_endpoint, texts))
+    except ValueError:
+        return False

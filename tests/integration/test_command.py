@@ -157,6 +157,23 @@ class AnswerTests(CommandTestCase):
                 ended = run(command)
                 self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, f"mpp version {__version__}\n", ""))
 
+    def test_closed_pipe_ends_the_command_silently(self) -> None:
+        """A command whose output is read no further, as by ``head``, ends silently by SIGPIPE."""
+        for command in (
+            (*MPP, "--help"),
+            (*MPP, "--completion", "bash"),
+            (*MPP, "--check-config", *self.file),
+            (*TWISTD_MPP, "--help"),
+        ):
+            with self.subTest(command=command):
+                reader, writer = os.pipe()
+                os.close(reader)
+                with open(writer, "wb") as stdout:
+                    ended = subprocess.run(
+                        command, cwd=ROOT, env=environment({}), stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
+                    )
+                self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGPIPE, ""))
+
     def test_twistd_lists_mpp(self) -> None:
         """``twistd --help`` knows mpp."""
         self.assertRegex(run((*TWISTD, "--help")).stdout, r"(?m)^ +mpp +A proxy in front of identical Prometheus servers$")

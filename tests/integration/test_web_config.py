@@ -517,8 +517,14 @@ class ExampleTests(SynchronousTestCase):
         folder.mkdir()
         simulated = Simulated().start_for(self)
         prepare, run = blocks("securing")
-        python = f'python3() {{ {sys.executable} "$@"; }}\n'
-        subprocess.run(["sh", "-ec", python + prepare], cwd=folder, check=True, capture_output=True, timeout=60)
+        self.assertIn("\n/opt/mpp/bin/python -c ", prepare)
+        failed = subprocess.run(
+            ["sh", "-c", prepare.replace("/opt/mpp/bin/python", "false")], cwd=folder, capture_output=True, timeout=60
+        )
+        self.assertEqual((failed.returncode, (folder / "web.yml").exists()), (1, False))
+        prepare = prepare.replace("/opt/mpp/bin/python", sys.executable)
+        subprocess.run(["sh", "-ec", prepare], cwd=folder, check=True, capture_output=True, timeout=60)
+        self.assertEqual((folder / "web.yml").stat().st_mode & 0o077, 0)
         start, ask = run.strip().splitlines()
         port = free_port()
         options = start.replace("localhost:9091", simulated.address).removeprefix("mpp ").split()

@@ -240,13 +240,21 @@ class StartTests(SynchronousTestCase):
                     self.assertEqual(status, 2)
                     self.assertIn("--web-config: web.yml: has no key at all; expected tls_server_config,", said)
                     self.assertEqual(said.count("\n"), 0)
-        self.assertEqual(self.said("basic_auth_users:", "--check-config"), (0, "command line and environment: ok"))
+        self.assertEqual(self.said("basic_auth_users: {}", "--check-config"), (0, "command line and environment: ok"))
 
     def test_nothing_behind_a_key(self) -> None:
-        """A key with nothing behind it is taken, with one warning."""
-        for number, text in enumerate(("basic_auth_users:", "basic_auth_users: {}")):
+        """Neither takes a key with nothing behind it; the error names file, line and key."""
+        for options in ((), ("--check-config",)):
+            with self.subTest(options=options):
+                status, said = self.said("# users\nbasic_auth_users:\n", *options)
+                expected = "expected user names with bcrypt hashes, or {} for no user, found nothing"
+                self.assertEqual((status, said), (2, f"mpp: --web-config: web.yml: line 2: basic_auth_users: {expected}"))
+
+    def test_explicitly_empty(self) -> None:
+        """A section that is explicitly empty is taken, with one warning."""
+        for number in (0, 1):
             path = Path(self.mktemp()).absolute()
-            path.write_text(text)
+            path.write_text("basic_auth_users: {}")
             mpp = Mpp(["127.0.0.1:1"], "--web-config", str(path), *(("--workers", "2") if number else ())).start_for(self)
             wait_until(lambda mpp=mpp: "nothing is protected" in mpp.log(), "the warning", 5)
             time.sleep(1)

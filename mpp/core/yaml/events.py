@@ -111,19 +111,23 @@ def read_yaml(
         for event in yaml.parse(text, Loader=_LOADER):
             document.take(event)
     except yaml.MarkedYAMLError as error:
-        raise _not_yaml(error) from None
+        raise _not_yaml(error, text) from None
     except yaml.YAMLError as error:
         raise PlainYAMLError("not YAML", None, f": {str(error).splitlines()[0]}") from None
     return document.roots[0] if document.roots else None
 
 
-def _not_yaml(error: yaml.MarkedYAMLError) -> PlainYAMLError:
+def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> PlainYAMLError:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     # The limit of libyaml since PyYAML 6.0.4, which may be reached before `depth`, because libyaml looks ahead.
     if error.problem == "exceeded maximum nesting depth":
         return PlainYAMLError(_TOO_DEEP, line)
-    return PlainYAMLError("not YAML", line, f": {error.problem or error.context}")
+    problem = str(error.problem or error.context)
+    # The parser calls it a character that cannot start any token, or a violation of indentation.
+    if mark and "".join(text.split("\n")[mark.line : line])[mark.column :].startswith("\t"):
+        problem = "found a tab; expected blanks, as YAML permits no tab there"
+    return PlainYAMLError("not YAML", line, f": {problem}")
 
 
 def _is_empty(event: Any) -> bool:

@@ -24,6 +24,7 @@ _DEPTH = 5
 _SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_HASH = "a bcrypt hash ($2y$10$ and 53 more characters)"
 
 _TLS_KEYS = (
     *("cert", "key", "client_ca", "cert_file", "key_file", "client_auth_type", "client_ca_file", "client_allowed_sans"),
@@ -61,7 +62,7 @@ def read_web_config(text: str, folder: str) -> WebConfig:
         raise WebConfigError(f"has no key at all; expected {', '.join(_SECTIONS)}; to protect nothing, basic_auth_users: {{}}")
     sections = WebConfigSection("", root, _SECTIONS)
     tls = _tls(sections.section("tls_server_config", _TLS_KEYS), folder)
-    users = _users(sections.section("basic_auth_users", None))
+    users = _users(sections.section("basic_auth_users", None, "user names with bcrypt hashes, or {} for no user"))
     http = sections.section("http_server_config", ("http2", "headers"))
     return WebConfig(
         tls=tls,
@@ -73,7 +74,7 @@ def read_web_config(text: str, folder: str) -> WebConfig:
 
 
 def _unprotected(sections: WebConfigSection, tls: TLSServer | None, users: Mapping[bytes, bytes]) -> Iterator[str]:
-    """Yield notes for the operator about keys without a value, and about a file that protects nothing."""
+    """Yield notes for the operator about empty sections, and about a file that protects nothing."""
     if tls is None and not users:
         yield "nothing is protected: there is no user in basic_auth_users, and no certificate in tls_server_config"
     elif "basic_auth_users" in sections.given and not users:
@@ -142,11 +143,11 @@ def _ciphers(section: WebConfigSection, minimum: int) -> tuple[tuple[str, ...], 
 def _users(section: WebConfigSection) -> dict[bytes, bytes]:
     users = {}
     for name in section.given:
-        hashed = section.text(name)
+        hashed = section.text(name, _HASH)
         if ":" in name:
             raise section.wrong(name, "a user name with a colon cannot be sent")
         if not _BCRYPT.fullmatch(hashed):
-            raise section.wrong(name, "expected a bcrypt hash ($2y$10$ and 53 more characters)")
+            raise section.wrong(name, f"expected {_HASH}")
         users[name.encode()] = hashed.encode("ascii")
     return users
 

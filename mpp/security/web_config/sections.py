@@ -1,5 +1,7 @@
 """
 Typed access to the sections of a web configuration file, with errors that name the line and the key.
+
+A key with nothing behind it (null) is an error: it is probably an unfinished edit, and is not taken for less protection.
 """
 
 from __future__ import annotations
@@ -54,29 +56,25 @@ class WebConfigSection:
         """Return an error that names a key and its line."""
         return WebConfigError(f"{self._where}{key[:60]}: {problem}", self._table.lines.get(key))
 
-    def section(self, key: str, keys: tuple[str, ...] | None) -> WebConfigSection:
+    def section(self, key: str, keys: tuple[str, ...] | None, expected: str = "keys and values") -> WebConfigSection:
         """Return the mapping at a key; an empty one if it is absent."""
-        value = self._table.get(key)
-        if value is None:
-            value = Table()
+        value = self._table.get(key, Table())
         if not isinstance(value, Table):
-            raise self.wrong(key, f"expected a mapping, found {kind(value)}")
+            raise self.wrong(key, f"expected {expected}, found {kind(value)}")
         return WebConfigSection(f"{self._where}{key}.", value, keys)
 
-    def text(self, key: str) -> str:
+    def text(self, key: str, expected: str = "text") -> str:
         """Return the text at a key; empty if it is absent."""
-        value = self._table.get(key)
-        if value is None:
-            return ""
+        value = self._table.get(key, "")
         if not isinstance(value, str):
-            raise self.wrong(key, f"expected text, found {kind(value)}")
+            raise self.wrong(key, f"expected {expected}, found {kind(value)}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...] | None:
         """Return the list of texts at a key, or None if it is absent."""
-        value = self._table.get(key)
-        if value is None:
+        if key not in self._table:
             return None
+        value = self._table[key]
         if not isinstance(value, list):
             raise self.wrong(key, f"expected a list, found {kind(value)}")
         for each in value:
@@ -86,7 +84,7 @@ class WebConfigSection:
 
     def truth(self, key: str, default: bool) -> bool:
         """Return the boolean at a key, or the default if it is absent."""
-        text = self.text(key)
+        text = self.text(key, "true or false")
         if text and text.lower() not in _BOOLEANS:
             raise self.wrong(key, f"expected true or false, found {text[:60]!r}")
         return _BOOLEANS[text.lower()] if text else default

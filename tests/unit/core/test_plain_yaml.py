@@ -116,7 +116,9 @@ class PlainYAMLTests(SynchronousTestCase):
     def test_errors_name_their_line(self) -> None:
         """What is none, or more than is read here, is told with its line."""
         table = {
-            "a: 1\n\tb: 2\n": "line 2: not YAML: ",
+            "a: 1\n\tb: 2\n": "line 2: not YAML: found a tab; expected blanks, as YAML permits no tab there",
+            "a:\n\tb: 2\n": "line 2: not YAML: found a tab; expected blanks, as YAML permits no tab there",
+            "a: `x\ty`\n": "line 1: not YAML: found character",
             "- targets: [a:1\n": "line 2: not YAML: ",
             "- a: 1\n  a: 2\n": "line 2: a repeated key: a",
             "- s3cr3t@a: 1\n  s3cr3t@a: 2\n": "line 2: a repeated key",

@@ -52,3 +52,15 @@ class StaticLocatorTests(SynchronousTestCase):
     def test_query_is_not_repeated(self) -> None:
         """What stands in a query may be a token, and is not repeated."""
         self.assertNotIn("s3cret", self.refused("http://prom:9090/?token=s3cret"))
+
+    def test_several_endpoints_in_one_value(self) -> None:
+        """Several endpoints in one value are an error that says how to write them; an invalid one is reported as such."""
+        hint = (
+            "several endpoints in one value; expected --endpoint once for each, a list [a, b] in a file, or blanks in a variable"
+        )
+        for text in ("a:1,b:2", "a:1, b:2", "http://a:1,http://b:2/x", "a:1 b:2", "[::1]:1,[::2]:2"):
+            with self.subTest(text=text):
+                self.assertEqual(self.refused(text), f"--endpoint: {text!r}: {hint}")
+        for text in ("a:1,b", "2001:db8::5", "me:s3cret@a:1,b:2", "http://a:1/x y"):
+            with self.subTest(text=text):
+                self.assertNotIn("several", self.refused(text))

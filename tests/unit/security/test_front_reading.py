@@ -47,7 +47,7 @@ WRONG = (
     ("tls: x", "expected one of tls_server_config, http_server_config, basic_auth_users, rate_limit"),
     ("- a", "expected sections such as tls_server_config, found a list"),
     ("a: b: c", "line 1: not YAML"),
-    ("tls_server_config: []", "line 1: tls_server_config: expected a mapping, found a list"),
+    ("tls_server_config: []", "line 1: tls_server_config: expected keys and values, found a list"),
     ("tls_server_config: {cert_file: [a]}", "line 1: tls_server_config.cert_file: expected text, found a list"),
     ("tls_server_config: {cert_file: a}", "tls_server_config: key_file (or key) is missing"),
     ("tls_server_config: {key_file: a}", "tls_server_config: cert_file (or cert) is missing"),
@@ -78,7 +78,36 @@ WRONG = (
     ("http_server_config: {headers: {X-Frame-Options: DENY}}", "X-Frame-Options: expected deny or sameorigin, found 'DENY'"),
     ('http_server_config: {headers: {X-XSS-Protection: "1\\n2"}}', "X-XSS-Protection: expected printable ASCII on one line"),
     ("basic_auth_users:\n  alice: s3cr3t", "line 2: basic_auth_users.alice: expected a bcrypt hash"),
-    ("basic_auth_users: {alice: }", "basic_auth_users.alice: expected a bcrypt hash"),
+    (
+        "basic_auth_users: {alice: }",
+        "basic_auth_users.alice: expected a bcrypt hash ($2y$10$ and 53 more characters), found nothing",
+    ),
+    (
+        "# users\nbasic_auth_users:\n",
+        "line 2: basic_auth_users: expected user names with bcrypt hashes, or {} for no user, found nothing",
+    ),
+    ("basic_auth_users: null", "line 1: basic_auth_users: expected user names"),
+    ("basic_auth_users: ''", "line 1: basic_auth_users: expected user names with bcrypt hashes, or {} for no user, found text"),
+    (
+        f"tls_server_config: ~\nbasic_auth_users: {{a: {HASH}}}",
+        "line 1: tls_server_config: expected keys and values, found nothing",
+    ),
+    ("basic_auth_users: {}\nhttp_server_config:", "line 2: http_server_config: expected keys and values, found nothing"),
+    ("http_server_config: {headers: }", "http_server_config.headers: expected keys and values, found nothing"),
+    ("http_server_config: {headers: {X-Frame-Options: }}", "headers.X-Frame-Options: expected text, found nothing"),
+    ("http_server_config: {http2: }", "http_server_config.http2: expected true or false, found nothing"),
+    ("rate_limit:", "line 1: rate_limit: expected keys and values, found nothing"),
+    ("rate_limit: {interval: , burst: 1}", "rate_limit.interval: expected text, found nothing"),
+    ("rate_limit: {interval: 1s, burst: }", "rate_limit.burst: expected text, found nothing"),
+    ("tls_server_config: {cert_file: , key_file: }", "tls_server_config.cert_file: expected text, found nothing"),
+    ("tls_server_config: {client_ca: }", "tls_server_config.client_ca: expected text, found nothing"),
+    (TLS + "client_auth_type: }", "tls_server_config.client_auth_type: expected text, found nothing"),
+    (TLS + "client_auth_type: RequireAnyClientCert, client_ca_file: }", "client_ca_file: expected text, found nothing"),
+    (
+        TLS + "client_auth_type: RequireAnyClientCert, client_allowed_sans: }",
+        "client_allowed_sans: expected a list, found nothing",
+    ),
+    (TLS + "client_ca_file: ca.pem, client_ca: }", "tls_server_config.client_ca: expected text, found nothing"),
     (f"basic_auth_users: {{'a:b': '{HASH}'}}", "basic_auth_users.a:b: a user name with a colon cannot be sent"),
     (f"basic_auth_users:\n  a: {HASH}\n  a: {HASH}", "line 3: a repeated key"),
     ("rate_limit: {interval: 10, burst: 1}", "rate_limit.interval: '10' has no unit (the toolkit takes it for nanoseconds)"),
@@ -109,12 +138,11 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(config.notes, ("line 16: http_server_config.http2: HTTP/2 is not served, clients speak HTTP/1.1",))
 
     def test_empty_sections_ask_for_nothing(self) -> None:
-        """A key with nothing behind it asks for nothing, and the operator is told that nothing is protected."""
+        """A section that is explicitly empty asks for nothing, and the operator is told that nothing is protected."""
         note = "nothing is protected: there is no user in basic_auth_users, and no certificate in tls_server_config"
         for text in (
-            "tls_server_config:\nbasic_auth_users: {}\nrate_limit: {interval: 0, burst: 0}",
+            "tls_server_config: {}\nbasic_auth_users: {}\nrate_limit: {interval: 0, burst: 0}",
             "basic_auth_users: {}",
-            "basic_auth_users:",
             "tls_server_config: {}",
             "http_server_config: {}",
         ):
@@ -129,7 +157,7 @@ class ReadingTests(SynchronousTestCase):
             (f"basic_auth_users: {{a: {HASH}}}", ()),
             (f"{tls}\nbasic_auth_users: {{}}", ("line 2: basic_auth_users: is empty, so clients need no password",)),
             (
-                f"tls_server_config:\nbasic_auth_users: {{a: {HASH}}}",
+                f"tls_server_config: {{}}\nbasic_auth_users: {{a: {HASH}}}",
                 ("line 1: tls_server_config: is empty, so connections are not encrypted",),
             ),
         ):
