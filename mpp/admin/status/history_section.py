@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from attrs import frozen
 
 from mpp.admin.status.data import StatusView
-from mpp.admin.status.holes import HistoryHole, found, time_of_day, words
+from mpp.admin.status.holes import SHORTEST_S, HistoryHole, found, time_of_day, words
 from mpp.admin.status.html import text
 from mpp.admin.status.strip import Strip, drawn
 from mpp.core.coverage import NOTHING
@@ -45,7 +45,7 @@ class ServerHistory:
     :ivar first: the time of the oldest data of all servers, so that the strips of all servers have the same scale.
     :ivar oldest: the time of its own oldest data.
     :ivar known: the time until which its data is known: the present, or when it was last in service.
-    :ivar gaps: the data that it lacks, as shares of all targets.
+    :ivar gaps: the data that it lacks for the strips, as shares of all targets.
     :ivar drift: the number of targets that it never had, by job.
     """
 
@@ -77,7 +77,8 @@ def _history(observation: Observation, view: StatusView, first: float) -> Server
     gaps = missing.gaps(view.coverage.jobs)
     holes = found(missing, view.coverage.jobs, gaps, since, view.now)
     progress = view.looked_back.get(backend, Progress())
-    return ServerHistory(backend, view.now, first, since, _known(observation, view.now), gaps, holes, missing.drift, progress)
+    known, drawn_gaps = _known(observation, view.now), tuple(gap for gap in gaps if gap.end - gap.start >= SHORTEST_S)
+    return ServerHistory(backend, view.now, first, since, known, drawn_gaps, holes, missing.drift, progress)
 
 
 def _known(observation: Observation, now: float) -> float:
