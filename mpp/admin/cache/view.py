@@ -12,7 +12,7 @@ from mpp.cache.store import EMPTY, CacheState
 from mpp.core.metrics.cache_use import CacheTraffic, CacheUse
 from mpp.core.settings import Settings
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import share, size
+from mpp.core.text.humanize import quantity, share, size
 from mpp.coverage.freshness import Freshness
 
 WARN = "warn"
@@ -57,7 +57,7 @@ def rows(view: CacheView, settings: Settings) -> list[Row]:
         Row("Hit ratio", _hit_ratio(recent, lately)),
         Row("Steps from the cache", "-" if recent.step_ratio is None else share(recent.step_ratio)),
         Row("Server time saved", _saved(total, recent, lately)),
-        Row("Memory", f"{size(state.used_bytes)} of {size(state.limit_bytes)}, {_count(state.entries, 'entry', 'entries')}"),
+        Row("Memory", f"{size(state.used_bytes)} of {size(state.limit_bytes)}, {quantity(state.entries, 'entry', 'entries')}"),
         _freshness(view.freshness),
         *shared,
     ]
@@ -66,7 +66,7 @@ def rows(view: CacheView, settings: Settings) -> list[Row]:
 def _hit_ratio(recent: CacheUse, lately: str) -> str:
     if recent.hit_ratio is None:
         return f"no range query {lately}"
-    queries = _count(recent.requests, "range query", "range queries")
+    queries = quantity(recent.requests, "range query", "range queries")
     return f"{share(recent.hit_ratio)} of {queries} {lately}, and {share(recent.partial / recent.requests)} in part"
 
 
@@ -96,11 +96,7 @@ def _freshness(freshness: Freshness) -> Row:
 
 
 def _requests(count: float) -> str:
-    return _count(count, "request", "requests")
-
-
-def _count(count: float, one: str, several: str) -> str:
-    return f"{count:,.0f} {one if count == 1 else several}"
+    return quantity(count, "request")
 
 
 def document(view: CacheView, settings: Settings) -> dict[str, Any]:

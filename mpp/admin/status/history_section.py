@@ -18,7 +18,7 @@ from mpp.core.facts import Gap
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import listing, moment, number
+from mpp.core.text.humanize import listing, moment, number, quantity
 from mpp.coverage.history.service import Progress
 from mpp.coverage.planning.plan import written
 
@@ -166,7 +166,7 @@ def _always(history: ServerHistory) -> str:
 def never_had(history: ServerHistory) -> str:
     """Return the targets that a server never had as plain text; empty if there are none."""
     jobs = [f"{count:,} target{'' if count == 1 else 's'} of the job {job}" for job, count in sorted(history.drift.items())]
-    more = [f"some of {len(jobs) - MOST_JOBS} other jobs"] if len(jobs) > MOST_JOBS else []
+    more = [f"some of {quantity(len(jobs) - MOST_JOBS, 'other job')}"] if len(jobs) > MOST_JOBS else []
     return listing([*jobs[:MOST_JOBS], *more])
 
 
