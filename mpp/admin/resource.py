@@ -42,6 +42,7 @@ from mpp.core.http import heads
 from mpp.core.metrics.registry import CONTENT_TYPE, Metrics
 from mpp.core.model import RequestInfo, Selection
 from mpp.core.settings import Reloaded
+from mpp.core.text.humanize import noun
 from mpp.proxy.decisions import cross_site
 from mpp.proxy.decisions.explain import Explanation
 from mpp.proxy.site.request import ProxyRequest
@@ -212,14 +213,15 @@ def _reloading(reload: Callable[[], Deferred[Reloaded]]) -> Action:
 
 def _flushing(flush: Callable[[], Deferred[Flushed]]) -> Action:
     def page(flushed: Flushed) -> PageResponse:
+        removed = f"{{entries}} {noun(flushed.entries, 'entry', 'entries')} removed"
         if flushed.problem:
             _log.error(
-                "the cache was flushed in part: {entries} entries removed; {problem}",
+                f"the cache was flushed in part: {removed}; {{problem}}",
                 entries=flushed.entries,
                 problem=flushed.problem,
             )
             return 500, JSON, heads.error_body("internal", flushed.problem)
-        _log.info("the cache was flushed: {entries} entries removed", entries=flushed.entries)
+        _log.info(f"the cache was flushed: {removed}", entries=flushed.entries)
         return 200, JSON, json.dumps({"status": "success", "data": {"entries": flushed.entries}}).encode()
 
     off = "flushing the cache by HTTP is off; start mpp with --enable-lifecycle"

@@ -276,7 +276,7 @@ class Program(MultiService):
         """
         self._draining = True
         self._notices.stopping()
-        text = "mpp is stopping: {count} client connections are open; the requests under way on them are finished first"
+        text = "mpp is stopping; open client connections: {count}; the requests under way on them are finished first"
         _log.info(text, count=len(self.client_side))
         self.listeners.close()
         drained = self._drained = self.client_side.drain()
@@ -292,7 +292,7 @@ class Program(MultiService):
 
     def _cut(self, failure: Failure) -> None:
         """Abort the client connections that did not end in time."""
-        _log.warn("mpp is stopping and aborts {count} client connections; their requests fail", count=len(self.client_side))
+        _log.warn("mpp is stopping and aborts all client connections ({count}); their requests fail", count=len(self.client_side))
         self.client_side.abort()
 
 

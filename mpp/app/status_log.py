@@ -1,6 +1,7 @@
 """
 The log of the overall status: a line whenever a state of the verdict (`mpp.selection.verdict.verdict`) starts or ends, with the
-text of the verdict, and a line when clients no longer get errors from mpp itself. No decision about servers or requests is made
+text of the verdict, and a line when clients no longer get errors from mpp itself. A line is always about the status at its time;
+many changes within a minute are counted. No decision about servers or requests is made
 here.
 """
 
@@ -20,6 +21,12 @@ _log = make_logger()
 
 LOOK_S = 1.0
 """Seconds between two checks. Changes between two checks are logged as one."""
+
+BURST = 6
+"""The number of changes that are logged at once, if there were none for a minute before."""
+
+PACE_S = 10.0
+"""Seconds between two lines after a burst. The status that is current then is logged, and the changes before it are counted."""
 
 REMIND_S = 60.0
 """Seconds after which the status is logged again while clients keep getting errors."""
@@ -51,8 +58,12 @@ class StatusLog(PeriodicCheck):
         self._wall = wall
         self._counts: Mapping[int, int] = {}
         self._judged: tuple[Situation, Verdict] | None = None
-        self._logged: tuple[VerdictState, ...] = ()
         self._reminded = (0.0, 0)
+        self._seen: tuple[VerdictState, ...] = ()
+        # The changes since the last line.
+        self._changes = 0
+        # `PACE_S` after the last line, and later by as much for each line of a burst.
+        self._paid_until = 0.0
 
     def stopService(self) -> None:
         """Stop the periodic check, and log the errors that clients have got from mpp itself lately, if there are any."""
@@ -64,8 +75,10 @@ class StatusLog(PeriodicCheck):
         outcome = self._verdict()
         if VerdictState.STARTING in outcome.states:
             return
-        if outcome.states != self._logged or self._is_due():
-            self._logged = outcome.states
+        if outcome.states != self._seen:
+            self._seen = outcome.states
+            self._changes += 1
+        if self._is_due() or (self._changes and self._is_affordable()):
             self._log(outcome)
 
     def _verdict(self) -> Verdict:
@@ -94,13 +107,22 @@ class StatusLog(PeriodicCheck):
         at, total = self._reminded
         return self.errors is not None and self.errors.total > total and self._clock.seconds() - at >= REMIND_S
 
+    def _is_affordable(self) -> bool:
+        """Return whether a change is logged now; otherwise there were many lately."""
+        return self._paid_until - self._clock.seconds() <= (BURST - 1) * PACE_S
+
     def _log(self, outcome: Verdict) -> None:
-        self._reminded = self._clock.seconds(), 0 if self.errors is None else self.errors.total
+        now = self._clock.seconds()
+        self._reminded = now, 0 if self.errors is None else self.errors.total
+        self._paid_until = max(now, self._paid_until) + PACE_S
         states = ",".join(state.value for state in outcome.states)
         text = "status is {status}: {log_text}"
-        # `log_same` has the states only, because the text contains the number of errors and the names of servers.
+        if self._changes > 1:
+            text += f" (after {self._changes - 1} other changes)" if self._changes > 2 else " (after another change)"
+        self._changes = 0
+        # With `log_each`, because the filter of repeated lines writes some of them a minute late, when they may be wrong.
         log = {GOOD: _log.info, WARN: _log.warn, BAD: _log.error}[outcome.level]
-        log(text, status=outcome.level, log_text=outcome.text, states=states, log_same=f"status {states}")
+        log(text, status=outcome.level, log_text=outcome.text, states=states, log_each=True)
 
 
 def _is_same(one: Situation, other: Situation) -> bool:

@@ -93,9 +93,10 @@ class Lack:
 
     def __str__(self) -> str:
         at = datetime.fromtimestamp(self.since, UTC).strftime("%H:%M:%S UTC")
+        targets = f"{self.of} target{'' if self.of == 1 else 's'}"
         if self.stopped and not self.back:
-            return f"has scraped {f'none of {self.of} targets' if self.of else 'nothing'} since {at}"
-        scraped = f"{max(0, self.of - self.missing)} of {self.of} targets" if self.of else "no targets"
+            return f"has scraped {f'none of {targets}' if self.of else 'nothing'} since {at}"
+        scraped = f"{max(0, self.of - self.missing)} of {targets}" if self.of else "no targets"
         return f"is just back, and has scraped {scraped} so far" if self.back else f"has scraped only {scraped} since {at}"
 
 

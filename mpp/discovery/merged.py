@@ -20,6 +20,7 @@ from txaio.tx import make_logger
 from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
 from mpp.core.model import Backend, DiscoveredBackend
+from mpp.core.text.humanize import noun
 from mpp.discovery.former import FormerBackends
 from mpp.discovery.locator_status import HOLD_S, LocatorStatus
 
@@ -135,21 +136,23 @@ class MergedLocator:
         if note and note != last.note:
             _log.warn("locator {locator} {note}", locator=last.name, note=note, log_same=f"{last.name} {note}")
         elif not last.up or (last.note and not note):
-            text = "locator {locator} works again and lists {count} backends"
+            text = f"locator {{locator}} works again and lists {{count}} {noun(len(located), 'backend')}"
             _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
         return evolve(last, discovered=located, problem="", note=note, read=True, empty_since=None)
 
     def _emptied(self, last: LocatorStatus) -> LocatorStatus:
         """Return a status that keeps the last list until the source has listed nothing for `HOLD_S`, then drops it."""
-        now = self._clock.seconds()
+        now, count = self._clock.seconds(), len(last.discovered)
         since = now if last.empty_since is None else last.empty_since
         if now - since >= HOLD_S:
-            text = "locator {locator} has listed no backends for {hold:g} s; its {count} backends are dropped"
-            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.discovered))
+            dropped = noun(count, "backend is dropped", "backends are dropped")
+            text = f"locator {{locator}} has listed no backends for {{hold:g}} s; its {{count}} {dropped}"
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=count)
             return evolve(last, discovered=(), problem="", note="lists no backends", empty_since=None)
         if last.empty_since is None:
-            text = "locator {locator} lists no backends now; its last {count} backends are kept for {hold:g} s"
-            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.discovered))
+            kept = noun(count, "backend is kept", "backends are kept")
+            text = f"locator {{locator}} lists no backends now; its last {{count}} {kept} for {{hold:g}} s"
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=count)
         problem = f"the source lists no backends; the last list is kept until it has done so for {HOLD_S:g} s"
         return evolve(last, problem=problem, empty_since=since)
 
@@ -166,12 +169,9 @@ class MergedLocator:
         else:
             found = evolve(last, discovered=last.discovered if partly is None else partly, problem=problem, empty_since=None)
         if found.problem != last.problem:
-            _log.warn(
-                "locator {locator} failed, continuing with {count} backends that it has found so far: {problem}",
-                locator=last.name,
-                count=len(found.discovered),
-                problem=problem,
-            )
+            count = len(found.discovered)
+            text = f"locator {{locator}} failed, continuing with {{count}} {noun(count, 'backend')}"
+            _log.warn(text + " that it has found so far: {problem}", locator=last.name, count=count, problem=problem)
         self._failed(last.name)
         return evolve(found, errors=last.errors + 1, read=last.read or partly is not None)
 
@@ -238,8 +238,9 @@ class MergedLocator:
         former = (removed, *(each.after(gone, fresh) for each in self._former))
         self._former = tuple(each for each in former if each.located and each.awaited)
         if self._former:
-            text = "{count} backends of removed locators are kept until the new locators have responded"
-            _log.info(text, count=len({located for each in self._former for located in each.located}))
+            count = len({located for each in self._former for located in each.located})
+            kept = noun(count, "backend of removed locators is kept", "backends of removed locators are kept")
+            _log.info(f"{{count}} {kept} until the new locators have responded", count=count)
         if self._changed is not None:
             for each in fresh:
                 each.locator.start(self._changed)

@@ -22,6 +22,7 @@ from attrs import frozen
 
 from mpp.core.backend_url import parse_endpoint
 from mpp.core.model import Backend
+from mpp.core.text.humanize import quantity
 from mpp.core.yaml.events import read_yaml
 
 # Parsing YAML takes a second per MiB, on the reactor's thread; this is room for some thousand servers.
@@ -82,7 +83,7 @@ def read_groups(groups: object) -> ParsedTargetGroups:
     if problems and not backends:
         raise ValueError(f"no target is usable; {problems[0]}")
     hidden = len(problems) - _MAX_PROBLEMS
-    more = [f"{hidden} more problems"] if hidden > 0 else []
+    more = [quantity(hidden, "more problem")] if hidden > 0 else []
     return ParsedTargetGroups(tuple(backends), tuple(problems[:_MAX_PROBLEMS] + more))
 
 

@@ -87,7 +87,9 @@ class Publication:
             _log.info("selection is no longer degraded", log_same="no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
-            self._event_log.record("selection", describe_change(last, self.current, now, most=_NAMED))
+            few = describe_change(last, self.current, now, most=_NAMED)
+            # The event list shows the kind beside the text.
+            self._event_log.record("selection", few.removeprefix("selection: "))
             change = describe_change(last, self.current, now)
             _log.info(
                 "{change}",

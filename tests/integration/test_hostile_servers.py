@@ -157,4 +157,4 @@ class HostileServersTests(SynchronousTestCase):
         process.wait(10)
         told = [line for line in mpp.log().splitlines() if "broke off after its first bytes" in line]
         self.assertEqual(len(told), 2)
-        self.assertRegex(told[1], r"\(19 more since 20[0-9T:.-]+Z\).*repeated=19")
+        self.assertRegex(told[1], r"\(19 more since 20[0-9T:.-]+Z, the last at 20[0-9T:.-]+Z\).*repeated=19")

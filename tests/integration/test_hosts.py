@@ -142,7 +142,7 @@ class HostsTests(DiscoveryCase):
         self.wait_listed(self.first, self.second)
         self.wait_state("dns", 1, 2)
         self.assert_none_failed(load, self.first, self.second)
-        kept = "continuing with 1 backends that it has found so far"
+        kept = "continuing with 1 backend that it has found so far"
         said = f"locator dns failed, {kept}: {NAME}: does not resolve to any address"
         self.assertEqual(self.mpp.log().count(said), 1, self.mpp.log())
 

@@ -12,7 +12,7 @@ from mpp.cache.store import EMPTY, CacheState
 from mpp.core.metrics.cache_use import CacheTraffic, CacheUse
 from mpp.core.settings import Settings
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import share, size
+from mpp.core.text.humanize import quantity, share, size
 from mpp.coverage.freshness import Freshness
 
 WARN = "warn"
@@ -53,12 +53,11 @@ def rows(view: CacheView, settings: Settings) -> list[Row]:
         return [Row("Cache", "off"), *shared]
     state, total, seconds = view.state, view.traffic.total, view.traffic.seconds
     recent, lately = (view.traffic.recent, f"in the last {duration(seconds)}") if seconds else (total, "since the start")
-    saved = f"{duration(total.saved_s)} since the start, {duration(recent.saved_s)} {lately}"
     return [
         Row("Hit ratio", _hit_ratio(recent, lately)),
         Row("Steps from the cache", "-" if recent.step_ratio is None else share(recent.step_ratio)),
-        Row("Server time saved", saved if total.saved_s else "none"),
-        Row("Memory", f"{size(state.used_bytes)} of {size(state.limit_bytes)}, {_count(state.entries, 'entry', 'entries')}"),
+        Row("Server time saved", _saved(total, recent, lately)),
+        Row("Memory", f"{size(state.used_bytes)} of {size(state.limit_bytes)}, {quantity(state.entries, 'entry', 'entries')}"),
         _freshness(view.freshness),
         *shared,
     ]
@@ -67,8 +66,20 @@ def rows(view: CacheView, settings: Settings) -> list[Row]:
 def _hit_ratio(recent: CacheUse, lately: str) -> str:
     if recent.hit_ratio is None:
         return f"no range query {lately}"
-    queries = _count(recent.requests, "range query", "range queries")
+    queries = quantity(recent.requests, "range query", "range queries")
     return f"{share(recent.hit_ratio)} of {queries} {lately}, and {share(recent.partial / recent.requests)} in part"
+
+
+def _saved(total: CacheUse, recent: CacheUse, lately: str) -> str:
+    if not total.saved_s:
+        return "not known: no long query was measured" if total.cached_steps else "none"
+    return f"{duration(total.saved_s)} since the start, {_saved_lately(recent)} {lately}"
+
+
+def _saved_lately(recent: CacheUse) -> str:
+    if not recent.saved_s:
+        return "not known" if recent.cached_steps else "none"
+    return duration(recent.saved_s)
 
 
 def _freshness(freshness: Freshness) -> Row:
@@ -85,11 +96,7 @@ def _freshness(freshness: Freshness) -> Row:
 
 
 def _requests(count: float) -> str:
-    return _count(count, "request", "requests")
-
-
-def _count(count: float, one: str, several: str) -> str:
-    return f"{count:,.0f} {one if count == 1 else several}"
+    return quantity(count, "request")
 
 
 def document(view: CacheView, settings: Settings) -> dict[str, Any]:

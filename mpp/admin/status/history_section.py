@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from attrs import frozen
 
 from mpp.admin.status.data import StatusView
-from mpp.admin.status.holes import HistoryHole, found, time_of_day, words
+from mpp.admin.status.holes import SHORTEST_S, HistoryHole, found, time_of_day, words
 from mpp.admin.status.html import text
 from mpp.admin.status.strip import Strip, drawn
 from mpp.core.coverage import NOTHING
@@ -18,7 +18,7 @@ from mpp.core.facts import Gap
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import listing, moment, number
+from mpp.core.text.humanize import listing, moment, number, quantity
 from mpp.coverage.history.service import Progress
 from mpp.coverage.planning.plan import written
 
@@ -45,7 +45,7 @@ class ServerHistory:
     :ivar first: the time of the oldest data of all servers, so that the strips of all servers have the same scale.
     :ivar oldest: the time of its own oldest data.
     :ivar known: the time until which its data is known: the present, or when it was last in service.
-    :ivar gaps: the data that it lacks, as shares of all targets.
+    :ivar gaps: the data that it lacks for the strips, as shares of all targets.
     :ivar drift: the number of targets that it never had, by job.
     """
 
@@ -77,7 +77,8 @@ def _history(observation: Observation, view: StatusView, first: float) -> Server
     gaps = missing.gaps(view.coverage.jobs)
     holes = found(missing, view.coverage.jobs, gaps, since, view.now)
     progress = view.looked_back.get(backend, Progress())
-    return ServerHistory(backend, view.now, first, since, _known(observation, view.now), gaps, holes, missing.drift, progress)
+    known, drawn_gaps = _known(observation, view.now), tuple(gap for gap in gaps if gap.end - gap.start >= SHORTEST_S)
+    return ServerHistory(backend, view.now, first, since, known, drawn_gaps, holes, missing.drift, progress)
 
 
 def _known(observation: Observation, now: float) -> float:
@@ -165,7 +166,7 @@ def _always(history: ServerHistory) -> str:
 def never_had(history: ServerHistory) -> str:
     """Return the targets that a server never had as plain text; empty if there are none."""
     jobs = [f"{count:,} target{'' if count == 1 else 's'} of the job {job}" for job, count in sorted(history.drift.items())]
-    more = [f"some of {len(jobs) - MOST_JOBS} other jobs"] if len(jobs) > MOST_JOBS else []
+    more = [f"some of {quantity(len(jobs) - MOST_JOBS, 'other job')}"] if len(jobs) > MOST_JOBS else []
     return listing([*jobs[:MOST_JOBS], *more])
 
 

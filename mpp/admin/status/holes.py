@@ -20,6 +20,9 @@ from mpp.core.text.humanize import clock, listing, moment
 APART_S = 1.0
 """Gaps with less than this between them are shown as one: the page shows whole seconds, and no target is scraped in it."""
 
+SHORTEST_S = 1.0
+"""The length from which on gaps are shown: a shorter one would begin and end at the same time, and lacks one sample at most."""
+
 
 @frozen
 class HistoryHole:
@@ -46,7 +49,7 @@ class HistoryHole:
 
 def found(missing: Missing, jobs: Mapping[str, Job], gaps: Sequence[Gap], since: float, now: float) -> tuple[HistoryHole, ...]:
     """
-    Return the gaps of a server, the oldest first.
+    Return the gaps of a server of at least `SHORTEST_S`, the oldest first.
 
     :param jobs: all jobs of the pool.
     :param gaps: the result of ``missing.gaps(jobs)``, which the caller needs too.
@@ -63,7 +66,7 @@ def found(missing: Missing, jobs: Mapping[str, Job], gaps: Sequence[Gap], since:
     for place in whole:
         parts[place] = []
     total = sum(job.targets for job in jobs.values())
-    return tuple(_hole(*each, total) for each in zip(spans, parts, strict=True))
+    return tuple(_hole(span, part, total) for span, part in zip(spans, parts, strict=True) if span[1] - span[0] >= SHORTEST_S)
 
 
 def _spans(gaps: Sequence[Gap], since: float, now: float) -> list[tuple[float, float, float]]:

@@ -7,7 +7,7 @@ from attrs import frozen
 from mpp.admin.status.data import StatusView
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import listing
+from mpp.core.text.humanize import listing, quantity
 from mpp.coverage import drift
 from mpp.coverage.drift import Difference
 from mpp.selection.recent import RecentTraffic
@@ -81,7 +81,9 @@ def make(view: StatusView) -> Report:
     backends = [_backend(o, view) for o in ranked]
     if len(backends) > FEW:
         backends.sort(key=lambda each: (BAD, WARN, GOOD).index(each.level))
-    count = f"{selection.viable} of {len(ranked)} backends viable, {len(selection.selected)} selected" if ranked else ""
+    count = (
+        f"{selection.viable} of {quantity(len(ranked), 'backend')} viable, {len(selection.selected)} selected" if ranked else ""
+    )
     return Report(view, outcome.level, outcome.text, count, tuple(backends), *_differences(selection))
 
 
@@ -203,4 +205,4 @@ def _held(observation: Observation, now: float) -> str:
     server_state = observation.facts
     if server_state.oldest is not None:
         return f"{duration(observation.held(now))} of history"
-    return f"{server_state.samples:,.0f} ingested samples" if server_state.samples else "no known history"
+    return quantity(server_state.samples, "ingested sample") if server_state.samples else "no known history"

@@ -22,6 +22,7 @@ from mpp.app.logs import format as logs
 from mpp.app.logs.repeats import RepeatFilter
 from mpp.app.logs.stdout import BufferedOutput
 from mpp.core.log_components import component_of
+from mpp.core.text.humanize import noun
 from mpp.proxy.decisions import access_fields as access
 
 # Seconds until the next attempt to write when the reader of standard output is stalled.
@@ -87,11 +88,12 @@ class LineObserver:
 
     def notice(self, lost: int) -> bytes:
         """Return the line that reports how many lines were lost."""
+        were = noun(lost, "line of this log was", "lines of this log were")
         return self.line(
             {
                 "ts": logs.timestamp(time.time()),
                 "level": "warn",
-                "msg": f"{lost} lines of this log were lost: its reader did not take them in time",
+                "msg": f"{lost} {were} lost: its reader did not take them in time",
                 "component": component_of(__name__),
                 "lost": lost,
             }

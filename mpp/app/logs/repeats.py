@@ -1,5 +1,6 @@
 """
-A filter of repeated log lines: the same line is written at most once a minute, with the number of its repetitions.
+A filter of repeated log lines: the same line is written at most once a minute, with the number of its repetitions and the time of
+the last one. It must not get lines about a present state, which are wrong when they are written later.
 
 `mpp.app.logs.format` decides which lines are the same, and `mpp.app.logs.observer` writes them.
 """
@@ -109,7 +110,7 @@ class RepeatFilter:
             line = self._lines.get(same)
             if line is None or line.last is None:
                 return
-            text = f"{line.last['msg']} ({line.count} more since {line.since})"
+            text = f"{line.last['msg']} ({line.count} more since {line.since}, the last at {line.last['ts']})"
             record = {**line.last, "msg": text, "repeated": line.count}
             self._remember(same, line.last["ts"], self._clock())
         self._write(record)

@@ -18,6 +18,9 @@ CODES = (500, 502, 503, 504)
 OVER_S = 10.0
 """Seconds without an error response of mpp itself after which a run of errors is over, if a server is usable."""
 
+QUIET_S = 3.0
+"""Seconds without an error response after which a run of errors is described in the past tense, if a server is usable."""
+
 
 @frozen
 class LocalErrors:
@@ -27,11 +30,13 @@ class LocalErrors:
     :ivar since: the time of the first error.
     :ivar last: the time of the last error.
     :ivar counts: the number of errors for each status code.
+    :ivar quiet: a server is usable, and there was no error for `QUIET_S`.
     """
 
     since: float
     last: float
     counts: Mapping[int, int]
+    quiet: bool = False
 
     @property
     def total(self) -> int:
@@ -45,7 +50,9 @@ class LocalErrors:
 
     @property
     def text(self) -> str:
-        """The description of a run that goes on, such as ``clients get 502 since 10:00:00 UTC, 7 so far``."""
+        """The description, such as ``clients get 502 since 10:00:00 UTC, 7 so far``; `summary` if it is quiet."""
+        if self.quiet:
+            return self.summary
         return f"clients get {self.codes} since {clock(self.since)} UTC, {self.total:,} so far"
 
     @property
@@ -66,5 +73,8 @@ def follow(run: LocalErrors | None, fresh: Mapping[int, int], now: float, *, usa
     if counts:
         before = {} if run is None else run.counts
         total = {code: before.get(code, 0) + counts.get(code, 0) for code in {**before, **counts}}
-        return LocalErrors(now, now, total) if run is None else evolve(run, last=now, counts=total)
-    return None if run is None or (usable and now - run.last >= OVER_S) else run
+        return LocalErrors(now, now, total) if run is None else evolve(run, last=now, counts=total, quiet=False)
+    if run is None or (usable and now - run.last >= OVER_S):
+        return None
+    quiet = usable and now - run.last >= QUIET_S
+    return run if quiet == run.quiet else evolve(run, quiet=quiet)

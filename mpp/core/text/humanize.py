@@ -57,6 +57,20 @@ def number(count: int) -> str:
     return _SMALL[count] if count < len(_SMALL) else str(count)
 
 
+def quantity(count: float, one: str, several: str = "") -> str:
+    """
+    Return a number with its noun, such as ``1 user`` or ``1,200 users``.
+
+    :param several: the noun for other numbers than 1; empty if it has an ``s`` more.
+    """
+    return f"{count:,.0f} {noun(count, one, several)}"
+
+
+def noun(count: float, one: str, several: str = "") -> str:
+    """Return the form of a noun or another text for a number, see `quantity`."""
+    return one if count == 1 else several or f"{one}s"
+
+
 def listing(names: Sequence[str], most: int = 4) -> str:
     """Join names for a sentence: ``a, b and c``; more than ``most`` names end in ``and 5 others``."""
     if len(names) > most:

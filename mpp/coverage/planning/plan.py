@@ -23,6 +23,7 @@ from attrs import frozen
 from mpp.core.generators import result_of
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
+from mpp.core.text.humanize import quantity
 from mpp.coverage.planning.levels import comparing, is_soon_compared, levels_of, tolerances
 from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Steps, Tolerance, steps_within, total
@@ -251,7 +252,7 @@ def written(times: Intervals) -> str:
     all_times = list(times)
     found = [from_to(start, end) for start, end in all_times[:_MOST_TIMES]]
     more = len(all_times) - len(found)
-    return " and ".join(found) + (f" and {more} more times" if more else "")
+    return " and ".join(found) + (f" and {quantity(more, 'more time')}" if more else "")
 
 
 def from_to(start: float, end: float) -> str:

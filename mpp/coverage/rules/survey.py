@@ -26,6 +26,7 @@ from mpp.core.facts import ServerState
 from mpp.core.model import MIB, Backend, Observation
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, is_same_start, quote
 from mpp.core.scheduling.pacing import in_slices
+from mpp.core.text.humanize import noun
 from mpp.coverage.presence import is_usable
 from mpp.coverage.rules.page import RulesPage
 from mpp.promql.rules import RuleDefinition
@@ -185,7 +186,8 @@ class RuleSurvey:
         if found == self.definitions:
             return
         self.definitions = found
-        _log.info("the servers have {number} recording and alerting rules", number=len(together))
+        rules_found = noun(len(together), "recording or alerting rule", "recording and alerting rules")
+        _log.info(f"the servers have {{number}} {rules_found}", number=len(together))
         if len(together) > MOST_RULES:
             text = "mpp uses only {most} of the rules: a query of another rule's result may go to a server that had a gap"
             _log.warn(text + " when the rule ran", most=MOST_RULES)

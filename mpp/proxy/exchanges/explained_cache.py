@@ -9,6 +9,7 @@ from attrs import evolve
 from mpp.cache.view import View
 from mpp.core.model import RequestInfo
 from mpp.core.text.durations import duration
+from mpp.core.text.humanize import noun, quantity
 from mpp.coverage.freshness import freshness
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, identical
@@ -40,16 +41,18 @@ def _cached(context: ForwardContext, request: CacheableRequest, *, may_read: boo
     cache = context.cache
     assert cache is not None
     cached, count = cache.peek(request.key), request.last - request.first + 1
+    steps = quantity(count, "step")
     if cached is None:
-        return f"None of its {count:,} steps is cached: {caching.why_new(request.key, cache.alike(request.key))}."
+        return f"None of its {steps} is cached: {caching.why_new(request.key, cache.alike(request.key))}."
     view = cached.pages.view(request.first, request.last)
     from_cache = sum(last - first + 1 for first, last in view.cached)
+    are = noun(from_cache, "is", "are")
     if not from_cache:
-        return f"None of its {count:,} steps is cached, only other steps of the same query."
+        return f"None of its {steps} is cached, only other steps of the same query."
     if not may_read:
-        return f"{from_cache:,} of its {count:,} steps are cached, but the client wants none of them (no-cache)."
+        return f"{from_cache:,} of its {steps} {are} cached, but the client wants none of them (no-cache)."
     others = "no server is asked" if from_cache == count else f"servers are asked for the others only{_newest(context, view)}"
-    return f"{from_cache:,} of its {count:,} steps are cached, and {others}."
+    return f"{from_cache:,} of its {steps} {are} cached, and {others}."
 
 
 def _newest(context: ForwardContext, view: View) -> str:

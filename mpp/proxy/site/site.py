@@ -35,6 +35,9 @@ class ProxySite(server.Site):
     :param channel: the class of the channels on which ``request`` makes requests.
     """
 
+    noisy = False
+    """Twisted does not log the start and the stop, also if a factory of TLS is around this one."""
+
     def __init__(
         self,
         root: IResource,

@@ -8,6 +8,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from zope.interface import implementer
 
+from mpp.core.text.humanize import quantity
 from mpp.security.web_config.passwords import Passwords
 from mpp.security.web_config.rate_limit import RateLimiter
 from mpp.security.web_config.tls_context import make_context
@@ -63,4 +64,4 @@ class ActiveConfig:
         config = self.config
         tls = "no TLS" if config.tls is None else f"TLS 1.{config.tls.min_version}+, {config.tls.client_auth.word}"
         limit = ", a rate limit" if config.rate_limit else ""
-        return f"{tls}, {len(config.users)} users{limit}"
+        return f"{tls}, {quantity(len(config.users), 'user')}{limit}"

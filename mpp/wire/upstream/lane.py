@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IProgress, IResponse
 from mpp.core.model import Backend, Headers
+from mpp.core.text.humanize import noun
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.growth import ConnectionGrowth
 from mpp.wire.upstream.idle import IdleConnections
@@ -106,7 +107,8 @@ class Lane:
         """Queue a request until there is a slot for it, see `mpp.core.interfaces.IUpstreams.send`."""
         pool, progress = self._pool, request[4]
         if self.queue.waiting >= pool.max_queued:
-            detail = f"{self.active} requests are under way, and {self.queue.waiting} wait"
+            under_way = noun(self.active, "request is", "requests are")
+            detail = f"{self.active} {under_way} under way, and {self.queue.waiting} {noun(self.queue.waiting, 'waits', 'wait')}"
             return fail(UpstreamError(Phase.CONNECT, Cause.FULL, detail))
 
         def begin(_: None) -> Deferred[IResponse]:

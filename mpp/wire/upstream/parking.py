@@ -9,6 +9,7 @@ from __future__ import annotations
 from txaio.tx import make_logger
 
 from mpp.core.errors import ClientTooSlow
+from mpp.core.text.humanize import noun
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.growth import ConnectionGrowth
 from mpp.wire.upstream.interfaces import ILane, IPool
@@ -88,9 +89,10 @@ class Parking:
         self._reset += 1
         now = self._pool.clock.seconds()
         if now - self._logged_at >= QUIET_S:
+            one, several = "response of {backend} was reset (incomplete): its client reads", "responses of {backend} were reset"
+            were_reset = noun(self._reset, one, f"{several} (incomplete): their clients read")
             _log.warn(
-                "{count} responses of {backend} were reset (incomplete): their clients read too slowly, and other requests wait"
-                " (the last of these clients: {client})",
+                f"{{count}} {were_reset} too slowly, and other requests wait (the last of these clients: {{client}})",
                 backend=backend.name,
                 count=self._reset,
                 client=client,

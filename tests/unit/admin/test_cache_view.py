@@ -55,6 +55,17 @@ class RowsTests(SynchronousTestCase):
         at_first = shown(evolve(quiet, traffic=CacheTraffic(CacheUse(hits=1), CacheUse(), 0.0)))
         self.assertEqual(at_first["Hit ratio"], "100% of 1 range query since the start, and 0% in part")
 
+    def test_time_that_was_not_measured(self) -> None:
+        """The time that hits of short queries saved is not known, since only long ones are measured."""
+        hits, both = CacheUse(hits=40, cached_steps=800), CacheUse(hits=41, cached_steps=900, saved_s=60.0)
+        for total, recent, text in (
+            (hits, hits, "not known: no long query was measured"),
+            (both, hits, "1m since the start, not known in the last 10m"),
+            (both, CacheUse(), "1m since the start, none in the last 10m"),
+        ):
+            found = shown(evolve(BUSY, traffic=CacheTraffic(total, recent, 600.0)))
+            self.assertEqual(found["Server time saved"], text)
+
     def test_switched_off(self) -> None:
         """Without a cache there is little to show, and without single flight less."""
         self.assertEqual(shown(BUSY, Settings()), {"Cache": "off", "Shared responses": "12,345 requests since the start"})

@@ -38,6 +38,17 @@ class WordsTests(SynchronousTestCase):
         missing = Missing.of(NEVER, {"node": [Hole(TODAY + 36370, TODAY + 36460, 20, 80)]})
         self.assertEqual(self.words(missing), ["lacks 10:06:10 to 10:07:40, 20 of 80 targets of the job node"])
 
+    def test_shorter_than_a_second(self) -> None:
+        """A hole of less than a second is not shown, unless it goes on."""
+        start = TODAY + 77644.2
+        for end, shown in ((start, 0), (start + 0.7, 0), (start + 1, 1), (math.inf, 1)):
+            missing = Missing.of(Intervals.of([(start, end)]) if end > start else NEVER, {})
+            self.assertEqual(len(self.words(missing)), shown)
+        (hole,) = found(Missing.of(Intervals.of([(NOW - 0.1, math.inf)]), {}), JOBS, (Gap(NOW - 0.1, math.inf, 1.0),), 0.0, NOW)
+        self.assertEqual(hole.end, math.inf)
+        short = Missing.of(NEVER, {"node": [Hole(start, start + 0.4, 20, 80), Hole(start + 0.6, start + 2, 20, 80)]})
+        self.assertEqual(self.words(short), ["lacks 21:34:04 to 21:34:06, 20 of 80 targets of the job node"])
+
     def test_all_targets(self) -> None:
         """Another day is named; a hole of all targets needs no jobs."""
         missing = Missing.of(Intervals.of([(TODAY - DAY + 60, TODAY - DAY + 120), (TODAY - DAY - 60, TODAY - DAY + 5)]), {})

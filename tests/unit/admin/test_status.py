@@ -27,7 +27,7 @@ from mpp.core.facts import Lack, Replay, ServerState
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import ago, latency, listing, number, rate, share
+from mpp.core.text.humanize import ago, latency, listing, number, quantity, rate, share
 from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import SLOTS, Event, RecentTraffic, TrafficSlot, TrafficSpan
@@ -304,6 +304,13 @@ class PageTests(SynchronousTestCase):
         for words in ("loaded 2h ago", "+0.2s", "4s ago, 12ms", "https://prom-b:9090/x", ">unusable<", "No response to /-/ready"):
             self.assertIn(words, html)
         self.assertIn("1 of 2 backends viable, 1 selected", html)
+
+    def test_singular(self) -> None:
+        """A count of one has its noun in the singular."""
+        self.assertIn("1 of 1 backend viable, 1 selected", page(well(A)))
+        self.assertEqual(str(Lack(1, 1, NOW, stopped=True)), "has scraped none of 1 target since 22:13:20 UTC")
+        self.assertEqual([quantity(each, "user") for each in (0, 1, 1200)], ["0 users", "1 user", "1,200 users"])
+        self.assertEqual([quantity(each, "entry", "entries") for each in (1, 2)], ["1 entry", "2 entries"])
 
     def test_clock_that_is_right(self) -> None:
         """A clock that is behind by less than can be told is not behind by nothing."""

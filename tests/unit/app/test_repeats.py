@@ -16,6 +16,8 @@ from mpp.app.logs.observer import LineObserver
 from mpp.app.logs.repeats import MAX_LINES, QUIET_S, RepeatFilter
 from mpp.proxy.decisions import access_fields as access
 
+START = "2023-11-14T22:13:20.000Z"
+
 
 class RepeatsTestCase(SynchronousTestCase):
     """A log, with a clock of its own."""
@@ -59,7 +61,7 @@ class RepeatsTests(RepeatsTestCase):
             self.messages(),
             [
                 "a:9090: certificate has expired",
-                "a:9090: certificate has expired (599 more since 2023-11-14T22:13:20.000Z)",
+                "a:9090: certificate has expired (599 more since 2023-11-14T22:13:20.000Z, the last at 2023-11-14T22:14:19.900Z)",
             ],
         )
 
@@ -72,10 +74,19 @@ class RepeatsTests(RepeatsTestCase):
         self.assertEqual(self.messages(), [])
         self.clock.advance(0.1)
         (told,) = self.written
-        self.assertEqual((told["msg"], told["repeated"]), ("full (3 more since 2023-11-14T22:13:20.000Z)", 3))
+        self.assertEqual((told["msg"], told["repeated"]), (f"full (3 more since {START}, the last at {START})", 3))
         self.written.clear()
         self.clock.advance(10 * QUIET_S)
         self.assertEqual((self.messages(), self.clock.getDelayedCalls()), ([], []))
+
+    def test_count_says_when_the_last_repetition_was(self) -> None:
+        """A line that was counted and is written later has the time of the last one, so it is not taken for a present one."""
+        self.log.warn("a is ejected")
+        self.clock.advance(15)
+        self.log.warn("a is ejected")
+        self.clock.advance(QUIET_S)
+        since, last = "2023-11-14T22:13:20.000Z", "2023-11-14T22:13:35.000Z"
+        self.assertEqual(self.messages(), ["a is ejected", f"a is ejected (1 more since {since}, the last at {last})"])
 
     def test_told_again_after_a_minute(self) -> None:
         """A line that comes less often than once a minute is written each time, as it is."""
@@ -118,7 +129,7 @@ class RepeatsTests(RepeatsTestCase):
         self.log.info("{backend} is back after {away:.1f} s", backend="b", away=1.0, log_same="b is back")
         self.assertEqual(self.messages(), ["a is back after 1.5 s", "b is back after 1.0 s"])
         self.clock.advance(QUIET_S)
-        self.assertEqual(self.messages(), ["a is back after 3.5 s (2 more since 2023-11-14T22:13:20.000Z)"])
+        self.assertEqual(self.messages(), [f"a is back after 3.5 s (2 more since {START}, the last at {START})"])
 
     def test_counted_repeats_are_written_at_the_end(self) -> None:
         """What has been counted is told at the end of the program; what comes after that is written."""
@@ -126,7 +137,7 @@ class RepeatsTests(RepeatsTestCase):
         self.log.warn("full")
         self.repeats.flush()
         self.log.warn("full")
-        self.assertEqual(self.messages(), ["full", "full (1 more since 2023-11-14T22:13:20.000Z)", "full"])
+        self.assertEqual(self.messages(), ["full", f"full (1 more since {START}, the last at {START})", "full"])
 
     def test_many_different_lines(self) -> None:
         """More different lines than are remembered are all written, and do not take memory for ever."""

@@ -9,12 +9,14 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import formatEvent
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.client_side import ParentLink, Role
+from mpp.app.logs.observer import LineObserver
+from mpp.app.logs.repeats import RepeatFilter
 from mpp.app.program import Program
-from mpp.app.status_log import REMIND_S, StatusLog
+from mpp.app.status_log import BURST, PACE_S, REMIND_S, StatusLog
 from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.core.metrics.local_errors import OVER_S
 from mpp.core.model import Choice, Observation, Selection, Standing
@@ -99,6 +101,39 @@ class StatusLogTests(SynchronousTestCase):
                 "info status is good: Both servers are healthy; prom-a:9090 serves.",
             ],
         )
+
+    def test_a_server_that_goes_and_comes_again(self) -> None:
+        """Each change is written at once, also if the same one was written a moment ago, and none of them later."""
+        observer = LineObserver("logfmt", "info")
+        written: list[str] = []
+        observer.write = lambda line: written.append(line.decode().split('"')[1].partition(":")[0])
+        later = RepeatFilter(lambda record: written.append("late"), self.clock.seconds, self.clock.callLater)  # type: ignore[arg-type]
+        observer.is_due = later.is_due
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.become()
+        for _ in range(2):
+            self.become(DOWN)
+            self.look(5)
+            self.become()
+            self.look(13)
+        good, bad = "status is good", "status is bad"
+        self.assertEqual(written, [good, bad, good, bad, good])
+        self.look(200)
+        self.assertEqual(len(written), 5)
+
+    def test_a_server_that_changes_each_second(self) -> None:
+        """After some changes one line is written every ten seconds, with the status of that moment and the number of changes."""
+        for turn in range(101):
+            self.become(DOWN if turn % 2 else WELL)
+        seconds = 100
+        self.assertLessEqual(len(self.lines), BURST + seconds / PACE_S)
+        self.assertGreater(len(self.lines), seconds / PACE_S)
+        self.assertRegex(self.lines[-1], r"\(after \d+ other changes\)$")
+        self.look(int(PACE_S))
+        self.assertRegex(self.lines[-1], r"^info status is good: .* \(after \d+ other changes\)$")
+        self.assertEqual(self.look(100), [])
+        self.assertNotIn("after", self.become(DOWN)[0])
 
     def test_end_of_the_program(self) -> None:
         """What was counted is told when mpp stops in the middle of it."""

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.proxy import ReverseProxyResource
@@ -132,6 +133,15 @@ class ProxyCase(SynchronousTestCase):
 
 class ForwardedTests(ProxyCase):
     """Requests for a backend."""
+
+    def test_start_and_stop_are_not_logged(self) -> None:
+        """Twisted logs neither the start nor the stop of the factory of client connections, also not inside of another one."""
+        lines = logged(self, lambda event: str(event.get("log_format")))
+        around = WrappingFactory(self.site)
+        around.noisy = False  # type: ignore[attr-defined]
+        around.doStart()
+        around.doStop()
+        self.assertEqual(lines, [])
 
     def test_client_of_a_unix_socket(self) -> None:
         """A client that has no address is served like every other one."""

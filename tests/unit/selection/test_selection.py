@@ -293,7 +293,7 @@ class SelectionServiceTests(SynchronousTestCase):
         back, out, first = self.service.event_log.events
         self.assertEqual((out.at, out.kind, out.text), (NOW + 11, "ejection", "prom-b:9090 is ejected, down: connect: refused"))
         self.assertEqual((back.at, back.kind, back.text), (NOW + 11.5, "return", "prom-b:9090 is back after 0.5 s"))
-        self.assertEqual((first.kind, first.text), ("selection", "selection: prom-a:9090 (new: prom-a:9090 with 10d of history)"))
+        self.assertEqual((first.kind, first.text), ("selection", "prom-a:9090 (new: prom-a:9090 with 10d of history)"))
 
     def test_change_of_many_is_remembered_in_brief(self) -> None:
         """Where many servers change at once, people are told of the first ones, and how many more there are."""

@@ -17,7 +17,7 @@ from mpp.admin.status.data import LocatorView, StatusView
 from mpp.admin.status.identity import Identity
 from mpp.app import systemd as notify
 from mpp.core.facts import Lack, Replay
-from mpp.core.metrics.local_errors import OVER_S, LocalErrors, follow
+from mpp.core.metrics.local_errors import OVER_S, QUIET_S, LocalErrors, follow
 from mpp.core.model import Backend, Choice, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain
@@ -411,9 +411,21 @@ class LocalErrorsTests(SynchronousTestCase):
     def test_run_of_errors_ends_after_a_while(self) -> None:
         """It is over when a server is usable and no error came for a while."""
         run = LocalErrors(100.0, 130.0, {503: 2})
-        self.assertEqual(follow(run, {}, 130.0 + OVER_S - 1, usable=True), run)
+        self.assertIsNotNone(follow(run, {}, 130.0 + OVER_S - 1, usable=True))
         self.assertIsNone(follow(run, {503: 0}, 130.0 + OVER_S, usable=True))
         self.assertEqual(run.summary, "clients got 503 from 00:01:40 to 00:02:10 UTC, 2 in all")
+
+    def test_past_tense(self) -> None:
+        """When a server is usable and no error came for some seconds, the text does not say that clients still get errors."""
+        run = LocalErrors(100.0, 130.0, {503: 2})
+        self.assertEqual(follow(run, {}, 130.0 + QUIET_S - 1, usable=True), run)
+        self.assertEqual(follow(run, {}, 130.0 + QUIET_S, usable=False), run)
+        quiet = follow(run, {}, 130.0 + QUIET_S, usable=True)
+        assert quiet is not None
+        self.assertEqual(quiet.text, "clients got 503 from 00:01:40 to 00:02:10 UTC, 2 in all")
+        again = follow(quiet, {503: 1}, 135.0, usable=True)
+        assert again is not None
+        self.assertEqual(again.text, "clients get 503 since 00:01:40 UTC, 3 so far")
 
     def test_reset_counter_is_no_error(self) -> None:
         """Without errors there is no run, and a counter that was set back is no error."""
