@@ -62,7 +62,7 @@ def read_web_config(text: str, folder: str) -> WebConfig:
         raise WebConfigError(f"has no key at all; expected {', '.join(_SECTIONS)}; to protect nothing, basic_auth_users: {{}}")
     sections = WebConfigSection("", root, _SECTIONS)
     tls = _tls(sections.section("tls_server_config", _TLS_KEYS), folder)
-    users = _users(sections.section("basic_auth_users", None, "user names with bcrypt hashes, or {} for no user"))
+    users = _users(sections.section("basic_auth_users", None, expected="user names with bcrypt hashes, or {} for no user"))
     http = sections.section("http_server_config", ("http2", "headers"))
     return WebConfig(
         tls=tls,
