@@ -17,8 +17,8 @@ from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.servers import pair, require_binary
 from tests.integration.workers import one_process
 
-HEAVY_QUERY = "/api/v1/query_range?query=quantile_over_time(0.5,vector(time())[2h:1s])&start=0&end=10000&step=1&timeout=8s"
-"""Takes a query slot until its timeout: 10,000 times 7,200 values are sorted."""
+HEAVY_QUERY = "/api/v1/query_range?query=quantile_over_time(0.5,vector(time())[24h:1s])&start=0&end=10000&step=1&timeout=8s"
+"""Takes a query slot until its timeout: 10,000 times 86,400 values are sorted."""
 QUERY = "/api/v1/query?query=vector(1)"
 LARGE = "/api/v1/query?query=up"
 LARGE_TARGETS = 200
