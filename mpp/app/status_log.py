@@ -1,8 +1,7 @@
 """
 The log of the overall status: a line whenever a state of the verdict (`mpp.selection.verdict.verdict`) starts or ends, with the
 text of the verdict, and a line when clients no longer get errors from mpp itself. A line is always about the status at its time;
-many changes within a minute are counted. No decision about servers or requests is made
-here.
+after many changes within a minute, further ones are counted. No decision about servers or requests is made here.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from txaio.tx import make_logger
 from mpp.core.metrics import local_errors as failures
 from mpp.core.metrics.local_errors import LocalErrors
 from mpp.core.scheduling.periodic import PeriodicCheck
+from mpp.security.web_config.rate_limit import RateLimiter
+from mpp.security.web_config.values import RateLimit
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Situation, Verdict, VerdictState, judge
 
 _log = make_logger()
@@ -62,8 +63,7 @@ class StatusLog(PeriodicCheck):
         self._seen: tuple[VerdictState, ...] = ()
         # The changes since the last line.
         self._changes = 0
-        # `PACE_S` after the last line, and later by as much for each line of a burst.
-        self._paid_until = 0.0
+        self._limiter = RateLimiter(RateLimit(PACE_S, BURST), clock.seconds())
 
     def stopService(self) -> None:
         """Stop the periodic check, and log the errors that clients have got from mpp itself lately, if there are any."""
@@ -78,7 +78,7 @@ class StatusLog(PeriodicCheck):
         if outcome.states != self._seen:
             self._seen = outcome.states
             self._changes += 1
-        if self._is_due() or (self._changes and self._is_affordable()):
+        if self._is_due() or (self._changes and self._limiter.take(self._clock.seconds())):
             self._log(outcome)
 
     def _verdict(self) -> Verdict:
@@ -107,14 +107,8 @@ class StatusLog(PeriodicCheck):
         at, total = self._reminded
         return self.errors is not None and self.errors.total > total and self._clock.seconds() - at >= REMIND_S
 
-    def _is_affordable(self) -> bool:
-        """Return whether a change is logged now; otherwise there were many lately."""
-        return self._paid_until - self._clock.seconds() <= (BURST - 1) * PACE_S
-
     def _log(self, outcome: Verdict) -> None:
-        now = self._clock.seconds()
-        self._reminded = now, 0 if self.errors is None else self.errors.total
-        self._paid_until = max(now, self._paid_until) + PACE_S
+        self._reminded = self._clock.seconds(), 0 if self.errors is None else self.errors.total
         states = ",".join(state.value for state in outcome.states)
         text = "status is {status}: {log_text}"
         if self._changes > 1:

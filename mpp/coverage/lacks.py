@@ -115,15 +115,18 @@ class Lacks:
         """The current gaps of each server by job, by the last survey; none has ended. Servers that lack nothing are not named."""
         self.jobs: dict[str, Job] = {}
         """All jobs of which a server has targets, by the last survey."""
+        self.pace_s = SURVEYED_S
+        """Seconds until the next survey, if nothing is undecided, by the last survey."""
 
     def returned(self, backend: Backend) -> None:
         """Reset the counts of a server that has just come back; the jobs that it had are remembered."""
         self._jobs[backend] = {name: _JobState(had=True) for name, job in self._jobs.get(backend, {}).items() if job.had}
 
     def interrupted(self, backend: Backend, at: float) -> None:
-        """Record that a server is not compared at the moment: what it lacks later begins then at the earliest."""
+        """Record that a server is not compared at this time: if it still lacks a job later, that lack begins at this time."""
         for job in self._jobs.get(backend, {}).values():
-            job.began_at = max(job.began_at, at) if job.lacking else job.began_at
+            if job.lacking:
+                job.began_at = max(job.began_at, at)
 
     def forget(self, backend: Backend) -> None:
         """Forget a server that has been removed."""
@@ -142,6 +145,7 @@ class Lacks:
         intervals = longest_intervals(each.server_state for each in surveyed.values())
         longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         self.jobs = {name: Job(counts.up, 2 * intervals.get(name, longest)) for name, counts in best.items()}
+        self.pace_s = seconds_between_surveys(self.jobs.values())
         found: dict[Backend, Lack] = {}
         for backend, each in surveyed.items():
             if each.parsed is None:

@@ -5,7 +5,7 @@ This module decides when to query; `mpp.coverage.windows` builds the queries, an
 
 # Note [How often]
 
-Once in each scrape interval of the quickest job, or less often if the server has many targets, see `seconds_between_surveys`.
+Once in each scrape interval of the quickest job, or less often if the server has many targets, see `Lacks.pace_s`.
 Every `QUICK_S` for `BACK_FOR_S` after a server has come back, and while a difference is not decided yet. A server whose query
 fails counts as equal, and is queried ever less often, down to once in `PAUSE_MOST_S`.
 """
@@ -32,7 +32,7 @@ from mpp.coverage.gaps import Gaps
 from mpp.coverage.idle import by_state
 from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.lack_log import LackLog
-from mpp.coverage.lacks import SURVEYED_S, Lacks, Surveyed, seconds_between_surveys
+from mpp.coverage.lacks import SURVEYED_S, Lacks, Surveyed
 from mpp.coverage.largest import Largest
 from mpp.coverage.presence import Presence, TimeAway
 from mpp.coverage.windows import JobCounts, TargetCounts, Window, read, windows_for
@@ -151,7 +151,7 @@ class Survey:
         self._tell()
         if len(usable) > 1 and self._running is None and not self._stopped:
             soon = any((not s.surveyed and not s.failures) or s.presence.back_at is not None for s in usable.values())
-            self._schedule(0.0 if soon else seconds_between_surveys(self._lacks.jobs.values()))
+            self._schedule(0.0 if soon else self._lacks.pace_s)
 
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers except the given ones."""
@@ -213,7 +213,7 @@ class Survey:
                     server.presence.back_at = None
             quick = self._lacks.undecided or any(s.presence.back_at is not None for s in self._servers.values())
             if sum(server.presence.usable for server in self._servers.values()) > 1:
-                self._schedule(QUICK_S if quick else seconds_between_surveys(self._lacks.jobs.values()))
+                self._schedule(QUICK_S if quick else self._lacks.pace_s)
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -259,7 +259,7 @@ class Survey:
         else:
             self._lacks.undecided = False
             # With nothing to compare it with, a server keeps its lack only if it still has no target.
-            for backend in [b for b in before if b in readings and (b not in answered or _has_targets(readings[b]))]:
+            for backend in [b for b in before if b in readings and not _has_no_target(readings[b])]:
                 self._not_compared(backend)
         if self._found != before:
             self._lack_log.report(before, self._found, answered if len(answered) > 1 else set())
@@ -296,5 +296,5 @@ class Survey:
             _log.info(text + "; next query in {pause:g} s", backend=backend.name, pause=pause)
 
 
-def _has_targets(reading: JobCounts | None) -> bool:
-    return reading is not None and any(counts.up for counts in reading.values())
+def _has_no_target(reading: JobCounts | None) -> bool:
+    return reading is not None and not any(counts.up for counts in reading.values())

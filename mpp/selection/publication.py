@@ -87,10 +87,8 @@ class Publication:
             _log.info("selection is no longer degraded", log_same="no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
-            few = describe_change(last, self.current, now, most=_NAMED)
-            # The event list shows the kind beside the text.
-            self._event_log.record("selection", few.removeprefix("selection: "))
-            change = describe_change(last, self.current, now)
+            self._event_log.record("selection", describe_change(last, self.current, now, most=_NAMED))
+            change = f"selection: {describe_change(last, self.current, now)}"
             _log.info(
                 "{change}",
                 change=change,
@@ -160,7 +158,7 @@ def describe_change(last: Selection, new: Selection, now: float, most: int | Non
     before, after, known = set(last.selected), set(new.selected), new.observed
     left = [b for b in last.selected if b not in after]
     came = [b for b in new.selected if b not in before]
-    text = f"selection: {', '.join(_first([b.name for b in new.selected], most)) or 'no backend'}"
+    text = ", ".join(_first([b.name for b in new.selected], most)) or "no backend"
     parts = _first([f"new: {_state(b, known.get(b), now)}" for b in came], most)
     parts += _first([f"out: {_state(b, known.get(b), now)}" for b in left], most)
     return f"{text} ({'; '.join(parts)})" if parts else text

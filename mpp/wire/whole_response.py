@@ -174,9 +174,9 @@ def copies(response: IResponse, count: int, turns: Turns) -> list[WholeResponse]
 
 def counted_for(sources: Iterable[IResponse], size: int) -> Callable[[], None]:
     """
-    Drop the bodies of complete responses, and let them be counted in the memory budget for a body that was made of them.
+    Drop the bodies of complete responses; keep as many counted to the memory budget as the body that was made of them takes.
 
-    :param sources: the ones that are not needed to count so many bytes are released at once.
+    :param sources: the responses; the ones that are not needed to count so many bytes are released at once.
     :param size: how many bytes the new body has.
     :return: ends the count; to be called when the new body is released.
     """

@@ -9,7 +9,7 @@ from mpp._version import __version__
 from mpp.admin.status.html import frame, text
 from mpp.admin.status.identity import Identity
 from mpp.config.configured import DEFAULT, DERIVED, ConfiguredValue, EffectiveConfig
-from mpp.core.text.humanize import moment
+from mpp.core.text.humanize import moment, quantity
 
 SCHEMA = 1
 
@@ -47,7 +47,7 @@ def as_page(config: EffectiveConfig, identity: Identity) -> bytes:
     given = [each for each in config.values if each.origin not in (DEFAULT, DERIVED)]
     others = [each for each in config.values if each.origin in (DEFAULT, DERIVED)]
     since = f" since {moment(config.read_at)}" if config.read_at else ""
-    count = f"{len(given)} value{'' if len(given) == 1 else 's'} configured, {len(others)} by default"
+    count = f"{quantity(len(given), 'value')} configured, {len(others)} by default"
     main = (
         f'<section class="verdict good"><p>The active configuration{since}</p><p>{count}. Secrets are shown as '
         "&lt;secret&gt;. A changed configuration file becomes active by a reload.</p></section>"

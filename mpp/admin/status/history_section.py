@@ -18,7 +18,7 @@ from mpp.core.facts import Gap
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import listing, moment, number, quantity
+from mpp.core.text.humanize import listing, moment, noun, number, quantity
 from mpp.coverage.history.service import Progress
 from mpp.coverage.planning.plan import written
 
@@ -131,7 +131,7 @@ def _strip(history: ServerHistory, span: float) -> str:
     compared = start if progress.finished else now if progress.until is None else progress.until
     strip = Strip(start, now, history.oldest, compared, history.known, history.gaps, progress.again)
     lengths = [min(hole.end, now) - max(hole.start, start) for hole in history.holes if hole.end > start]
-    count = f"{number(len(lengths))} gap{'' if len(lengths) == 1 else 's'}".lower()
+    count = f"{number(len(lengths))} {noun(len(lengths), 'gap')}".lower()
     lacks = f"{count}, {duration(sum(lengths))} in all" if lengths else "no gap known"
     if history.known < now:
         lacks += f", the last {duration(min(span, now - history.known))} not known"
@@ -150,7 +150,7 @@ def _listed(history: ServerHistory) -> str:
     more = len(holes) - MOST_SHOWN
     newest = f", of which the newest {MOST_UNFOLDED - MOST_SHOWN} are shown" if len(holes) > MOST_UNFOLDED else ""
     rest = (
-        f'<details id="holes-of-{history.backend.id}"><summary>{more:,} more gap{"" if more == 1 else "s"}{newest}</summary>'
+        f'<details id="holes-of-{history.backend.id}"><summary>{quantity(more, "more gap")}{newest}</summary>'
         f'<ul class="holes">{folded}</ul></details>'
     )
     return f'<ul class="holes" aria-label="Gaps in its history, UTC">{shown}</ul>{rest if folded else ""}'
@@ -165,7 +165,7 @@ def _always(history: ServerHistory) -> str:
 
 def never_had(history: ServerHistory) -> str:
     """Return the targets that a server never had as plain text; empty if there are none."""
-    jobs = [f"{count:,} target{'' if count == 1 else 's'} of the job {job}" for job, count in sorted(history.drift.items())]
+    jobs = [f"{quantity(count, 'target')} of the job {job}" for job, count in sorted(history.drift.items())]
     more = [f"some of {quantity(len(jobs) - MOST_JOBS, 'other job')}"] if len(jobs) > MOST_JOBS else []
     return listing([*jobs[:MOST_JOBS], *more])
 

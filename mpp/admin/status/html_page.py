@@ -16,7 +16,7 @@ from mpp.admin.status.sparkline import picture
 from mpp.core.facts import ServerState
 from mpp.core.model import Backend
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import ago, clock, latency, rate, share
+from mpp.core.text.humanize import ago, clock, latency, quantity, rate, share
 from mpp.coverage import drift
 from mpp.security.web_config import protection as guarded
 from mpp.selection.recent import Event, TrafficSpan
@@ -247,7 +247,7 @@ def _event(event: Event, now: float, links: Links) -> str:
 def _locators(view: StatusView) -> str:
     listed = []
     for each in view.locators:
-        found = f"{each.backends} backend{'' if each.backends == 1 else 's'}"
+        found = quantity(each.backends, "backend")
         problem = text(each.problem or "the source cannot be read")
         if not each.up:
             found += f', from the last good list; <span class="bad">{problem}</span>'

@@ -124,8 +124,9 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> PlainYAMLError:
     if error.problem == "exceeded maximum nesting depth":
         return PlainYAMLError(_TOO_DEEP, line)
     problem = str(error.problem or error.context)
-    # The parser calls it a character that cannot start any token, or a violation of indentation.
-    if mark and "".join(text.split("\n")[mark.line : line])[mark.column :].startswith("\t"):
+    lines = text.split("\n")
+    # The parser calls a tab a character that cannot start any token, or a violation of indentation.
+    if mark and mark.line < len(lines) and lines[mark.line][mark.column :].startswith("\t"):
         problem = "found a tab; expected blanks, as YAML permits no tab there"
     return PlainYAMLError("not YAML", line, f": {problem}")
 

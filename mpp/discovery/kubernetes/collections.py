@@ -143,8 +143,8 @@ class Collections:
         Return the best collection that the API server has and lets mpp read, and the result of ``ask`` for it.
 
         :param ask: sends a request for a collection, such as `list_all`.
-        :raise RequestRejected: there is no such collection, and the error is of the best one that is forbidden, if any is; or the
-            best one, which mpp has listed before, is refused now, see Note [Refused slices].
+        :raise RequestRejected: the API server lets mpp read none of the collections (the error is about the best one that is
+            forbidden, if any is), or it no longer lets mpp read one that it has listed before, see Note [Refused slices].
         :raise DiscoveryError: as raised by ``ask``.
         """
         candidates = collections(self._kube, self._kube.namespace or await self._client.namespace())

@@ -120,8 +120,8 @@ def network_of(address: str) -> str:
 def _forwarded_for(info: RequestInfo) -> list[str]:
     """Return the end of the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
     chain = _last_hops(headers.values(info.headers, b"x-forwarded-for"))
-    # Not neither if both are there and differ: a client behind a proxy that writes the first would get rid of its address by the
-    # second. A proxy that writes only the second has to remove the first.
+    # X-Forwarded-For wins if both are there, because most proxies write it, and pass a client's Forwarded on. A proxy that writes
+    # only Forwarded has to remove the other field.
     if chain:
         return chain
     elements = _last_hops(headers.values(info.headers, b"forwarded"))

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from mpp.proxy.answer import Answer
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.exchanges.fetch import Fetch
-from mpp.wire.whole_response import WholeResponse
+from mpp.wire.whole_response import WholeResponse, counted_for
 
 
 class SubrequestOwner(Protocol):
@@ -86,19 +86,11 @@ def hand_over(subrequests: list[Subrequest], whole: WholeResponse) -> None:
     """
     Forget subrequests whose responses are joined to a whole one, or are its body.
 
-    Their memory stays counted to the budget until the client has read the whole response, or has disconnected. A compressed one
-    takes less than that.
+    They count to the memory budget in its place, until the client has read the whole response or has disconnected.
     """
     responses = [each.answer.response for each in subrequests if each.answer is not None]
-
-    def released() -> None:
-        for each in responses:
-            each.release()
-
-    whole.released = released
-    for subrequest, response in zip(subrequests, responses, strict=True):
-        # The whole has what it needs of the body.
-        response.buffered = []
-        subrequest.answer = None
-        subrequest.forget()
+    whole.released = counted_for(responses, whole.length or 0)
+    for each in subrequests:
+        each.answer = None
+        each.forget()
     subrequests.clear()

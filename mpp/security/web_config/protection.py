@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from mpp.core.text.humanize import listing
+from mpp.core.text.humanize import listing, quantity
 
 NO_CERTIFICATE = "NoClientCert"
 
@@ -75,7 +75,7 @@ def _protection(security: ListenerSecurity) -> str:
     parts = (
         f"TLS{least}" if security.tls else "",
         _CERTIFICATES.get(security.certificates, security.certificates) if security.tls else "",
-        f"passwords ({security.users} user{'' if security.users == 1 else 's'})" if security.users else "",
+        f"passwords ({quantity(security.users, 'user')})" if security.users else "",
         limit,
     )
     said = f"This listener has {listing([part for part in parts if part])}."

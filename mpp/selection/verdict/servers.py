@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpp.core.model import Backend, Observation, Standing
-from mpp.core.text.humanize import listing, number
+from mpp.core.text.humanize import listing, noun, number
 
 UNREADABLE = "cannot read a part of its storage"
 _UNPROVEN = "rejects the probe's query"
@@ -31,7 +31,7 @@ def kinds_of_trouble(observations: Sequence[Observation]) -> str:
         kind = trouble_of(observation)
         kinds[kind] = kinds.get(kind, 0) + 1
     kinds.pop("", None)
-    said = [f"{number(count)} server{'' if count == 1 else 's'} {_plural(kind, count)}" for kind, count in kinds.items()]
+    said = [f"{number(count)} {noun(count, 'server')} {_plural(kind, count)}" for kind, count in kinds.items()]
     return f"{', '.join([*said[:1], *(_lower(each) for each in said[1:])])}." if said else ""
 
 

@@ -138,7 +138,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(config.notes, ("line 16: http_server_config.http2: HTTP/2 is not served, clients speak HTTP/1.1",))
 
     def test_empty_sections_ask_for_nothing(self) -> None:
-        """A section that is explicitly empty asks for nothing, and the operator is told that nothing is protected."""
+        """A section with ``{}`` is valid and protects nothing, which a warning says."""
         note = "nothing is protected: there is no user in basic_auth_users, and no certificate in tls_server_config"
         for text in (
             "tls_server_config: {}\nbasic_auth_users: {}\nrate_limit: {interval: 0, burst: 0}",

@@ -300,9 +300,7 @@ class SelectionServiceTests(SynchronousTestCase):
         many = tuple(Backend("http", f"prom-{number}", 9090) for number in range(6))
         old, new = Selection(1, Choice(many)), Selection(2, Choice(many[:1], many[1:]), tuple(seen(backend) for backend in many))
         text = describe_change(old, new, NOW, most=2)
-        self.assertEqual(
-            text, "selection: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
-        )
+        self.assertEqual(text, "prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)")
         self.assertEqual(describe_change(old, new, NOW).count("out: "), 5)
         self.assertIn("prom-0:9090, prom-1:9090, 4 more", describe_change(Selection(), Selection(1, Choice(many)), NOW, most=2))
 
