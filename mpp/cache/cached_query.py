@@ -66,10 +66,21 @@ class CachedQuery:
     :ivar checked_with: the known state of the servers by which invalid pages were dropped last; None if the next request has to
         drop them.
     :ivar oldest: the time of the oldest sample of any server when that was done, in seconds since the epoch; None if not known.
+    :ivar answered_at: when servers last answered steps that were not cached, by the monotonic clock; None if they have not yet.
     :ivar step_seconds: the seconds that a server takes for one step, on average; 0 if that is not known.
     """
 
-    __slots__ = ("_fields_sent_at", "_fields_size", "checked_with", "fields", "oldest", "pages", "step_seconds", "tail")
+    __slots__ = (
+        "_fields_sent_at",
+        "_fields_size",
+        "answered_at",
+        "checked_with",
+        "fields",
+        "oldest",
+        "pages",
+        "step_seconds",
+        "tail",
+    )
 
     def __init__(self, pages: QueryPages) -> None:
         self.pages = pages
@@ -79,6 +90,7 @@ class CachedQuery:
         self.tail: Tail | None = None
         self.checked_with: object = None
         self.oldest: float | None = None
+        self.answered_at: float | None = None
         self.step_seconds = 0.0
 
     def set_fields(self, fields: Headers, sent_at: float) -> None:

@@ -140,11 +140,9 @@ class CachedFetch(Fetch):
     def ask(self, subrequest: Subrequest, *, alone: bool) -> None:
         """Ask a server for the steps of a subrequest; ``alone``: without sharing the fetch with an equal subrequest."""
         wanted = None if self._view is None else cached_response.newest_server(self._view)
-        asked = self._context, self.info, self._request, subrequest, wanted
-        fetch, new = self._flights.join(*asked, alone=alone, may_read=self._may_read)
-        subrequest.fetch = fetch
-        if new:
-            fetch.begin()
+        before = None if self._cached is None else self._cached.answered_at
+        asked = self._context, self.info, self._request, subrequest, wanted, before
+        self._flights.join(*asked, alone=alone, may_read=self._may_read)
 
     def _ask_for_all(self, note: str) -> None:
         """Ask one server for the whole range, as if there were no cache."""
@@ -258,6 +256,8 @@ class CachedFetch(Fetch):
         response = cached_response.response(context.turns, self.info, fields, length, pieces, gzip=self._gzip)
         answer = cached_response.answer(response, view, self._tail, new, self._started, self._note)
         hand_over(self._subrequests, response)
+        if new:
+            cached.answered_at = context.clock.seconds()
         self._answered(answer, [each.answer.response for each in new])
 
     def _broken(self, failure: Failure) -> None:

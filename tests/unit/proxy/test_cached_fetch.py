@@ -161,6 +161,69 @@ class CachedCase(SynchronousTestCase):
         self.assertEqual(self.body(client), matrix(start, end, **{"series": self.series, **how}))
 
 
+class NewestStepsUnderLoadTests(CachedCase):
+    """Many viewers look at the same panels."""
+
+    QUERIES = (b"a", b"b", b"c", b"d", b"e")
+
+    def setUp(self) -> None:
+        self.build(cache_tail=0.0)
+        for query in self.QUERIES:
+            self.served(query=query)
+
+    def ready(self) -> None:
+        """Let the newest steps of all panels be answered a moment ago."""
+        for query in self.QUERIES:
+            self.served(query=query)
+
+    def look(self, *queries: bytes) -> list[FakeDownstream]:
+        """Let viewers ask for panels."""
+        self.exchanges = []
+        clients = []
+        for query in queries:
+            clients.append(self.request(query=query))
+            self.exchanges.append(self.exchange)
+        return clients
+
+    def test_a_fourth_panel_waits_for_another(self) -> None:
+        """All that ask for it meanwhile share its query, which is sent when another one is answered."""
+        self.ready()
+        clients = self.look(*self.QUERIES, b"d", b"d")
+        self.assertEqual(len(self.sent), 3)
+        self.answer(self.sent[0])
+        self.assertEqual([b"query=d" in each.head for each in self.sent], [False, False, True])
+        self.answer(self.sent[2])
+        for client in (clients[0], clients[3], *clients[5:]):
+            self.assert_right(client, NOW - HOUR, NOW)
+
+    def test_the_wait_is_short(self) -> None:
+        """A server that does not answer keeps no other panel waiting."""
+        self.ready()
+        self.look(*self.QUERIES)
+        self.assertEqual(len(self.sent), 3)
+        self.world.clock.advance(0.021)
+        self.assertEqual(len(self.sent), 5)
+
+    def test_a_dashboard_of_one_viewer_does_not_wait(self) -> None:
+        """No viewer would share its queries: these panels were not asked for a moment ago."""
+        self.ready()
+        self.world.clock.advance(0.5)
+        self.look(*self.QUERIES)
+        self.assertEqual(len(self.sent), 5)
+
+    def test_a_viewer_who_leaves_while_waiting(self) -> None:
+        """Nothing is sent for this viewer, and the others get their panels."""
+        self.ready()
+        clients = self.look(*self.QUERIES)
+        self.exchanges[3].client_gone()
+        for _ in self.QUERIES[1:]:
+            self.answer(self.sent[0])
+        self.assertEqual(self.sent, [])
+        for number in (0, 1, 2, 4):
+            self.assert_right(clients[number], NOW - HOUR, NOW)
+        self.assertEqual(len([each for each in self.world.upstreams.sent if b"query=d" in each.head]), 2)
+
+
 class Collected:
     """A consumer that keeps all it gets."""
 
