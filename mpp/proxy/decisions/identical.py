@@ -228,6 +228,11 @@ def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: A
     return True
 
 
+def fields_of_joined(responses: Sequence[Headers], counted: CountedFields) -> Headers:
+    """Return the header fields of a joined response: the ones of the first response that is not for all clients, if there is one."""
+    return next((fields for fields in responses if not is_for_all(200, fields, counted, UNSAID)), responses[0])
+
+
 def is_timeout(status: int, fields: Headers, body: Sequence[bytes]) -> bool:
     """Return whether a response says that the query ran into its timeout."""
     if status not in (503, 504):

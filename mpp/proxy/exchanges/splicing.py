@@ -32,7 +32,7 @@ from mpp.proxy.answer import AnsweredRange
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions import caching, local_replies, rerouting
+from mpp.proxy.decisions import caching, identical, local_replies, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.exchanges.new_steps import parse
@@ -279,7 +279,8 @@ class SplicedAttempts:
             self._replace(self._subrequests[0])
             return
         first, attempt = answers[0]
-        fields = caching.fields_without_encoding(first.headers)
+        fields = identical.fields_of_joined([response.headers for response, _ in answers], self._context.counted)
+        fields = caching.fields_without_encoding(fields)
         released = counted_for([response for response, _ in answers], sum(map(len, pieces)))
         whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces, released=released)
         if len(servers) > 1:

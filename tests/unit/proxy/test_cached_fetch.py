@@ -161,6 +161,36 @@ class CachedCase(SynchronousTestCase):
         self.assertEqual(self.body(client), matrix(start, end, **{"series": self.series, **how}))
 
 
+class JoinedForOneClientTests(CachedCase):
+    """A range whose parts two servers answer, because each of them has a gap."""
+
+    def ask(self, who: Backend | None, field: tuple[bytes, bytes] = (b"", b"")) -> tuple[int, str]:
+        """Let a range be answered, by one server with a header field; return how many queries are cached, and the next use."""
+        self.build()
+        first, last = NOW - 2 * HOUR, NOW - HOUR
+        gaps = {A: (600, 1200), B: (2000, 2600)}
+        lacking = {each: Missing.of(Intervals.of([(first + start, first + end)]), {}) for each, (start, end) in gaps.items()}
+        self.world.selections.coverage = Coverage({"node": Job(80, 15.0)}, lacking)
+        client = self.request(first, last)
+        servers = set()
+        while self.sent:
+            sent = self.sent[0]
+            servers.add(sent.backend)
+            self.answer(sent, headers=(field,) if sent.backend == who else ())
+        client.ended(None)
+        self.turn()
+        self.assertEqual(servers, {A, B})
+        entries = self.cache.state.entries
+        return entries, self.use(self.request(first, last))
+
+    def test_one_part_for_one_client(self) -> None:
+        """The whole is for this client only, whichever part says so: it is not cached."""
+        self.assertEqual(self.ask(None), (1, "hit"))
+        for who in (A, B):
+            for field in ((b"Cache-Control", b"private"), (b"Set-Cookie", b"a=b"), (b"Vary", b"User-Agent")):
+                self.assertEqual(self.ask(who, field), (0, ""), (who, field))
+
+
 class NewestStepsUnderLoadTests(CachedCase):
     """Many viewers look at the same panels."""
 
