@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 def sockets_of(settings: Settings) -> tuple[Settings, ...]:
     """Return one copy of the settings per configured socket, with this socket alone; duplicates are dropped. Pure."""
-    nothing = evolve(settings, port=None, listen=(), admin_listen=())
-    alone = [evolve(nothing, port=settings.port)] if settings.port is not None else []
+    nothing = evolve(settings, port=None, listen=(), admin_listen=(), reuse_port=False)
+    alone = [evolve(nothing, port=settings.port, reuse_port=settings.reuse_port)] if settings.port is not None else []
     alone += (evolve(nothing, listen=(text,)) for text in dict.fromkeys(settings.listen))
     alone += (evolve(nothing, admin_listen=(text,)) for text in dict.fromkeys(settings.admin_listen))
     return tuple(alone)

@@ -44,6 +44,13 @@ class SocketsTests(SynchronousTestCase):
         self.assertEqual(self.sockets.open, ["a"])
         self.assertEqual([told for told in self.told if told.startswith("close")], ["close b"] * self.told.count("open b"))
 
+    def test_reuse_port_concerns_the_port_only(self) -> None:
+        """A reload that changes it opens no other socket a second time."""
+        before, after = (
+            sockets_of(Settings(port=1, listen=("a",), admin_listen=("b",), reuse_port=each)) for each in (False, True)
+        )
+        self.assertEqual([one == other for one, other in zip(before, after, strict=True)], [False, True, True])
+
     def test_each_once(self) -> None:
         """A socket that is configured twice is one."""
         alone = sockets_of(Settings(port=1, listen=("a", "a")))
