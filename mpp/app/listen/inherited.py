@@ -1,6 +1,6 @@
 """
 The listening sockets that mpp inherits, from systemd or from its parent process. They belong to another process, which uses them
-again after this one: nothing is done here that would outlast the use of a socket. This module opens no socket itself.
+again after this one: nothing is done here that would disturb that. This module opens no socket itself.
 """
 
 from __future__ import annotations
@@ -70,7 +70,13 @@ class _UNIXPort(unix.Port):
     _shouldShutdown = False
 
     def startListening(self) -> None:
-        """Start to listen, without a change of the file's mode, which only its owner may change."""
+        """
+        Start to listen, without a change of the file's mode, which only its owner may change.
+
+        Twisted sets the length of the queue of clients again, for all processes that have the socket: here to the longest one, as
+        systemd does.
+        """
+        self.backlog = socket.SOMAXCONN
         path, self._bindPath = self._bindPath, b"\0"  # as of a socket without a file
         try:
             unix.Port.startListening(self)

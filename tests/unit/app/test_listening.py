@@ -455,6 +455,20 @@ class SocketTests(TestCase):
                 greeting = yield deferToThread(client.recv, 10)
             self.assertEqual(greeting, b"hello")
 
+    def test_unix_socket_of_systemd_keeps_a_long_queue(self) -> None:
+        """As many clients may wait for it as before: one that does not wait itself, as nginx, would get an error."""
+        path = f"mpp-{os.getpid()}-{id(self)}.sock"
+        with socket.socket(socket.AF_UNIX) as held, contextlib.ExitStack() as clients:
+            held.bind(path)
+            self.addCleanup(os.remove, path)
+            held.listen(300)
+            passed(self, held.fileno())
+            self.listen(port=None, listen=("systemd:domain=UNIX:name=mpp",))
+            for _ in range(min(300, socket.SOMAXCONN)):
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(path)
+
     def greeted(self, number: int, host: str) -> None:
         """Connect and read to the end."""
         with socket.create_connection((host, number), timeout=5) as client:
