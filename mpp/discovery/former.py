@@ -38,13 +38,16 @@ class FormerBackends:
     empty_since: float | None = None
 
     def after(self, gone: Collection[NewLocator], fresh: tuple[NewLocator, ...]) -> FormerBackends:
-        """Return the backends after a further reload: in place of a removed locator, its new ones are waited for."""
-        left = tuple(each for each in self.awaited if each not in gone)
-        return self if len(left) == len(self.awaited) else evolve(self, awaited=(*left, *fresh))
-
-    def needed(self, *, listed: bool, now: float) -> bool:
         """
-        Return whether the backends stay.
+        Return the backends after a further reload: in place of a removed locator, its new ones are waited for. An empty list of
+        these is held for the whole of `HOLD_S`, however long another one was held before.
+        """
+        left = tuple(each for each in self.awaited if each not in gone)
+        return self if len(left) == len(self.awaited) else evolve(self, awaited=(*left, *fresh), empty_since=None)
+
+    def still_needed(self, *, listed: bool, now: float) -> bool:
+        """
+        Return whether the backends stay; the time of an empty list counts from the first call that finds it.
 
         :param listed: whether the present locators list any backend. If they do not, a new locator that could be read in part
             only has not replaced anything yet.

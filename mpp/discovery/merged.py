@@ -189,7 +189,7 @@ class MergedLocator:
 
     def _merged(self, _: object) -> tuple[DiscoveredBackend, ...]:
         now, listed = self._clock.seconds(), [located for source in self.sources for located in source.discovered]
-        self._former = tuple(each for each in self._former if each.needed(listed=bool(listed), now=now))
+        self._former = tuple(each for each in self._former if each.still_needed(listed=bool(listed), now=now))
         merged: dict[Backend, DiscoveredBackend] = {}
         for each in (*listed, *(located for former in self._former for located in former.located)):
             known = merged.setdefault(each.backend, each)

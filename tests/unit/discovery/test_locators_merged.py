@@ -385,6 +385,20 @@ class ReplaceTests(SynchronousTestCase):
             self.clock.advance(HOLD_S / 2)
         self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A,))
 
+    def test_empty_source_is_replaced(self) -> None:
+        """The minute of the empty list of a source that is removed again does not count for the one in its place."""
+        self.third.explicit = True
+        fourth = HeldLocator("fourth")
+        fourth.explicit = True
+        self.merged.replace([self.third])
+        self.assertEqual(self.listed((self.third, ())), (A, B))
+        self.clock.advance(HOLD_S - 1)
+        self.merged.replace([fourth])
+        self.clock.advance(2)
+        self.assertEqual(self.listed((fourth, ())), (A, B))
+        self.clock.advance(HOLD_S)
+        self.assertEqual(self.listed((fourth, ())), ())
+
     def test_new_source_is_an_empty_list_at_first(self) -> None:
         """The removed servers go when a new written list that was empty has servers."""
         self.third.explicit = True
