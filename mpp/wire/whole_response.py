@@ -73,18 +73,20 @@ class WholeResponse:
         self._turns = turns
         self._turn: Deferred[None] | None = None
         self._consumer: IBodyConsumer | None = None
-        self._pieces: Iterator[bytes] = iter(self.buffered)
+        self._pieces: Iterator[bytes] | None = None
 
     def relay(self, consumer: IBodyConsumer) -> None:
         """Start to deliver the body to a consumer, see `IResponse`."""
         self._consumer = consumer
+        if self._pieces is None:
+            self._pieces = iter(self.buffered)
         self._send()
 
     def _send(self) -> None:
         """Send pieces until the consumer pauses, or until the turn of the reactor has to end."""
         sent = 0
         while self._consumer is not None and not self.paused and self._turn is None:
-            piece = next(self._pieces, None)
+            piece = next(self._pieces, None) if self._pieces is not None else None
             if piece is not None:
                 self._consumer.body_received(piece)
                 sent += len(piece)
@@ -132,7 +134,7 @@ class WholeResponse:
     def release(self) -> None:
         """Drop the body, which is no longer needed, see `IResponse`."""
         self.buffered = []
-        self._pieces = iter(())
+        self._pieces = None
         released, self.released = self.released, None
         if released is not None:
             released()
@@ -155,9 +157,9 @@ class GeneratedResponse(WholeResponse):
 
 def copies(response: IResponse, count: int, turns: Turns) -> list[WholeResponse]:
     """
-    Return copies of a complete response that share the memory of its body, which is released when the last copy is released.
+    Return copies of a complete response that share its body, which counts to the memory budget until the last one is released.
 
-    :param count: how many copies; they are used instead of the given response.
+    :param count: how many copies; they are used instead of the given response, which keeps no body.
     :param turns: spreads their delivery over several iterations of the reactor.
     """
     left = count
@@ -168,15 +170,16 @@ def copies(response: IResponse, count: int, turns: Turns) -> list[WholeResponse]
         if not left:
             response.release()
 
-    arguments = response.status, response.reason, response.headers, response.buffered, response.length, released, turns
+    pieces, response.buffered = response.buffered, []
+    arguments = response.status, response.reason, response.headers, pieces, response.length, released, turns
     return [WholeResponse(*arguments) for _ in range(count)]
 
 
 def counted_for(sources: Iterable[IResponse], size: int) -> Callable[[], None]:
     """
-    Drop the bodies of complete responses; keep as many counted to the memory budget as the body that was made of them takes.
+    Drop the bodies of complete responses, and keep their bytes counted to the memory budget for the body that was made of them.
 
-    :param sources: the responses; the ones that are not needed to count so many bytes are released at once.
+    :param sources: the responses; the ones beyond the bytes of the new body are released at once.
     :param size: how many bytes the new body has.
     :return: ends the count; to be called when the new body is released.
     """
