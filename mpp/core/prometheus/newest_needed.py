@@ -13,8 +13,8 @@ from urllib.parse import unquote_to_bytes
 from mpp.core.model import RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 
-_TIME = re.compile(rb"(?:^|&)time=([^&]{1,100})")
-_END = re.compile(rb"(?:^|&)end=([^&]{1,100})")
+_TIME = re.compile(rb"(?:^|&)time=([^&]{0,100})")
+_END = re.compile(rb"(?:^|&)end=([^&]{0,100})")
 _API = b"/api/v1/"
 _UNIX = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 

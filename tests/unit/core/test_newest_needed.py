@@ -35,6 +35,8 @@ class NewestNeededTests(SynchronousTestCase):
             self.assertEqual(newest_needed(RequestInfo(b"GET", target, ())), needed, target)
         posted = RequestInfo(b"POST", b"/api/v1/query?time=5", FORM, b"query=up&time=1700000000")
         self.assertEqual(newest_needed(posted), 1700000000.0)
+        # The empty value of a form counts, too.
+        self.assertIsNone(newest_needed(RequestInfo(b"POST", b"/api/v1/query?time=1700000000", FORM, b"query=up&time=")))
 
     def test_unreadable_time_is_now(self) -> None:
         """Without a time that is understood it is now."""
