@@ -15,8 +15,9 @@ different times on two servers, and single scrapes fail, so a small or short dif
 - A server that has just come back has scraped little yet. It is presumed to lack each job of which it does not have `WHOLE`,
   until it has, or until `BACK_S` and two intervals have passed; after that the rules above apply.
 
-A lack begins two intervals before the last survey in which the job was whole, or at most `SURVEYED_S` earlier than it was seen:
-targets may have been scraped for the last time just then. The look back finds the beginning later, see `mpp.coverage.knowledge`.
+A lack begins two intervals before the last survey in which the job was not lacking, or at most `SURVEYED_S` earlier than it was
+seen: targets may have been scraped for the last time just then. The look back finds the beginning later, see
+`mpp.coverage.knowledge`.
 
 A difference that the configurations explain is drift (`mpp.coverage.drift`), not a lack: a job that is not in a server's
 configuration and that it never had, and targets beyond the ones that it has discovered.
@@ -68,7 +69,7 @@ class _JobState:
     :ivar bad: number of successive windows in which the job was lacking.
     :ivar good: number of successive windows in which the job was whole, since it is lacking.
     :ivar seen_at: when the job was last compared.
-    :ivar whole_at: when the job was last seen whole.
+    :ivar not_bad_at: when the job was last compared and not lacking in its window.
     :ivar counted_at: when the last bad window was counted.
     :ivar began_at: when the lack began, as far as known, see Note [What is a lack]; or when the server came back.
     :ivar lacking: whether the server lacks this job.
@@ -80,7 +81,7 @@ class _JobState:
     bad: int = 0
     good: int = 0
     seen_at: float = float("-inf")
-    whole_at: float = float("-inf")
+    not_bad_at: float = float("-inf")
     counted_at: float = float("-inf")
     began_at: float = 0.0
     lacking: bool = False
@@ -192,7 +193,7 @@ class Lacks:
             job.seen_at = at
             interval = self.jobs[name].window / 2
             if not (job.bad or job.lacking):
-                job.began_at = max(job.whole_at, at - SURVEYED_S) - 2 * interval
+                job.began_at = max(job.not_bad_at, at - SURVEYED_S) - 2 * interval
             if idle:
                 # No second window is needed: its state and its window say the same.
                 job.lacking, job.good, job.presumed_until, job.own = True, 0, None, 0
@@ -244,12 +245,12 @@ class Lacks:
         elif _is_bad(own, expected):
             self._count_bad(job, own, expected, interval, at)
         else:
-            job.bad, job.whole_at = 0, at
+            job.bad, job.not_bad_at = 0, at
 
     def _count_good(self, job: _JobState, whole: bool, at: float, *, back: bool) -> None:
         job.good = job.good + 1 if whole else 0
         if job.good >= (1 if back else 2):
-            job.lacking, job.bad, job.good, job.presumed_until, job.whole_at = False, 0, 0, None, at
+            job.lacking, job.bad, job.good, job.presumed_until, job.not_bad_at = False, 0, 0, None, at
 
     def _count_bad(self, job: _JobState, own: int, expected: int, interval: float, at: float) -> None:
         small = expected <= SMALL

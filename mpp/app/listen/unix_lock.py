@@ -32,7 +32,7 @@ def remove_abandoned(path: str) -> bool:
     try:
         if not _is_abandoned(path):
             return False
-        # The lock file last: another process that starts now waits for it to go.
+        # The lock file last: it protects the path until the socket is gone.
         with contextlib.suppress(FileNotFoundError):
             # A file of another kind, perhaps by a mistake in the path, is kept.
             if stat.S_ISSOCK(os.lstat(path).st_mode):

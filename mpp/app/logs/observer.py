@@ -93,7 +93,7 @@ class LineObserver:
             {
                 "ts": logs.timestamp(time.time()),
                 "level": "warn",
-                "msg": f"{lost} {were} lost: its reader did not take them in time",
+                "msg": f"{lost} {were} lost: the reader was too slow",
                 "component": component_of(__name__),
                 "lost": lost,
             }

@@ -12,8 +12,8 @@ workers.
 - A server that answers a probe with such a 508 is mpp itself, and is never used.
 - The tokens in a received request are kept in front of the added one. A loop through several mpp is found as well, by the first
   of them that sees a request twice; an mpp in front of another one is not a loop.
-- A request joins the fetch of an identical one (single flight) only if that one has passed the same mpps. Otherwise each of two
-  mpps could wait for the response of the other.
+- A request joins the fetch of an identical one (single flight) only if that one has passed all mpps that it has passed itself.
+  Otherwise each of two mpps could wait for the response of the other.
 
 ``Via`` (RFC 9110 section 7.6.3) was made for this, but switches compression off in nginx. The field's name has a hyphen because
 nginx drops fields with a dot in theirs. The token gives no rights: a client that learns it gets 508 for its own requests.

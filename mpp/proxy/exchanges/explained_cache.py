@@ -42,13 +42,14 @@ def _cached(context: ForwardContext, request: CacheableRequest, *, may_read: boo
     assert cache is not None
     cached, count = cache.peek(request.key), request.last - request.first + 1
     steps = quantity(count, "step")
+    none = "Its 1 step is not cached" if count == 1 else f"None of its {steps} is cached"
     if cached is None:
-        return f"None of its {steps} is cached: {caching.why_new(request.key, cache.alike(request.key))}."
+        return f"{none}: {caching.why_new(request.key, cache.alike(request.key))}."
     view = cached.pages.view(request.first, request.last)
     from_cache = sum(last - first + 1 for first, last in view.cached)
     are = noun(from_cache, "is", "are")
     if not from_cache:
-        return f"None of its {steps} is cached, only other steps of the same query."
+        return f"{none}, only other steps of the same query."
     if not may_read:
         return f"{from_cache:,} of its {steps} {are} cached, but the client wants none of them (no-cache)."
     others = "no server is asked" if from_cache == count else f"servers are asked for the others only{_newest(context, view)}"

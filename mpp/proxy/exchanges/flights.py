@@ -148,7 +148,7 @@ class _UnderWay:
             self._by_size[size] = fetch
 
     def remove(self, fetch: Fetch) -> None:
-        """Remove a fetch that has ended, unless another one has taken its place after a flush of the cache."""
+        """Remove a fetch that has ended, unless another one has taken its place, see `Fetch.may_be_joined`."""
         found = self._by_size.get(fetch.size)
         if found is fetch:
             del self._by_size[fetch.size]

@@ -81,7 +81,7 @@ class SubrequestFlights:
             self._start(context, fetch, wanted, answered_at)
 
     def _landed(self, key: _Key, fetch: Fetch) -> None:
-        """Remove a fetch, unless another one has taken its place after a flush of the cache."""
+        """Remove a fetch, unless another one has taken its place, see `Fetch.may_be_joined`."""
         if self._under_way.get(key) is fetch:
             del self._under_way[key]
         if self._starts is not None:

@@ -20,7 +20,7 @@ DRAIN_STEP_S = 0.1
 
 
 class Channel(Shape):
-    """The interface of a registered connection: a `mpp.wire.downstream.channel.ProxyChannel`."""
+    """The interface of a registered connection, such as a `mpp.wire.downstream.channel.ProxyChannel`."""
 
     idle_since: float
 
@@ -47,7 +47,7 @@ class Channels:
 
     :param clock: measures how long connections have been idle.
     :ivar keeping: connections stay open for the next request; if false, each response is the last of its connection.
-    :ivar left: callbacks, all of which are called whenever a connection has ended.
+    :ivar left: callbacks, all of which are called whenever a connection is removed from the set, mostly because it has ended.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
