@@ -229,7 +229,7 @@ def is_for_all(status: int, fields: Headers, counted: CountedFields, accepted: A
 
 
 def fields_of_joined(responses: Sequence[Headers], counted: CountedFields) -> Headers:
-    """Return the header fields of a joined response: the ones of the first response that is not for all clients, if there is one."""
+    """Return the header fields of a joined response: the ones of the first response that is not for all clients, if any."""
     return next((fields for fields in responses if not is_for_all(200, fields, counted, UNSAID)), responses[0])
 
 
