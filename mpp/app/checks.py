@@ -5,7 +5,7 @@ Checks of a configuration that need no open socket and no request to another ser
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ def check_config(sources: ConfigSources, reactor: Any) -> str:
     if settings.web_config:
         found += _errors(partial(_check_front, settings, reactor))
     found += _errors(lambda: build(settings, LocatorPlanner(reactor, sources.environ)).discard())
+    found += _file_errors(settings, {error.option for error in found})
     # An option whose value is invalid is not reported as missing as well.
     reported = {error.option for error in parsed.errors}
     # Unknown keys are only a warning at a start, but an error here, where the operator can correct them.
@@ -50,6 +51,17 @@ def check_config(sources: ConfigSources, reactor: Any) -> str:
     if errors:
         raise ConfigErrors(errors)
     return f"{parsed.name}: ok"
+
+
+def _file_errors(settings: Settings, reported: Collection[str]) -> Iterator[ConfigError]:
+    """Yield the errors in the files that list servers, unless their option has an error itself; a running mpp only logs them."""
+    # Imported here for the reason given in `check_config`.
+    from mpp.discovery.kinds.all_kinds import KINDS
+
+    for kind in KINDS:
+        option = kind.locating[0].flag
+        if option not in reported:
+            yield from (ConfigError(option, problem) for problem in kind.file_problems(settings.discovery[kind.settings]))
 
 
 def check(settings: Settings, reactor: Any) -> None:

@@ -99,6 +99,15 @@ class FileLocator:
             return fail(DiscoveryError(f"{self._path}: no line is an endpoint; line {parsed.problems[0]}"))
         return succeed(tuple(map(DiscoveredBackend, parsed.backends)))
 
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the file now, one line each, with its name; nothing is logged."""
+        try:
+            parsed = read_endpoints(_read(self._path))
+        except DiscoveryError as error:
+            yield str(error)
+        else:
+            yield from (f"{self._path}:{problem}" for problem in parsed.problems)
+
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing, because the file is read at every look-up."""
 

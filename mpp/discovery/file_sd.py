@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from attrs import evolve, frozen
@@ -101,7 +101,9 @@ class FileSDLocator:
             file is too large or empty, is not UTF-8, JSON or YAML, is no list of target groups, or has only invalid entries.
         """
         paths, problems = self._paths()
-        self._files = {path: self._look_at(path) for path in paths}
+        known, self._files = self._files, {path: self._look_at(path) for path in paths}
+        for path, file in self._files.items():
+            _log_problems(path, file.skipped, known.get(path, _File()).skipped)
         problems += [f"{path}: {file.problem}" for path, file in self._files.items() if file.problem]
         sources: dict[Backend, dict[str, None]] = {}
         for path, file in self._files.items():
@@ -111,6 +113,14 @@ class FileSDLocator:
         if problems:
             return fail(PartlyDiscovered(_joined(problems), located))
         return succeed(located)
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the files now, one line each, with the file's name; nothing is logged."""
+        paths, problems = self._paths()
+        yield from problems
+        for path in paths:
+            file = self._look_at(path)
+            yield from (f"{path}: {problem}" for problem in (file.problem, *file.skipped) if problem)
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing, because the files are read at every look-up."""
@@ -150,7 +160,6 @@ class FileSDLocator:
             parsed = _parse(path, data)
         except ValueError as error:
             return evolve(known, digest=digest, problem=str(error))
-        _log_problems(path, parsed.problems, known.skipped)
         return _File(digest, parsed.backends, parsed.problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -28,6 +29,13 @@ def _make(name: str, own: EndpointsFileSettings, context: SourceContext) -> ILoc
     return FileLocator(own.path, name)
 
 
+def _file_problems(own: EndpointsFileSettings) -> Iterator[str]:
+    from mpp.discovery.file import FileLocator
+
+    if own.path is not None:
+        yield from FileLocator(own.path).problems()
+
+
 ENDPOINTS_FILE = SourceKind(
     "file",
     EndpointsFileSettings,
@@ -44,4 +52,5 @@ ENDPOINTS_FILE = SourceKind(
         ),
     ),
     _make,
+    file_problems=_file_problems,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -28,6 +29,12 @@ def _make(name: str, own: FileSDSettings, context: SourceContext) -> ILocator:
     return FileSDLocator(own.patterns, name)
 
 
+def _file_problems(own: FileSDSettings) -> Iterator[str]:
+    from mpp.discovery.file_sd import FileSDLocator
+
+    yield from FileSDLocator(own.patterns).problems()
+
+
 FILE_SD = SourceKind(
     "file-sd",
     FileSDSettings,
@@ -47,4 +54,5 @@ FILE_SD = SourceKind(
     ),
     _make,
     source=os.path.abspath,
+    file_problems=_file_problems,
 )

@@ -54,6 +54,8 @@ class SourceKind(Generic[S]):
         may name it; None if the kind has no such names.
     :ivar depends_on: fields of the general settings; the locator is built again when one of them changes.
     :ivar is_configured: whether settings configure a source; by default, when an option with ``locates`` has a value.
+    :ivar file_problems: returns what is wrong in the files that list servers, one line each with the file's name; for
+        ``--check-config``, because at a start it is only logged.
     :ivar secret_files: returns the paths of all files with secrets that the settings of this kind name.
     """
 
@@ -65,6 +67,7 @@ class SourceKind(Generic[S]):
     source: Callable[[str], str] | None = None
     depends_on: tuple[str, ...] = ()
     is_configured: Callable[[S], bool] | None = None
+    file_problems: Callable[[S], Iterable[str]] = lambda own: ()
     secret_files: Callable[[S], Iterable[str]] = lambda own: ()
 
     def __attrs_post_init__(self) -> None:

@@ -115,6 +115,35 @@ class CheckConfigTests(SynchronousTestCase):
             ],
         )
 
+    def test_files_that_list_servers(self) -> None:
+        """Each line and entry that a running mpp would skip is an error, with its file."""
+        sources = self.sources("endpoints-file: endpoints\nfile-sd: ['targets/*.json', other.yml]\n")
+        folder = Path(sources.folder)
+        (folder / "endpoints").write_text("# the pair\nprom-a:9090\nprom-b\nhttp://:1\n")
+        (folder / "targets").mkdir()
+        (folder / "targets" / "a.json").write_text('[{"targets": ["c:9090", "d d"]}]')
+        (folder / "targets" / "b.json").write_text("[")
+        problems = self.problems(sources)
+        self.assertTrue(
+            problems[0].endswith("/endpoints:3: no port given: expected host:port, like prom-a:9090, or a URL"), problems
+        )
+        self.assertEqual(
+            [(problem.partition(": ")[0], problem.partition(f"{folder}/")[2].partition(": ")[0]) for problem in problems],
+            [
+                ("mpp.yaml:1", "endpoints:3"),
+                ("mpp.yaml:1", "endpoints:4"),
+                ("mpp.yaml:2", "targets/a.json"),
+                ("mpp.yaml:2", "targets/b.json"),
+                ("mpp.yaml:2", "other.yml"),
+            ],
+        )
+
+    def test_files_without_errors(self) -> None:
+        """A pattern that matches no file yet, and a comment alone, are valid."""
+        sources = self.sources("endpoints-file: endpoints\nfile-sd: '*.json'\n")
+        Path(sources.folder, "endpoints").write_text("# nothing yet\n")
+        self.assertEqual(check_config(sources, MemoryReactorClock()), "mpp.yaml: ok")
+
     def test_told_once(self) -> None:
         """A value that is wrong is not said to be missing as well."""
         sources = self.sources("endpoint: a:9090\nmarathon-apps: prom\nmarathon-url: leader\n")
