@@ -28,10 +28,10 @@ from mpp.cache.store import CacheState, Flushed
 from mpp.core.metrics.registry import CONTENT_TYPE
 from mpp.core.model import Backend, Standing
 from mpp.core.scheduling.periodic import PeriodicCheck
+from mpp.core.scheduling.waiters import Waiters
 from mpp.core.settings import Settings
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.security.web_config.values import WebConfig
-from mpp.selection.rounds import Waiters
 
 _log = make_logger()
 
