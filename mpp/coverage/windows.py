@@ -24,8 +24,7 @@ from urllib.parse import urlencode
 
 from attrs import frozen
 
-from mpp.core.errors import UpstreamError
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, data_of
 
 Jobs = tuple[tuple[str, float], ...]
 """The scrape intervals of a server's jobs: pairs of job name and seconds."""
@@ -123,10 +122,7 @@ def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
 
 def read(outcome: ProbeOutcome) -> JobCounts | None:
     """Return a server's targets by job, parsed from its response to one query; None if the response is not valid."""
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return None
-    data = parse_object(outcome.body).get("data")
-    result = data.get("result") if isinstance(data, dict) else None
+    result = (data_of(outcome) or {}).get("result")
     if not isinstance(result, list):
         return None
     found: dict[str, TargetCounts] = {}

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from mpp.core.coverage import Job
 from mpp.core.intervals import Intervals
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, data_of
 from mpp.coverage.holes import COARSE_S, WITNESSES_OF_A_JOB, Windows
 from mpp.coverage.windows import alternatives, with_matcher
 
@@ -105,11 +105,9 @@ def present_path(selector: str, at: float) -> str:
 
 def read_present(outcome: ProbeOutcome, jobs: Collection[str]) -> int | None:
     """Return the number of targets of some jobs in the response to `present_path`; None if it is not valid."""
-    if getattr(outcome, "status", 0) != 200:
-        return None
     found = 0
     try:
-        for series in parse_object(getattr(outcome, "body", b""))["data"]["result"]:
+        for series in (data_of(outcome) or {})["result"]:
             if series["metric"].get("job") in jobs:
                 found += int(series["value"][1])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
@@ -257,8 +255,6 @@ def _instant(query: str, at: float) -> str:
 
 def _labels(outcome: ProbeOutcome) -> list[Mapping[str, object]]:
     """Return the labels of all series in a response; none if the response is not valid."""
-    body = getattr(outcome, "body", b"") if getattr(outcome, "status", 0) == 200 else b""
-    data = parse_object(body).get("data")
-    result = data.get("result") if isinstance(data, dict) else None
+    result = (data_of(outcome) or {}).get("result")
     series = result if isinstance(result, list) else []
     return [each["metric"] for each in series if isinstance(each, dict) and isinstance(each.get("metric"), dict)]
