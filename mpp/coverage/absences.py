@@ -142,13 +142,14 @@ def unseen(backend: Backend, answers: Mapping[Backend, Sums], windows: Windows) 
     :param windows: the windows of the sums, each two scrape intervals of these jobs long.
     """
     length = windows.length
-    total = _Losses.of(backend, {each: {"": _total(sums)} for each, sums in answers.items()}, windows)
+    total = _Losses.of(backend, {each: {"": added_up(sums)} for each, sums in answers.items()}, windows)
     bad = ((end - length, end) for end in windows.ends if total.lost[end] - total.usual > (1 - LACKING) * total.expected[end])
     runs = [(start, end) for start, end in Intervals.of(bad) if windows.start < start and end < windows.end]
     return Intervals.of(run for run in runs if _is_of_all_jobs(backend, answers, windows, *run))
 
 
-def _total(sums: Sums) -> dict[int, float]:
+def added_up(sums: Sums) -> dict[int, float]:
+    """Return the sums of all jobs together, as if they were one job."""
     found: dict[int, float] = {}
     for by_end in sums.values():
         for end, value in by_end.items():

@@ -27,7 +27,7 @@ from mpp.core.coverage import UNKNOWN_JOB, Hole, Job, Missing
 from mpp.core.errors import UpstreamError
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, data_of, parse_object
 from mpp.core.prometheus.storage_errors import is_storage_error
 from mpp.coverage.lacks import LACKING, SMALL, WHOLE
 
@@ -92,8 +92,7 @@ def read_sums(outcome: ProbeOutcome) -> Sums | Unanswered:
         if "too many samples" in text:
             return Unanswered.TOO_MUCH
         return Unanswered.UNREADABLE if is_storage_error(text) else Unanswered.UNKNOWN
-    data = parse_object(outcome.body).get("data") if outcome.status == 200 else None
-    result = data.get("result") if isinstance(data, dict) else None
+    result = (data_of(outcome) or {}).get("result")
     if not isinstance(result, list):
         return Unanswered.UNKNOWN
     found: dict[str, dict[int, float]] = {}

@@ -4,12 +4,12 @@ Decides whether a server ingests nothing, by what it says of itself: its configu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mpp.core.facts import Lack, ServerState
 from mpp.core.model import Backend
 from mpp.coverage.drift import age
-from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S
+from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, longest_intervals
 
 HEAD_STALE_S = 15.0
 """Seconds: a server whose newest sample is older than this and two scrape intervals ingests nothing."""
@@ -17,15 +17,6 @@ HEAD_STALE_S = 15.0
 # Flags of servers that ingest samples that others send, and the names of these features before 2.33 and 3.0.
 _RECEIVERS = ("web.enable-remote-write-receiver", "web.enable-otlp-receiver")
 _RECEIVER_FEATURES = frozenset(("remote-write-receiver", "otlp-write-receiver"))
-
-
-def longest_intervals(known: Iterable[ServerState]) -> dict[str, float]:
-    """Return the longest scrape interval of each job in the configurations of some servers, in seconds."""
-    longest: dict[str, float] = {}
-    for server_state in known:
-        for job, interval in server_state.jobs:
-            longest[job] = max(interval, longest.get(job, 0.0))
-    return longest
 
 
 def newest_at(server_state: ServerState) -> float | None:
@@ -63,7 +54,7 @@ def _is_head_old(server_state: ServerState, intervals: Mapping[str, float]) -> b
 
 def by_state(known: Mapping[Backend, ServerState]) -> dict[Backend, Lack]:
     """Return what each idle server (`is_idle`) lacks while another server ingests samples; used before the first survey."""
-    intervals = longest_intervals(known.values())
+    intervals = longest_intervals(server_state.jobs for server_state in known.values())
     old = {backend for backend, server_state in known.items() if is_idle(server_state, intervals)}
     if all(backend in old or age(server_state) is None for backend, server_state in known.items()):
         return {}

@@ -37,8 +37,8 @@ from mpp.core.coverage import Hole, Job, Missing
 from mpp.core.facts import Lack, ServerState
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
-from mpp.coverage.idle import is_idle, longest_intervals, newest_at
-from mpp.coverage.windows import DEFAULT_INTERVAL_S, JobCounts, TargetCounts
+from mpp.coverage.idle import is_idle, newest_at
+from mpp.coverage.windows import DEFAULT_INTERVAL_S, JobCounts, TargetCounts, longest_intervals
 
 LACKING = 0.9
 """Share of the targets of a job that the best server has; a server with less lacks the job."""
@@ -143,7 +143,7 @@ class Lacks:
         """
         self.undecided, self.missing = False, {}
         best = _best(each.parsed for each in surveyed.values() if each.parsed is not None)
-        intervals = longest_intervals(each.server_state for each in surveyed.values())
+        intervals = longest_intervals(each.server_state.jobs for each in surveyed.values())
         longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         self.jobs = {name: Job(counts.up, 2 * intervals.get(name, longest)) for name, counts in best.items()}
         self.pace_s = seconds_between_surveys(self.jobs.values())

@@ -17,9 +17,8 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.coverage import NOTHING, Missing
@@ -28,6 +27,7 @@ from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Observation
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome
 from mpp.core.scheduling.pacing import of_each
+from mpp.core.scheduling.unexpected import log_unexpected
 from mpp.coverage.gaps import Gaps
 from mpp.coverage.idle import by_state
 from mpp.coverage.knowledge import Knowledge
@@ -198,7 +198,7 @@ class Survey:
     def _begin(self) -> None:
         self._scheduled = None
         self._running = running = Deferred.fromCoroutine(self._survey())
-        running.addErrback(self._broken)
+        running.addErrback(log_unexpected, _log, "bug: survey of the servers' newest data failed unexpectedly")
         running.addCallback(self._over)
         if running.called and self._running is running:
             self._running = None
@@ -214,10 +214,6 @@ class Survey:
             quick = self._lacks.undecided or any(s.presence.back_at is not None for s in self._servers.values())
             if sum(server.presence.usable for server in self._servers.values()) > 1:
                 self._schedule(QUICK_S if quick else self._lacks.pace_s)
-
-    def _broken(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            _log.failure("bug: survey of the servers' newest data failed unexpectedly", failure)
 
     async def _survey(self) -> None:
         now = self._clock.seconds()

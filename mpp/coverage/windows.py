@@ -24,8 +24,7 @@ from urllib.parse import urlencode
 
 from attrs import frozen
 
-from mpp.core.errors import UpstreamError
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, data_of
 
 Jobs = tuple[tuple[str, float], ...]
 """The scrape intervals of a server's jobs: pairs of job name and seconds."""
@@ -66,8 +65,7 @@ class Window:
         :param selector: the metric that says whether a target was scraped, such as ``up``.
         """
         listed = self.others if self.jobs is None else self.jobs
-        pattern = json.dumps("|".join(_SPECIAL.sub(r"\\\1", job) for job in listed), ensure_ascii=False)
-        matcher = f"job{'!~' if self.jobs is None else '=~'}{pattern}" if listed else ""
+        matcher = f"job{'!~' if self.jobs is None else '=~'}{alternatives(listed)}" if listed else ""
         newest = f"max_over_time({with_matcher(selector, matcher)}[{math.ceil(self.seconds * 1000)}ms])"
         query = f'count_values by (job) ("{_UP}", max by (job, instance) ({newest}))'
         return "/api/v1/query?" + urlencode({"query": query})
@@ -92,12 +90,18 @@ JobCounts = Mapping[str, TargetCounts]
 """The newest data of one server: the number of targets by job."""
 
 
-def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
-    """Return the queries for each server, by the known configurations; if they differ, a job's longest interval counts."""
+def longest_intervals(known: Iterable[Jobs]) -> dict[str, float]:
+    """Return the longest scrape interval of each job in the configurations of some servers, in seconds."""
     longest: dict[str, float] = {}
     for jobs in known:
         for job, interval in jobs:
             longest[job] = max(interval, longest.get(job, 0.0))
+    return longest
+
+
+def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
+    """Return the queries for each server, by the known configurations; if they differ, a job's longest interval counts."""
+    longest = longest_intervals(known)
     quick = sorted({interval for interval in longest.values() if interval < SLOW_S})
     # The last window covers all jobs that belong to no other window.
     own = [*quick[:-1][: MOST_WINDOWS - 1]]
@@ -118,10 +122,7 @@ def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
 
 def read(outcome: ProbeOutcome) -> JobCounts | None:
     """Return a server's targets by job, parsed from its response to one query; None if the response is not valid."""
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return None
-    data = parse_object(outcome.body).get("data")
-    result = data.get("result") if isinstance(data, dict) else None
+    result = (data_of(outcome) or {}).get("result")
     if not isinstance(result, list):
         return None
     found: dict[str, TargetCounts] = {}
@@ -146,6 +147,11 @@ def _entry(series: Any) -> tuple[str, bool, int] | None:
     if not isinstance(job, str) or not 0 <= targets < 1e9:
         return None
     return job, up > 0, int(targets)
+
+
+def alternatives(values: Iterable[str]) -> str:
+    """Return a regular expression that matches each of some values and nothing else, as a quoted text of PromQL."""
+    return json.dumps("|".join(_SPECIAL.sub(r"\\\1", value) for value in values), ensure_ascii=False)
 
 
 def with_matcher(selector: str, matcher: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import evolve
 from twisted.internet import error as errors
@@ -57,17 +57,6 @@ _FAILURES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-class _Lookup(Protocol):
-    """A method of looking up backends in DNS."""
-
-    def look_up(self) -> Deferred[ParsedTargetGroups]:
-        """
-        Look up the backends.
-
-        :return Deferred(ParsedTargetGroups): fails with `DiscoveryError` when there is no record. Can be cancelled.
-        """
-
-
 @implementer(ILocator)
 class DNSLocator:
     """
@@ -88,7 +77,10 @@ class DNSLocator:
         self.name = name
         self._spec = spec
         self.sought, self.explicit = f"addresses of {spec}", False
-        self._source: _Lookup = _SRVLookup(names, like) if service else _AddressLookup(resolver, like)
+        # Its Deferred fails with `DiscoveryError` when there is no record, and can be cancelled.
+        self._look_up: Callable[[], Deferred[ParsedTargetGroups]] = _AddressLookup(resolver, like).look_up
+        if service:
+            self._look_up = lambda: Deferred.fromCoroutine(_look_up_service(names, like))
         self._known_problems: frozenset[str] = frozenset()
         self._looking = PendingLookups()
 
@@ -103,7 +95,7 @@ class DNSLocator:
             record, by priority, weight and name. Fails with `DiscoveryError` when the name or its records do not exist, or no
             name server responds.
         """
-        return self._looking.add(self._source.look_up().addCallback(self._discovered))
+        return self._looking.add(self._look_up().addCallback(self._discovered))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing, because DNS cannot be watched."""
@@ -140,27 +132,17 @@ def _parse(spec: str) -> tuple[bool, Backend]:
     return True, parse_endpoint(f"{scheme or 'http'}://{address}")
 
 
-class _SRVLookup:
-    """The look-up of the targets of an SRV record."""
-
-    def __init__(self, names: Any, like: Backend) -> None:
-        self._names = names
-        self._like = like
-
-    def look_up(self) -> Deferred[ParsedTargetGroups]:
-        """Query the name servers, see `_Lookup`."""
-        return Deferred.fromCoroutine(self._look_up())
-
-    async def _look_up(self) -> ParsedTargetGroups:
-        # RFC 1034 writes the root as a last dot; twisted.names takes every name as fully qualified.
-        name = self._like.host.rstrip(".")
-        try:
-            answers, _, _ = await self._names.lookupService(name, timeout=SRV_TIMEOUTS_S)
-        except tuple(kind for kind, _ in _FAILURES) as error:
-            why = next(text for kind, text in _FAILURES if isinstance(error, kind))
-            raise DiscoveryError(f"srv+{name}: {why}") from error
-        # An alias (CNAME) that leads to the records is part of the response.
-        return read_services([answer.payload for answer in answers if answer.type == SRV], self._like)
+async def _look_up_service(names: Any, like: Backend) -> ParsedTargetGroups:
+    """Query the name servers for the targets of an SRV record."""
+    # RFC 1034 writes the root as a last dot; twisted.names takes every name as fully qualified.
+    name = like.host.rstrip(".")
+    try:
+        answers, _, _ = await names.lookupService(name, timeout=SRV_TIMEOUTS_S)
+    except tuple(kind for kind, _ in _FAILURES) as error:
+        why = next(text for kind, text in _FAILURES if isinstance(error, kind))
+        raise DiscoveryError(f"srv+{name}: {why}") from error
+    # An alias (CNAME) that leads to the records is part of the response.
+    return read_services([answer.payload for answer in answers if answer.type == SRV], like)
 
 
 def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetGroups:
@@ -218,7 +200,7 @@ class _AddressLookup:
         self._late: ParsedTargetGroups | DiscoveryError | None = None
 
     def look_up(self) -> Deferred[ParsedTargetGroups]:
-        """Query the system's resolver, see `_Lookup`."""
+        """Query the system's resolver; the Deferred fails with `DiscoveryError` if it finds no address."""
         waiter: Deferred[ParsedTargetGroups] = Deferred(self._cancelled)
         self._waiting.append(waiter)
         if self._late is not None:

@@ -19,34 +19,12 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.core.scheduling.waiters import Waiters
+
 _log = make_logger()
 
 # The time that a source of servers may take to restart together with mpp.
 STARTING_S = 30.0
-
-
-class Waiters:
-    """A set of Deferreds that fire together; cancelling one removes only that one."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Deferred[None]] = []
-
-    def wait(self) -> Deferred[None]:
-        """Return a new Deferred that fires with the others."""
-        waiter: Deferred[None] = Deferred(self._leave)
-        self._waiting.append(waiter)
-        return waiter
-
-    def _leave(self, waiter: Deferred[None]) -> None:
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
-
-    def fire(self) -> None:
-        """Fire all Deferreds that wait now. A callback may wait again, or cancel another Deferred."""
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.called:
-                waiter.callback(None)
 
 
 class StartWaiters(Waiters):

@@ -12,14 +12,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 from txaio import tx
 from zope.interface import implementer
 
 from mpp.core.interfaces import IBodyConsumer, IResponse
 from mpp.core.model import Headers
 from mpp.core.scheduling.turns import Turns
+from mpp.core.scheduling.unexpected import log_unexpected
 
 _log = tx.make_logger()
 
@@ -99,7 +99,8 @@ class WholeResponse:
 
     def _wait(self, turns: Turns) -> None:
         self._turn = turns.next()
-        self._turn.addCallback(self._turn_came).addErrback(_not_sent)
+        text = "bug: mpp failed while sending a response from memory; the client does not receive the rest of it"
+        self._turn.addCallback(self._turn_came).addErrback(log_unexpected, _log, text)
 
     def _turn_came(self, _: None) -> None:
         self._turn = None
@@ -197,10 +198,3 @@ def counted_for(sources: Iterable[IResponse], size: int) -> Callable[[], None]:
             source.release()
 
     return released
-
-
-def _not_sent(failure: Failure) -> None:
-    if not failure.check(CancelledError):
-        _log.failure(
-            "bug: mpp failed while sending a response from memory; the client does not receive the rest of it", failure=failure
-        )

@@ -48,12 +48,12 @@ class Broadcast:
         # The Selection is encoded at most once, and only if a worker does not have it yet.
         world = functools.cache(functools.partial(self._describe, selection))
         coverage = selections.coverage
-        covered = functools.cache(lambda: encoded(["coverage", coverage_out(coverage)]))
+        covered = functools.cache(lambda: [encoded(["coverage", coverage_out(coverage)])])
         rules = selections.rules.definitions
         ruled = functools.cache(lambda: [encoded(["rules", *values]) for values in rules_out(rules)])
         for process in self._processes():
-            process.publish_coverage(coverage, covered)
-            process.publish_rules(rules, ruled)
+            process.publish_if_new("coverage", coverage, covered)
+            process.publish_if_new("rules", rules, ruled)
             process.publish(selection, failing, world)
 
     def _describe(self, selection: Selection) -> tuple[list[str], str]:

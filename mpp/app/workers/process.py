@@ -21,10 +21,9 @@ from txaio.tx import make_logger
 
 from mpp.app.workers.ipc import IPCChannel, NotificationHandlers, RequestHandlers
 from mpp.app.workers.metrics_sum import Families
-from mpp.core.coverage import WHOLE_POOL, Coverage
+from mpp.core.coverage import WHOLE_POOL
 from mpp.core.model import Selection
 from mpp.core.text.child_environ import isolated
-from mpp.promql.rules import RuleDefinition
 
 _log = make_logger()
 
@@ -68,8 +67,8 @@ class WorkerProcess(ProcessProtocol):
         self.channel = IPCChannel(words, questions, clock, self._disconnected)
         self._ended = gone
         self._published: tuple[Selection | None, str, int] = (None, "", 0)
-        self._coverage = WHOLE_POOL
-        self._rules: Sequence[RuleDefinition] = ()
+        # A worker begins with these.
+        self._sent: dict[str, object] = {"coverage": WHOLE_POOL, "rules": ()}
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.number}>"
@@ -132,24 +131,15 @@ class WorkerProcess(ProcessProtocol):
         elif before != self._published:
             self.channel.notify_encoded(f'["heard",{self.heard},{failing}]')
 
-    def publish_coverage(self, coverage: Coverage, message: Callable[[], str]) -> None:
+    def publish_if_new(self, name: str, value: object, messages: Callable[[], list[str]]) -> None:
         """
-        Send the worker what the backends lack of their history, if that has changed since it was sent last.
+        Send the worker what the backends lack of their history, or their rules, if that has changed since it was sent last.
 
-        :param message: returns the encoded message.
-        """
-        if coverage is not self._coverage:
-            self._coverage = coverage
-            self.channel.notify_encoded(message())
-
-    def publish_rules(self, rules: Sequence[RuleDefinition], messages: Callable[[], list[str]]) -> None:
-        """
-        Send the worker the rules of the backends, if they have changed since they were sent last.
-
+        :param name: which of both: ``coverage`` or ``rules``.
         :param messages: returns the encoded messages.
         """
-        if rules is not self._rules:
-            self._rules = rules
+        if value is not self._sent[name]:
+            self._sent[name] = value
             for message in messages():
                 self.channel.notify_encoded(message)
 

@@ -28,10 +28,10 @@ from mpp.cache.store import CacheState, Flushed
 from mpp.core.metrics.registry import CONTENT_TYPE
 from mpp.core.model import Backend, Standing
 from mpp.core.scheduling.periodic import PeriodicCheck
+from mpp.core.scheduling.waiters import Waiters
 from mpp.core.settings import Settings
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.security.web_config.values import WebConfig
-from mpp.selection.rounds import Waiters
 
 _log = make_logger()
 
@@ -113,14 +113,12 @@ class WorkerSupervisor(Service):
         for scheduled in self._scheduled.values():
             scheduled.cancel()
         self._scheduled.clear()
-        for process in self._processes.values():
-            process.channel.notify("drain")
+        self._notify_all("drain")
         return self._all_ended()
 
     def abort(self) -> None:
         """Ask the workers to abort their remaining client connections."""
-        for process in self._processes.values():
-            process.channel.notify("cut")
+        self._notify_all("cut")
 
     def _all_ended(self) -> Deferred[None]:
         waiter = self._drained.wait()
@@ -198,6 +196,10 @@ class WorkerSupervisor(Service):
 
     # Notifications to the workers
 
+    def _notify_all(self, word: str, *values: object) -> None:
+        for process in self._processes.values():
+            process.channel.notify(word, *values)
+
     def reconfigure(self, settings: Settings) -> None:
         """Send new settings to the workers, after the sockets that were opened for them."""
         self._boot = self._program.encoded(settings)
@@ -214,8 +216,7 @@ class WorkerSupervisor(Service):
 
     def refresh_credentials(self) -> None:
         """Ask the workers to read changed credential files again; without a change this costs a ``stat`` per file."""
-        for process in self._processes.values():
-            process.channel.notify("renew")
+        self._notify_all("renew")
 
     def cache(self) -> CacheState:
         """Return how full the range caches of all workers are together, from their last metrics."""
@@ -227,14 +228,11 @@ class WorkerSupervisor(Service):
 
     def reload_certificates(self) -> None:
         """Ask the workers to read the certificates of ``ssl:`` endpoints again."""
-        for process in self._processes.values():
-            process.channel.notify("certificates")
+        self._notify_all("certificates")
 
     def secure(self, config: WebConfig) -> None:
         """Send a new web configuration to the workers."""
-        text = packed(config)
-        for process in self._processes.values():
-            process.channel.notify("web_config", text)
+        self._notify_all("web_config", packed(config))
 
     # Notifications from the workers
 
@@ -253,8 +251,7 @@ class WorkerSupervisor(Service):
 
     def _suspect(self, key: str, why: str) -> None:
         self._program.selections.suspect(key, why)
-        for process in self._processes.values():
-            process.channel.notify("suspect", key)
+        self._notify_all("suspect", key)
 
     def _answered(self, backend: Any) -> None:
         self._program.selections.answered(backend_in(backend))

@@ -67,6 +67,14 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def data_of(outcome: ProbeOutcome) -> Mapping[str, Any] | None:
+    """Return the object ``data`` in a response of the API of Prometheus; None if the response is an error or not valid."""
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return None
+    data = parse_object(outcome.body).get("data")
+    return data if isinstance(data, dict) else None
+
+
 @frozen
 class RuntimeInfo:
     """The content of ``/api/v1/status/runtimeinfo`` (from 2.14 on); see `mpp.core.facts.ServerState` for the fields."""
@@ -84,10 +92,7 @@ def is_same_start(one: float | None, other: float | None) -> bool:
 
 def read_runtime(outcome: ProbeOutcome) -> RuntimeInfo | None:
     """Parse a response of ``/api/v1/status/runtimeinfo``; None when it is invalid."""
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return None
-    data = parse_object(outcome.body).get("data")
-    if not isinstance(data, dict):
+    if isinstance(outcome, UpstreamError) or (data := data_of(outcome)) is None:
         return None
     kept = data.get("storageRetention")
     retention, by_size = read_retention(kept if isinstance(kept, str) else "")
@@ -118,11 +123,9 @@ def read_replay(outcome: ProbeOutcome, previous: Replay | None, at: float) -> Re
     :param previous: the result for the previous response, or None.
     :param at: the time of the response.
     """
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return None
-    data = parse_object(outcome.body).get("data")
-    found = [data.get(key) for key in ("min", "max", "current")] if isinstance(data, dict) else []
-    first, last, current = (each if type(each) is int and 0 <= each < bounds.MOST else 0 for each in found or (0, 0, 0))
+    data = data_of(outcome) or {}
+    found = (data.get(key) for key in ("min", "max", "current"))
+    first, last, current = (each if type(each) is int and 0 <= each < bounds.MOST else 0 for each in found)
     if last <= first:
         return None
     done, total = min(max(0, current - first), last - first), last - first
@@ -137,10 +140,7 @@ def read_query_slots(outcome: ProbeOutcome) -> int | None:
 
     :return: None when the number is missing or invalid.
     """
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return None
-    data = parse_object(outcome.body).get("data")
-    text = str(data.get("query.max-concurrency", "")) if isinstance(data, dict) else ""
+    text = str((data_of(outcome) or {}).get("query.max-concurrency", ""))
     return int(text) if _SLOTS.fullmatch(text) else None
 
 

@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Hole, Job, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
-from mpp.coverage.absences import unseen, weighed
+from mpp.coverage.absences import added_up, unseen, weighed
 from mpp.coverage.history.agenda import Span
 from mpp.coverage.history.common_gap_search import CommonGapSearch
 from mpp.coverage.history.look_back import (
@@ -180,7 +180,7 @@ class Comparison:
         together = all_jobs or (len(asked.jobs) > 1 and is_whole_interval(asked, jobs))
         if len(asked.jobs) > MOST_JUDGED:
             # So many are only asked for together if the server lacked all of them.
-            answers, jobs = {backend: _total(each) for backend, each in answers.items()}, {}
+            answers, jobs = {backend: {ALL_JOBS: added_up(each)} for backend, each in answers.items()}, {}
         missing = await self.queries.in_slices(judged(answers, windows, jobs, all_jobs=all_jobs))
         for name in asked.jobs:
             fine[name] = fine.get(name, NEVER) | times
@@ -217,15 +217,6 @@ class Comparison:
                     between = _between(own, name, start, end, window)
                     if between:
                         self.knowledge.found(backend, Intervals.of([(start, end)]), [name], between)
-
-
-def _total(sums: Sums) -> Sums:
-    """Add the sums of all jobs up, as if they were one job."""
-    total: dict[int, float] = {}
-    for job in sums.values():
-        for end, value in job.items():
-            total[end] = total.get(end, 0.0) + value
-    return {ALL_JOBS: total}
 
 
 def _spread(bad: Mapping[Backend, Mapping[str, Intervals]], asked: set[str], jobs: Mapping[str, Job]) -> Bad:

@@ -13,13 +13,13 @@ import math
 from collections.abc import Callable, Collection, Iterable
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
+from mpp.core.scheduling.unexpected import log_unexpected
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing
 from mpp.coverage.history.agenda import SETTLED_S, Agenda, Span, comparable_since
@@ -119,7 +119,8 @@ class LookBack:
         self._knowledge.configured({backend: [job for job, _ in each.facts.jobs] for backend, each in self._observed.items()})
         if self._running is None and self._has_jobs() and self._next() is not None:
             self._running = running = Deferred.fromCoroutine(self._run())
-            running.addErrback(self._broken)
+            text = "bug: the comparison of the servers' histories failed; it goes on after the next round"
+            running.addErrback(log_unexpected, _log, text)
             running.addCallback(self._over)
             if running.called:
                 self._running = None
@@ -246,7 +247,3 @@ class LookBack:
 
     def _over(self, _: None) -> None:
         self._running = None
-
-    def _broken(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            _log.failure("bug: the comparison of the servers' histories failed; it goes on after the next round", failure)

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.scheduling.pacing import in_slices
+from mpp.core.scheduling.unexpected import log_unexpected
 from mpp.promql.recorded import Rules
 from mpp.promql.rules import RuleDefinition, RuleReading
 
@@ -35,7 +35,8 @@ class RuleComposer:
         """Begin to work out which data some rules read; until that is known, the result for the former rules applies."""
         self.stop()
         running = Deferred.fromCoroutine(self._compose(definitions))
-        running.addErrback(self._broken)
+        text = "bug: cannot determine which data the servers' rules read; mpp uses the result of their former rules"
+        running.addErrback(log_unexpected, _log, text)
         self._running = running
 
     def stop(self) -> None:
@@ -48,9 +49,3 @@ class RuleComposer:
         reading = RuleReading(definitions)
         await in_slices(reading.steps(), self._clock)
         self._composed(reading.book().recorded)
-
-    def _broken(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            _log.failure(
-                "bug: cannot determine which data the servers' rules read; mpp uses the result of their former rules", failure
-            )

@@ -16,9 +16,8 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.errors import UpstreamError
@@ -26,6 +25,7 @@ from mpp.core.facts import ServerState
 from mpp.core.model import MIB, Backend, Observation
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, is_same_start, quote
 from mpp.core.scheduling.pacing import in_slices
+from mpp.core.scheduling.unexpected import log_unexpected
 from mpp.core.text.humanize import noun
 from mpp.coverage.presence import is_usable
 from mpp.coverage.rules.page import RulesPage
@@ -118,7 +118,7 @@ class RuleSurvey:
         if self._running is not None or self._stopped or self._next() is None:
             return
         self._running = running = Deferred.fromCoroutine(self._run())
-        running.addErrback(self._broken)
+        running.addErrback(log_unexpected, _log, "bug: survey of the servers' rules failed unexpectedly")
         running.addCallback(self._over)
         if running.called:
             self._running = None
@@ -196,10 +196,6 @@ class RuleSurvey:
 
     def _over(self, _: None) -> None:
         self._running = None
-
-    def _broken(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            _log.failure("bug: survey of the servers' rules failed unexpectedly", failure)
 
 
 def _parsed(outcome: ProbeOutcome) -> RulesPage | str:

@@ -21,6 +21,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
+from mpp.core.scheduling.waiters import Waiters
 from mpp.discovery.http_api.any_host import host_endpoint
 from mpp.wire.tls import TLSPolicy
 
@@ -47,7 +48,7 @@ class TrackedConnections:
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = _KEPT_PER_HOST
         self._pool.cachedConnectionTimeout = _KEPT_S
-        self._emptied: list[Deferred[None]] = []
+        self._emptied = Waiters()
         self.open: set[TrackedConnection] = set()
         self.agent = Agent.usingEndpointFactory(reactor, self, self._pool)
 
@@ -68,8 +69,7 @@ class TrackedConnections:
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         for connection in list(self.open):
             connection.loseConnection()
-        emptied: Deferred[None] = Deferred()
-        self._emptied.append(emptied)
+        emptied = self._emptied.wait()
         self._fire_if_empty()
         return closed.addCallback(lambda _: emptied)
 
@@ -84,9 +84,7 @@ class TrackedConnections:
 
     def _fire_if_empty(self) -> None:
         if not self.open:
-            waiting, self._emptied = self._emptied, []
-            for emptied in waiting:
-                emptied.callback(None)
+            self._emptied.fire()
 
 
 class TrackedConnection(ProtocolWrapper):

@@ -7,7 +7,7 @@ A key with nothing behind it (null) is an error: it is probably an unfinished ed
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from mpp.core.yaml.events import Table
@@ -39,9 +39,7 @@ class WebConfigSection:
         self._table = table
         for key in table:
             if keys is not None and key not in keys:
-                nearest = difflib.get_close_matches(key, keys, n=1)
-                said = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(keys)}"
-                raise self.wrong(key, f"no such key; {said}")
+                raise self.wrong(key, f"no such key; {_hint(key, keys)}")
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -113,7 +111,10 @@ def choice(text: str, choices: Iterable[str], what: str) -> str:
     :raise ValueError: it is not one of them.
     """
     if text not in (known := tuple(choices)):
-        nearest = difflib.get_close_matches(text, known, n=1)
-        said = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(known)}"
-        raise ValueError(f"{text[:60]!r} is no {what}; {said}")
+        raise ValueError(f"{text[:60]!r} is no {what}; {_hint(text, known)}")
     return text
+
+
+def _hint(wrong: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(known)}"

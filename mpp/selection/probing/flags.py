@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 
-from mpp.core.errors import UpstreamError
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, data_of
 from mpp.core.text import bounds
 
 # Prometheus 3.5 has 66.
@@ -41,10 +40,7 @@ def read_flags(outcome: ProbeOutcome) -> Flags:
     :return: names and values, by name, 300 at most; empty when the server does not report them. A value of more than 200
         characters is cut, and ends in a hash of the whole.
     """
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return ()
-    data = parse_object(outcome.body).get("data")
-    flags = sorted((data if isinstance(data, dict) else {}).items())
+    flags = sorted((data_of(outcome) or {}).items())
     return tuple((name, _shown(name, value)) for name, value in flags[:_MOST] if _is_compared(name) and isinstance(value, str))
 
 

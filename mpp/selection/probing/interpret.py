@@ -13,7 +13,7 @@ from mpp.core.facts import ServerState
 from mpp.core.http.instance import Instance
 from mpp.core.model import Standing
 from mpp.core.prometheus.responses import is_foreign_503
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse, RuntimeInfo, parse_object, quote
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse, RuntimeInfo, data_of, parse_object, quote
 from mpp.core.text import bounds
 from mpp.core.text.bounds import point_in_time
 from mpp.selection.probing.config_jobs import MAX_JOBS, MAX_NAME
@@ -264,7 +264,4 @@ def _either(samples: Samples, seconds: str, milliseconds: str) -> float | None:
 
 def has_samples(outcome: ProbeOutcome) -> bool:
     """Return whether the result of an instant query is not empty."""
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return False
-    data = parse_object(outcome.body).get("data")
-    return isinstance(data, dict) and bool(data.get("result"))
+    return bool((data_of(outcome) or {}).get("result"))

@@ -13,6 +13,7 @@ from typing import Protocol as Shape
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from mpp.core.scheduling.waiters import Waiters
 from mpp.wire.downstream.timeouts import ACTIVE_S
 
 # How often the connections are checked while all are being closed: often enough to add little to a time limit of one second.
@@ -55,7 +56,7 @@ class Channels:
         self.keeping = True
         self.left: list[Callable[[], None]] = []
         self._open: set[Channel] = set()
-        self._drained: list[Deferred[None]] = []
+        self._drained = Waiters()
         self._step: IDelayedCall | None = None
 
     def __len__(self) -> int:
@@ -104,8 +105,7 @@ class Channels:
         :return Deferred(None): fires when the last connection has ended. Cancel it, or `abort` the rest, to bound the wait.
         """
         self.keeping = False
-        drained: Deferred[None] = Deferred(self._forget)
-        self._drained.append(drained)
+        drained = self._drained.wait()
         if self._step is None:
             self._drain()
         return drained
@@ -129,12 +129,7 @@ class Channels:
         if self._step is not None:
             self._step.cancel()
             self._step = None
-        drained, self._drained = self._drained, []
-        for each in drained:
-            each.callback(None)
-
-    def _forget(self, drained: Deferred[None]) -> None:
-        self._drained.remove(drained)
+        self._drained.fire()
 
 
 def _idle_since(channel: Channel) -> float:

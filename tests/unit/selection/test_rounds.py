@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.selection.rounds import PeriodicCall, Rounds, Waiters
+from mpp.selection.rounds import PeriodicCall, Rounds
 
 
 class RoundsTests(SynchronousTestCase):
@@ -157,22 +157,3 @@ class RepeatedTests(SynchronousTestCase):
         self.repeated.change(3.0)
         self.repeated.stop()
         self.assertEqual((self.called, self.clock.getDelayedCalls()), ([0], []))
-
-
-class WaitersTests(SynchronousTestCase):
-    """Those who wait."""
-
-    def test_told_may_cancel_another(self) -> None:
-        """Who is told first may cancel another one, and may wait again."""
-        waiters = Waiters()
-        first, second = waiters.wait(), waiters.wait()
-        again: list[Deferred[None]] = []
-
-        def told(_: None) -> None:
-            second.cancel()
-            again.append(waiters.wait())
-
-        first.addCallback(told)
-        waiters.fire()
-        self.failureResultOf(second, CancelledError)
-        self.assertNoResult(again[0])
