@@ -13,9 +13,10 @@ from attrs import field, frozen
 from mpp.core.facts import ServerState
 from mpp.core.model import Observation, Standing
 from mpp.core.text.durations import duration
-from mpp.core.text.humanize import listing
+from mpp.core.text.humanize import listing, moment
 
 WARN, NOTE = "warn", "note"
+SAME_SERVER = "same_server"
 
 # Seconds. Graphs of two servers whose clocks differ by more look different. A Date field alone is exact to half a second.
 CLOCKS_APART_S = 2.0
@@ -39,8 +40,8 @@ class Difference:
     """
     One difference between servers.
 
-    :ivar kind: ``version``, ``configuration``, ``flags``, ``retention``, ``targets``, ``clock``, ``reload``, ``stale`` or
-        ``external_labels``.
+    :ivar kind: ``version``, ``configuration``, ``flags``, ``retention``, ``targets``, ``clock``, ``reload``, ``stale``,
+        ``same_server`` or ``external_labels``.
     :ivar text: what the difference means, one sentence.
     :ivar values: the name and the value of each server that reported one.
     :ivar level: `WARN`, or `NOTE` for a difference that may be intended.
@@ -111,6 +112,18 @@ def is_stale(server_state: ServerState) -> bool:
     longest = max((interval for _, interval in server_state.jobs), default=STALE_S)
     limit = min(STALE_S, max(_STALE_WITH_JOBS_S, 4 * longest))
     return seconds is not None and seconds > limit and uptime(server_state) >= SETTLED_S
+
+
+def _same_server(states: NamedStates) -> Difference | None:
+    """Return the servers that are one process, found under several addresses: they started at the same microsecond."""
+    names: dict[float, list[str]] = {}
+    for name, server_state in states:
+        # A start in whole milliseconds may be rounded, as in the metric of the same name.
+        if server_state.started_at is not None and abs(server_state.started_at - round(server_state.started_at, 3)) > 1e-6:
+            names.setdefault(server_state.started_at, []).append(name)
+    values = tuple((name, f"started {moment(start)}") for start, alike in names.items() if len(alike) > 1 for name in alike)
+    text = "They are one server with several addresses: when it stops, all of them are down."
+    return Difference(SAME_SERVER, text, values) if values else None
 
 
 def _stale(states: NamedStates) -> Difference | None:
@@ -232,4 +245,4 @@ def _unequal(
     return Difference(kind, text, written, amounts=amounts, tolerance=tolerance)
 
 
-_RULES = (_stale, _reload, _configuration, _flags, _targets, _retention, _version, _clock, _external_labels)
+_RULES = (_same_server, _stale, _reload, _configuration, _flags, _targets, _retention, _version, _clock, _external_labels)

@@ -219,10 +219,20 @@ def _remarks(situation: Situation, servers: VerdictFinding) -> Iterator[VerdictF
             WARN,
             f"{configured - running} of {configured} workers {'does' if configured - running == 1 else 'do'} not run",
         )
-    differences = drift.compare([o for o in situation.selection.observations if not o.is_self])
-    kinds = [each.kind.replace("_", " ") for each in differences if each.level == drift.WARN]
+    yield from _on_drift(situation.selection)
+
+
+def _on_drift(selection: Selection) -> Iterator[VerdictFinding]:
+    differences = drift.compare([o for o in selection.observations if not o.is_self])
+    kinds = [each.kind for each in differences if each.level == drift.WARN]
+    said = []
+    if drift.SAME_SERVER in kinds:
+        kinds.remove(drift.SAME_SERVER)
+        said.append("several addresses lead to one server")
     if kinds:
-        yield VerdictFinding(VerdictState.DRIFT, WARN, f"the servers are not alike ({listing(kinds)}), see Drift")
+        said.append(f"the servers are not alike ({listing(kinds)})")
+    if said:
+        yield VerdictFinding(VerdictState.DRIFT, WARN, f"{' and '.join(said)}, see Drift")
 
 
 def _on_leaving(selection: Selection) -> Iterator[VerdictFinding]:

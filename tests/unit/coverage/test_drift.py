@@ -55,6 +55,22 @@ class DriftTests(SynchronousTestCase):
         ]:
             self.assertEqual(kinds(evolve(FACTS, **changed)), kind)
 
+    def test_one_server_with_two_addresses(self) -> None:
+        """It is no pair. Two servers never start at the same microsecond, but a start may be rounded to milliseconds."""
+        start = 1_700_000_000.123456
+        for started, kind in ((start, ["same_server"]), (start + 1e-3, []), (None, [])):
+            found = compare(
+                (
+                    Observation(A, Standing.VIABLE, facts=evolve(FACTS, started_at=start)),
+                    Observation(B, Standing.VIABLE, facts=evolve(FACTS, started_at=started)),
+                )
+            )
+            self.assertEqual([each.kind for each in found], kind)
+            if found:
+                values = (("a:9090", "started 2023-11-14 22:13:20 UTC"), ("b:9090", "started 2023-11-14 22:13:20 UTC"))
+                self.assertEqual((found[0].values, found[0].level), (values, "warn"))
+        self.assertEqual(kinds(evolve(FACTS, started_at=FACTS.started_at)), [])
+
     def test_different_flags_are_named_with_values(self) -> None:
         """Flags that differ are named with their values, those that decide what a query returns first."""
         mine = (("enable-feature", ""), ("log.level", "info"), ("query.lookback-delta", "5m"), ("storage.tsdb.x", "1"))

@@ -295,6 +295,23 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         "Both servers are healthy; prom-a:9090 serves. But the servers are not alike (targets), see Drift.",
     ),
     (
+        "one server with two addresses",
+        situation(well(A, facts_started_at=1e9 + 0.123456), well(B, facts_started_at=1e9 + 0.123456)),
+        "warn",
+        ("drift",),
+        "Both servers are healthy; prom-a:9090 serves. But several addresses lead to one server, see Drift.",
+    ),
+    (
+        "one server with two addresses, beside another one",
+        situation(
+            well(A, facts_started_at=1e9 + 0.123456), well(B, facts_started_at=1e9 + 0.123456), well(C, facts_version="2.42.0")
+        ),
+        "warn",
+        ("drift",),
+        "All 3 servers are healthy; prom-a:9090 serves. But several addresses lead to one server and the servers are not alike"
+        " (version), see Drift.",
+    ),
+    (
         "much at once",
         situation(down(A), down(B), errors=ERRORS, config=ConfigProblem("--port"), locators=(LOST,), workers=(0, 2)),
         "bad",
