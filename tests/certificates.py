@@ -58,15 +58,16 @@ class Authority:
         basic = x509.BasicConstraints(ca=True, path_length=0)
         self.pem = self._sign(self._key, self._name, [(basic, True)]).public_bytes(Encoding.PEM)
 
-    def sign(self, *names: str, common_name: str = "bob", raw: bytes | None = None) -> bytes:
+    def sign(self, *names: str, common_name: str = "bob", raw: bytes | None = None, minutes: float = 24 * 60) -> bytes:
         """
         Return the PEM of a certificate and of its key.
 
         :param names: as `general_name` takes them; without any, the certificate has no subjectAltName.
         :param raw: the DER of the subjectAltName instead.
+        :param minutes: for how long it is valid from now on; it expired long ago if this is negative.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(key, _named(common_name), self._extensions(names, raw))
+        certificate = self._sign(key, _named(common_name), self._extensions(names, raw), minutes)
         return certificate.public_bytes(Encoding.PEM) + key.private_bytes(
             Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
         )
@@ -79,7 +80,11 @@ class Authority:
         return [(x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, raw), False)]
 
     def _sign(
-        self, key: ec.EllipticCurvePrivateKey, subject: x509.Name, extensions: list[tuple[x509.ExtensionType, bool]]
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        subject: x509.Name,
+        extensions: list[tuple[x509.ExtensionType, bool]],
+        minutes: float = 24 * 60,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (
@@ -89,7 +94,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(minutes=minutes))
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)

@@ -37,9 +37,24 @@ _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _Callback = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
 
 
-class WrongName(SSL.Error):
+# Errors of OpenSSL's verification (``x509_vfy.h``) that occur in practice, in the words of an operator.
+_NOT_TRUSTED = "it was issued by an authority that is not trusted"
+_PROBLEMS = {
+    2: _NOT_TRUSTED,
+    7: "its signature is not by the trusted authority of that name",
+    9: "it is not yet valid",
+    10: "it has expired",
+    18: "it is self-signed",
+    19: "its chain ends with a self-signed certificate that is not trusted",
+    20: _NOT_TRUSTED,
+    21: _NOT_TRUSTED,
+    26: "it was not issued for servers",
+}
+
+
+class RejectedCertificate(SSL.Error):
     """
-    The certificate was issued by a trusted authority, but does not name the server.
+    The certificate of a server is not valid, or does not name the server.
 
     Its argument has the form of OpenSSL's error queue, a list of (library, function, reason), because Twisted reads it.
     """
@@ -110,9 +125,12 @@ def _accepting(name: ServerName) -> _Callback:
     """
 
     def accepts(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-        if ok and depth == 0:
+        if not ok:
+            which = "" if depth == 0 else " of an authority"
+            raise RejectedCertificate(f"certificate verify failed{which}: {_PROBLEMS.get(error, f'error {error} of OpenSSL')}")
+        if depth == 0:
             _check_name(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate), name)
-        return bool(ok)
+        return True
 
     return accepts
 
@@ -121,14 +139,14 @@ def _check_name(certificate: bytes, name: ServerName) -> None:
     """
     Check that a certificate, in DER, names the server.
 
-    :raise WrongName: the certificate does not name it.
+    :raise RejectedCertificate: the certificate does not name it.
     """
     try:
         names = read_subject_names(certificate)
     except ValueError as error:
-        raise WrongName(f"the certificate is not for {name.host}: its names cannot be read ({error})") from None
+        raise RejectedCertificate(f"the certificate is not for {name.host}: its names cannot be read ({error})") from None
     if not name.is_named_by(names):
-        raise WrongName(f"the certificate is not for {name.host}, but for {str(names) or 'no host at all'}")
+        raise RejectedCertificate(f"the certificate is not for {name.host}, but for {str(names) or 'no host at all'}")
 
 
 def _certificates(pem: bytes) -> list[Certificate]:

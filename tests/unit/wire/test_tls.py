@@ -172,8 +172,19 @@ class ServerNamesTests(TestCase):
             impostor = Impostor(self.running, pem)
             self.addCleanup(impostor.close)
             problem = await user("localhost", impostor.port, TLSPolicy(ca=self.authority.pem))
-            self.assertIn("certificate verify failed", problem, user.__name__)
+            self.assertIn("certificate verify failed: its signature is not by the trusted authority", problem, user.__name__)
             self.assertEqual(impostor.decrypted, b"", user.__name__)
+
+    async def test_expired_certificate(self) -> None:
+        """The message says what is wrong with a certificate, because it decides what the operator has to do."""
+        pem = self.authority.sign("DNS:localhost", minutes=-10)
+        for user in self.users:
+            impostor = Impostor(self.running, pem)
+            self.addCleanup(impostor.close)
+            problem = await user("localhost", impostor.port, TLSPolicy(ca=self.authority.pem))
+            self.assertIn("certificate verify failed: it has expired", problem, user.__name__)
+            self.assertEqual(impostor.decrypted, b"", user.__name__)
+            self.assertEqual([event for event in self.logged if "log_failure" in event], [])
 
     async def test_what_is_asked_for(self) -> None:
         """A host name is asked for (SNI) without its trailing dot, verified or not; an address is not; all are resolved as is."""
