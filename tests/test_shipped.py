@@ -65,15 +65,15 @@ def count_everything(metrics: Metrics) -> None:
     metrics.request_began()
     metrics.request_ended(BACKEND.name, 200, 0.1)
     metrics.upstream_answered(BACKEND.name, 0.1)
-    metrics.affinity_hit("cookies")
-    metrics.retry_budget_exhausted("retry")
-    metrics.query_of_death_suspected(BACKEND.name)
-    metrics.query_of_death_refused()
+    metrics.affinity_hits.inc("cookies")
+    metrics.retry_budget_exhausted.inc("retry")
+    metrics.query_of_death_suspects.inc(BACKEND.name)
+    metrics.query_of_death_refusals.inc()
     metrics.surveyed(BACKEND.name, "ok", 0.1)
-    for count in (metrics.retried, metrics.hedged, metrics.suspected, metrics.truncated):
-        count(BACKEND.name, "reason")
-    for count_backend in (metrics.moved, metrics.slow_client_reset):
-        count_backend(BACKEND.name)
+    for counter in (metrics.retries, metrics.hedges, metrics.suspicion_probes, metrics.truncated_responses):
+        counter.inc(BACKEND.name, "reason")
+    for counter in (metrics.moved_requests, metrics.slow_clients_reset):
+        counter.inc(BACKEND.name)
     metrics.selection_rounds.inc("ok")
     metrics.discovery_errors.inc("file")
     metrics.readmissions.inc(BACKEND.name)

@@ -64,8 +64,8 @@ def families() -> dict[str, Family]:
     metrics.expect_configured(("file",), ("cookies",))
     metrics.request_began()
     metrics.request_ended(backend.name, 200, 0.1)
-    for count in (metrics.retried, metrics.truncated):
-        count(backend.name, "reset")
+    for counter in (metrics.retries, metrics.truncated_responses):
+        counter.inc(backend.name, "reset")
     metrics.probe_errors.inc(backend.name, "down")
     workers = sums.metrics(MetricsGatherer(lambda: (), lambda: [], lambda _: []).own_families())
     found = {}

@@ -530,7 +530,7 @@ class SumsTests(SynchronousTestCase):
         for _ in range(requests):
             metrics.request_began()
             metrics.request_ended("a", 200, 0.004)
-            metrics.retried("a", "reset")
+            metrics.retries.inc("a", "reset")
         found = sent(sums.families(metrics.registry.collect()))
         found.append(["mpp_requests_in_flight", "gauge", "", [["mpp_requests_in_flight", {}, in_flight]]])
         found.append(["mpp_selected_backends", "gauge", "", [["mpp_selected_backends", {}, 77]]])
