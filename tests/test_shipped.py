@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.app.fatal import EXIT_STATUS
 from mpp.app.program import BUFFER_MEMORY
 from mpp.app.workers import metrics_sum as sums
@@ -32,7 +32,7 @@ from mpp.core.settings import Settings
 from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import Passwords
-from mpp.selection.verdict.verdict import VerdictState
+from mpp.selection.verdict.verdict import LocatorView, VerdictState
 
 ROOT = Path(__file__).parent.parent
 CONTRIB = ROOT / "contrib"
@@ -96,7 +96,7 @@ def series() -> dict[str, set[str]]:
         current = ActiveConfig(Passwords(never, never, Clock()), Clock())
         WebConfigFile(web_config.name, current, metrics.add)
     selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
-    snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(BACKEND.name, 0, 0),))
+    snapshot = Snapshot(selection, (LocatorView("file", True, 1),), 0, 0, {BACKEND.name: (0, 0)})
     metrics.watch(GaugeCollector(lambda: snapshot))
     count_everything(metrics)
     found: dict[str, set[str]] = {}

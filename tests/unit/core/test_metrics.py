@@ -4,10 +4,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, PresentLoad, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot, gauges_of_process
 from mpp.cache.store import CacheState
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
+from mpp.selection.verdict.verdict import LocatorView
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
 OBSERVATIONS = (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN, "refused"))
@@ -19,7 +20,7 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics(CollectorRegistry())
         self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
-        locators, load = (LocatorState("file", False, 2),), (BackendLoad("a:9090", 3, 1),)
+        locators, load = (LocatorView("file", False, 2),), {"a:9090": (3, 1)}
         self.metrics.watch(GaugeCollector(lambda: Snapshot(self.selection, locators, 17, self.metrics.in_flight, load, 5, 480)))
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -72,7 +73,7 @@ class MetricsTests(SynchronousTestCase):
         names = ("mpp_cache_entries", "mpp_cache_bytes", "mpp_cache_limit_bytes", "mpp_cache_freshness_seconds")
         self.assertEqual([registry.get_sample_value(name) for name in names], [3, 1000, 2**20, 75])
         of_worker = CollectorRegistry()
-        of_worker.register(PresentLoad(lambda: alone))
+        of_worker.register(GaugeCollector(lambda: alone, gauges_of_process))
         self.assertEqual([of_worker.get_sample_value(name) for name in names], [3, 1000, 2**20, None])
 
     def test_metric_tells_which_backend_is_mpp_itself(self) -> None:
