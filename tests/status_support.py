@@ -6,10 +6,11 @@ from typing import Any
 
 from attrs import evolve
 
-from mpp.admin.status.data import LocatorView, StatusView
+from mpp.admin.status.data import StatusView
 from mpp.core.facts import ServerState
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.settings import Settings
+from mpp.selection.verdict.verdict import LocatorView
 
 NOW = 1_700_000_000.0
 A, B = Backend("http", "prom-a", 9090), Backend("https", "prom-b", 9090, "/x")

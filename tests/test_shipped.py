@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.app.fatal import EXIT_STATUS
 from mpp.app.program import BUFFER_MEMORY
 from mpp.app.workers import metrics_sum as sums
@@ -32,7 +32,7 @@ from mpp.core.settings import Settings
 from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import Passwords
-from mpp.selection.verdict.verdict import VerdictState
+from mpp.selection.verdict.verdict import LocatorView, VerdictState
 
 ROOT = Path(__file__).parent.parent
 CONTRIB = ROOT / "contrib"
@@ -65,15 +65,15 @@ def count_everything(metrics: Metrics) -> None:
     metrics.request_began()
     metrics.request_ended(BACKEND.name, 200, 0.1)
     metrics.upstream_answered(BACKEND.name, 0.1)
-    metrics.affinity_hit("cookies")
-    metrics.retry_budget_exhausted("retry")
-    metrics.query_of_death_suspected(BACKEND.name)
-    metrics.query_of_death_refused()
+    metrics.affinity_hits.inc("cookies")
+    metrics.retry_budget_exhausted.inc("retry")
+    metrics.query_of_death_suspects.inc(BACKEND.name)
+    metrics.query_of_death_refusals.inc()
     metrics.surveyed(BACKEND.name, "ok", 0.1)
-    for count in (metrics.retried, metrics.hedged, metrics.suspected, metrics.truncated):
-        count(BACKEND.name, "reason")
-    for count_backend in (metrics.moved, metrics.slow_client_reset):
-        count_backend(BACKEND.name)
+    for counter in (metrics.retries, metrics.hedges, metrics.suspicion_probes, metrics.truncated_responses):
+        counter.inc(BACKEND.name, "reason")
+    for counter in (metrics.moved_requests, metrics.slow_clients_reset):
+        counter.inc(BACKEND.name)
     metrics.selection_rounds.inc("ok")
     metrics.discovery_errors.inc("file")
     metrics.readmissions.inc(BACKEND.name)
@@ -96,7 +96,7 @@ def series() -> dict[str, set[str]]:
         current = ActiveConfig(Passwords(never, never, Clock()), Clock())
         WebConfigFile(web_config.name, current, metrics.add)
     selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
-    snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(BACKEND.name, 0, 0),))
+    snapshot = Snapshot(selection, (LocatorView("file", True, 1),), 0, 0, {BACKEND.name: (0, 0)})
     metrics.watch(GaugeCollector(lambda: snapshot))
     count_everything(metrics)
     found: dict[str, set[str]] = {}

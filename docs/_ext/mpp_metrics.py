@@ -22,7 +22,7 @@ from sphinx.util.typing import ExtensionMetadata
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.core.metrics.registry import Metrics
@@ -30,6 +30,7 @@ from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import Passwords
+from mpp.selection.verdict.verdict import LocatorView
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +58,15 @@ def families() -> dict[str, Family]:
         web_config.flush()
         WebConfigFile(web_config.name, ActiveConfig(Passwords(_never, _never, Clock()), Clock()), metrics.add)
     selection = Selection(1, Choice((backend,)), (Observation(backend, Standing.VIABLE),))
-    snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(backend.name, 0, 0),))
+    snapshot = Snapshot(selection, (LocatorView("file", True, 1),), 0, 0, {backend.name: (0, 0)})
     metrics.watch(GaugeCollector(lambda: snapshot))
     # A series of each, so that its labels are seen.
     metrics.expect_backend(backend.name)
     metrics.expect_configured(("file",), ("cookies",))
     metrics.request_began()
     metrics.request_ended(backend.name, 200, 0.1)
-    for count in (metrics.retried, metrics.truncated):
-        count(backend.name, "reset")
+    for counter in (metrics.retries, metrics.truncated_responses):
+        counter.inc(backend.name, "reset")
     metrics.probe_errors.inc(backend.name, "down")
     workers = sums.metrics(MetricsGatherer(lambda: (), lambda: [], lambda _: []).own_families())
     found = {}

@@ -14,26 +14,8 @@ from prometheus_client.registry import Collector
 
 from mpp._version import __version__
 from mpp.cache.store import EMPTY, CacheState
-from mpp.core.model import Backend, Selection, Standing
-from mpp.selection.verdict.verdict import VerdictState
-
-
-@frozen
-class LocatorState:
-    """The state of one locator: whether its last lookup succeeded, and how many backends it listed last."""
-
-    name: str
-    up: bool
-    backends: int
-
-
-@frozen
-class BackendLoad:
-    """The number of requests that one backend works on, and of the ones that wait for their turn there. ``name`` is the label."""
-
-    name: str
-    active: int
-    queued: int
+from mpp.core.model import Backend, Observation, Selection, Standing
+from mpp.selection.verdict.verdict import LocatorView, VerdictState
 
 
 @frozen
@@ -43,6 +25,7 @@ class Snapshot:
 
     :ivar held_bytes: the bytes that all requests and responses buffer in memory.
     :ivar requests_in_flight: the number of client requests that have no complete response yet.
+    :ivar load: the numbers of active and of queued requests by the name of the backend.
     :ivar client_connections: the number of open client connections.
     :ivar client_connections_limit: the largest number of open client connections.
     :ivar held_bytes_limit: the largest number of buffered bytes.
@@ -53,10 +36,10 @@ class Snapshot:
     """
 
     selection: Selection
-    locators: tuple[LocatorState, ...]
+    locators: tuple[LocatorView, ...]
     held_bytes: int
     requests_in_flight: int = 0
-    load: tuple[BackendLoad, ...] = ()
+    load: Mapping[str, tuple[int, int]] = Factory(dict)
     client_connections: int = 0
     client_connections_limit: int = 0
     held_bytes_limit: int = 0
@@ -66,119 +49,102 @@ class Snapshot:
     cache_freshness: float = 0.0
 
 
-class GaugeCollector(Collector):
-    """
-    The collector of all gauges.
-
-    :param snapshot: returns the present values; called at each scrape.
-    """
-
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the gauges of this moment (prometheus_client's custom collector protocol)."""
-        now = self._snapshot()
-        yield from _of_process(now)
-        yield _gauge(
-            "mpp_verdict",
-            "1 for each state that the verdict on the status page names, 0 for the others.",
-            [({"state": state.value}, int(state in now.states)) for state in VerdictState],
-        )
-        yield from _of_selection(now.selection)
-        yield from _of_backends(now.selection)
-        yield _gauge(
-            "mpp_backend_missing_target_seconds",
-            "The data that a backend lacks and another one has, of the time that was compared: targets times seconds.",
-            [({"backend": each.name}, now.missing.get(each, 0.0)) for each in now.selection.observed],
-        )
-        yield from _of_locators(now.locators)
-        yield _gauge(
-            "mpp_cache_freshness_seconds",
-            "The age from which on samples count as final for the cache.",
-            [({}, now.cache_freshness)],
-        )
-
-
-class PresentLoad(Collector):
-    """
-    The collector of a worker's gauges. The other gauges, whose computation takes long with many servers, come from the parent.
-
-    :param snapshot: see `GaugeCollector`; only the values of this process are used.
-    """
-
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the gauges of this moment (prometheus_client's custom collector protocol)."""
-        return _of_process(self._snapshot())
-
-
-def _of_process(now: Snapshot) -> Iterator[Metric]:
-    yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
-    yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, now.requests_in_flight)])
-    yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
+def all_gauges(now: Snapshot) -> Iterator[Metric]:
+    """Return all gauges, with the values of a snapshot."""
+    yield from gauges_of_process(now)
     yield _gauge(
-        "mpp_held_bytes_limit", "The largest number of request and response bytes held in memory.", [({}, now.held_bytes_limit)]
+        "mpp_verdict",
+        "1 for each state that the verdict on the status page names, 0 for the others.",
+        [({"state": state.value}, int(state in now.states)) for state in VerdictState],
     )
+    yield from _of_selection(now.selection)
+    yield from _of_backends(now.selection)
+    yield _gauge(
+        "mpp_backend_missing_target_seconds",
+        "The data that a backend lacks and another one has, of the time that was compared: targets times seconds.",
+        [({"backend": each.name}, now.missing.get(each, 0.0)) for each in now.selection.observed],
+    )
+    yield from _of_locators(now.locators)
+    yield _value(
+        "mpp_cache_freshness_seconds", "The age from which on samples count as final for the cache.", now.cache_freshness
+    )
+
+
+def gauges_of_process(now: Snapshot) -> Iterator[Metric]:
+    """Return the gauges of this process alone: the parent computes the other ones, which takes long with many servers."""
+    yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
+    yield _value("mpp_requests_in_flight", "Client requests being answered.", now.requests_in_flight)
+    yield _value("mpp_held_bytes", "Request and response bytes held in memory by all requests.", now.held_bytes)
+    yield _value("mpp_held_bytes_limit", "The largest number of request and response bytes held in memory.", now.held_bytes_limit)
     yield _gauge(
         "mpp_backend_requests",
         "Requests to a backend, by state: active, or queued for a free slot.",
         [
-            ({"backend": each.name, "state": state}, count)
-            for each in now.load
-            for state, count in (("active", each.active), ("queued", each.queued))
+            ({"backend": name, "state": state}, count)
+            for name, counts in now.load.items()
+            for state, count in zip(("active", "queued"), counts, strict=True)
         ],
     )
-    yield _gauge("mpp_client_connections", "Open client connections.", [({}, now.client_connections)])
-    yield _gauge(
-        "mpp_client_connections_limit", "Most open client connections; further ones wait.", [({}, now.client_connections_limit)]
-    )
-    yield _gauge("mpp_cache_entries", "Range queries in the cache.", [({}, now.cache.entries)])
-    yield _gauge("mpp_cache_bytes", "Bytes of memory that the cache takes.", [({}, now.cache.used_bytes)])
-    yield _gauge("mpp_cache_limit_bytes", "The most bytes of memory that the cache may take.", [({}, now.cache.limit_bytes)])
+    yield _value("mpp_client_connections", "Open client connections.", now.client_connections)
+    yield _value("mpp_client_connections_limit", "Most open client connections; further ones wait.", now.client_connections_limit)
+    yield _value("mpp_cache_entries", "Range queries in the cache.", now.cache.entries)
+    yield _value("mpp_cache_bytes", "Bytes of memory that the cache takes.", now.cache.used_bytes)
+    yield _value("mpp_cache_limit_bytes", "The most bytes of memory that the cache may take.", now.cache.limit_bytes)
+
+
+class GaugeCollector(Collector):
+    """
+    The collector of gauges.
+
+    :param snapshot: returns the present values; called at each scrape.
+    :param gauges: `all_gauges`, or `gauges_of_process` in a worker.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], gauges: Callable[[Snapshot], Iterator[Metric]] = all_gauges) -> None:
+        self._snapshot = snapshot
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the gauges of this moment (prometheus_client's custom collector protocol)."""
+        return self._gauges(self._snapshot())
 
 
 def _of_selection(selection: Selection) -> Iterator[Metric]:
-    yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
-    yield _gauge(
+    yield _value("mpp_selected_backends", "Backends that take traffic.", len(selection.selected))
+    yield _value(
         "mpp_selection_degraded",
         "1 while the routing strategy cannot be followed and the next best choice is used.",
-        [({}, int(bool(selection.choice.degraded)))],
+        int(bool(selection.choice.degraded)),
     )
-    yield _gauge(
-        "mpp_last_resort",
-        "1 while no backend is usable and the least bad one is used.",
-        [({}, int(selection.last_resort))],
-    )
+    yield _value("mpp_last_resort", "1 while no backend is usable and the least bad one is used.", int(selection.last_resort))
 
 
 def _of_backends(selection: Selection) -> Iterator[Metric]:
-    yield _gauge(
+    def of_each(name: str, documentation: str, value: Callable[[Observation], float]) -> Metric:
+        return _gauge(name, documentation, [({"backend": o.backend.name}, value(o)) for o in selection.observations])
+
+    yield of_each(
         "mpp_backend_selected",
         "1 for a backend that takes traffic, 0 for a standby.",
-        [({"backend": o.backend.name}, int(o.backend.id in selection.selected_by_id)) for o in selection.observations],
+        lambda o: int(o.backend.id in selection.selected_by_id),
     )
-    yield _gauge(
+    yield of_each(
         "mpp_backend_ejected",
         "1 for a backend that takes no traffic until a probe and its time out show that it works again.",
-        [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
+        lambda o: int(o.ejected_at > 0),
     )
-    yield _gauge(
+    yield of_each(
         "mpp_backend_missing_targets",
         "The number of targets of which a backend lacks the newest data that another backend has.",
-        [({"backend": o.backend.name}, 0 if o.lack is None else o.lack.missing) for o in selection.observations],
+        lambda o: 0 if o.lack is None else o.lack.missing,
     )
-    yield _gauge(
-        "mpp_backend_is_self",
-        "1 for a backend that is this mpp itself, which is never used.",
-        [({"backend": o.backend.name}, int(o.is_self)) for o in selection.observations],
+    yield of_each(
+        "mpp_backend_is_self", "1 for a backend that is this mpp itself, which is never used.", lambda o: int(o.is_self)
     )
-    yield _gauge(
+    yield of_each(
         "mpp_backend_leaving",
         "1 for a healthy backend that is being stopped on purpose, according to its discovery source.",
-        [({"backend": o.backend.name}, int(o.leaving)) for o in selection.observations],
+        lambda o: int(o.leaving),
     )
     yield _gauge(
         "mpp_backend_standing",
@@ -191,7 +157,7 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
     )
 
 
-def _of_locators(locators: Iterable[LocatorState]) -> Iterator[Metric]:
+def _of_locators(locators: Iterable[LocatorView]) -> Iterator[Metric]:
     yield _gauge(
         "mpp_discovery_up",
         "1 if the locator's last lookup succeeded.",
@@ -205,6 +171,10 @@ def _of_locators(locators: Iterable[LocatorState]) -> Iterator[Metric]:
 
 
 _BUILD = {"version": __version__, "python": platform.python_version()}
+
+
+def _value(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return _gauge(name, documentation, [({}, value)])
 
 
 def _gauge(name: str, documentation: str, samples: Iterable[tuple[dict[str, str], float]]) -> GaugeMetricFamily:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from attrs import define
 from prometheus_client.core import Metric
 from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
@@ -20,11 +19,12 @@ from mpp.core.model import Selection
 from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.selection.recent import SLOT_S, SLOTS, CounterSample, RecentTraffic, Totals, recall
 
-_METRICS = ("mpp_requests_total", "mpp_retries_total", "mpp_hedges_total", "mpp_ejections_total")
+_REQUESTS, _RETRIES, _HEDGES = "mpp_requests_total", "mpp_retries_total", "mpp_hedges_total"
+_EJECTIONS = "mpp_ejections_total"
 _LATENCY = "mpp_upstream_duration_seconds_bucket"
 _log = make_logger()
 
-LOOKED_AT = (*_METRICS, _LATENCY)
+LOOKED_AT = (_REQUESTS, _RETRIES, _HEDGES, _EJECTIONS, _LATENCY)
 # In seconds. When the status page is requested, the counters are sampled again if the last sample is older.
 _NEW_S = 1.0
 
@@ -81,17 +81,10 @@ Collect = Callable[[Sequence[str]], Iterable[Metric]]
 """Returns the metric families that have samples of the given names, with their present values, without series that are 0."""
 
 
-@define
-class _Sums:
-    requests: float = 0.0
-    errors: float = 0.0
-    retries: float = 0.0
-    ejections: float = 0.0
-
-
 def read_totals(families: Iterable[Metric]) -> dict[str, Totals]:
     """Return the sums of requests, errors, retries, ejections and durations by ``backend`` label, of samples in `LOOKED_AT`."""
-    sums: defaultdict[str, _Sums] = defaultdict(_Sums)
+    # By the backend, then by the metric; ``errors`` counts the requests whose status is 500 or more once more.
+    sums: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     latency: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for family in families:
         for sample in family.samples:
@@ -100,14 +93,11 @@ def read_totals(families: Iterable[Metric]) -> dict[str, Totals]:
             name, value = sample.labels["backend"], sample.value
             if sample.name == _LATENCY:
                 latency[name].append((float(sample.labels["le"]), value))
-            elif sample.name == "mpp_requests_total":
-                sums[name].requests += value
-                sums[name].errors += value if sample.labels["code"].startswith("5") else 0.0
-            elif sample.name == "mpp_ejections_total":
-                sums[name].ejections += value
-            else:
-                sums[name].retries += value
+                continue
+            sums[name][sample.name] += value
+            if sample.name == _REQUESTS and sample.labels["code"].startswith("5"):
+                sums[name]["errors"] += value
     return {
-        name: Totals(each.requests, each.errors, each.retries, each.ejections, tuple(latency[name]))
+        name: Totals(each[_REQUESTS], each["errors"], each[_RETRIES] + each[_HEDGES], each[_EJECTIONS], tuple(latency[name]))
         for name, each in ((name, sums[name]) for name in {**sums, **latency})
     }

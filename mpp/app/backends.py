@@ -109,7 +109,7 @@ class Backends:
             budget,
             max_active=settings.max_concurrency,
             max_queued=settings.max_queue,
-            reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
+            reset_slow=lambda backend: self._metrics.slow_clients_reset.inc(backend.name),
             question=lambda backend: self.credentials.put_into(backend, own_request_head(backend, "/-/ready", self._instance)),
         )
 

@@ -10,9 +10,10 @@ line that says what was expected if the arguments are invalid.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from ipaddress import IPv4Network, IPv6Network
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from zope.interface import Interface
 from zope.interface.exceptions import Invalid
@@ -42,21 +43,19 @@ def installed(group: str) -> Iterable[metadata.EntryPoint]:
     return metadata.entry_points(group=group)
 
 
-def build_strategy(spec: str, option: str = "--routing-strategy", *, entry_points: Installed = installed) -> IStrategy:
+def build_strategy(spec: str, *, entry_points: Installed = installed) -> IStrategy:
     """
     Build the routing strategy.
 
     :param spec: ``single-most-data``, ``minimum-history:15d``, ``random``, or a strategy of another distribution.
     :raises ConfigError: the strategy does not exist, or its arguments are invalid.
     """
-    build: ExtensionBuilder[IStrategy] = ExtensionBuilder(option, IStrategy, STRATEGIES, entry_points)
-    return build(spec, _STRATEGIES)
+    return _build(spec, _STRATEGIES, "--routing-strategy", IStrategy, partial(entry_points, STRATEGIES))
 
 
 def build_affinities(
     names: Iterable[str],
     trusted: Sequence[Network],
-    option: str = "--affinity-options",
     *,
     memory: int = MEMORY,
     entry_points: Installed = installed,
@@ -74,8 +73,8 @@ def build_affinities(
         "sourceip": ("sourceip", _alone(lambda: SourceIPAffinity(trusted, memory))),
         "header": ("header:NAME", HeaderAffinity),
     }
-    build: ExtensionBuilder[IAffinity] = ExtensionBuilder(option, IAffinity, AFFINITIES, entry_points)
-    return tuple(build(name, table) for name in names)
+    points = partial(entry_points, AFFINITIES)
+    return tuple(_build(name, table, "--affinity-options", IAffinity, points) for name in names)
 
 
 def _alone(make: Callable[[], T]) -> Factory[T]:
@@ -106,51 +105,48 @@ _STRATEGIES: Mapping[str, tuple[str, Factory[IStrategy]]] = {
 }
 
 
-class ExtensionBuilder(Generic[T]):
+def _build(
+    spec: str,
+    table: Mapping[str, tuple[str, Factory[T]]],
+    option: str,
+    interface: type[Interface],
+    points: Callable[[], Iterable[metadata.EntryPoint]],
+) -> T:
     """
-    The factory of one kind of extension: strategies or affinities.
+    Build the extension that ``spec`` names, from the table or else from an entry point.
 
     :param option: the option that errors name.
-    :param interface: the interface that each extension must provide.
-    :param group: the group of the entry points.
+    :param interface: the interface that the extension must provide.
+    :param points: returns the entry points of installed distributions.
     """
+    name, _, arguments = spec.partition(":")
+    if name in table:
+        return _make(option, name, table[name][1], arguments)
+    for point in points():
+        if point.name == name:
+            made: T = _make_verified(option, interface, point, arguments)
+            return made
+    choices = [written for written, _ in table.values()] + sorted(point.name for point in points())
+    raise ConfigError(option, f"unknown {name!r}; expected one of {', '.join(dict.fromkeys(choices))}")
 
-    def __init__(self, option: str, interface: type[Interface], group: str, entry_points: Installed) -> None:
-        self._option = option
-        self._interface = interface
-        self._group = group
-        self._entry_points = entry_points
 
-    def __call__(self, spec: str, table: Mapping[str, tuple[str, Factory[T]]]) -> T:
-        """Build the extension that ``spec`` names, from the table or else from an entry point."""
-        name, _, arguments = spec.partition(":")
-        if name in table:
-            return self._make(name, table[name][1], arguments)
-        for point in self._entry_points(self._group):
-            if point.name == name:
-                return self._verified(point, self._make(name, self._load(point), arguments))
-        choices = [written for written, _ in table.values()] + sorted(p.name for p in self._entry_points(self._group))
-        raise ConfigError(self._option, f"unknown {name!r}; expected one of {', '.join(dict.fromkeys(choices))}")
+def _make(option: str, name: str, factory: Factory[T], arguments: str) -> T:
+    try:
+        return factory(arguments)
+    except ValueError as error:
+        raise ConfigError(option, f"{name}: {error}") from error
 
-    def _make(self, name: str, factory: Factory[T], arguments: str) -> T:
-        try:
-            return factory(arguments)
-        except ValueError as error:
-            raise ConfigError(self._option, f"{name}: {error}") from error
 
-    def _load(self, point: metadata.EntryPoint) -> Factory[T]:
-        try:
-            factory: Factory[T] = point.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(self._option, f"{point.name}: {point.value} cannot be loaded: {error}") from error
-        return factory
-
-    def _verified(self, point: metadata.EntryPoint, made: T) -> T:
-        try:
-            verifyObject(self._interface, made)
-        except Invalid as error:
-            problem = " ".join(str(error).split())
-            raise ConfigError(
-                self._option, f"{point.name}: {point.value} does not return an {self._interface.__name__}: {problem}"
-            ) from error
-        return made
+def _make_verified(option: str, interface: type[Interface], point: metadata.EntryPoint, arguments: str) -> Any:
+    try:
+        factory = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(option, f"{point.name}: {point.value} cannot be loaded: {error}") from error
+    made = _make(option, point.name, factory, arguments)
+    try:
+        verifyObject(interface, made)
+    except Invalid as error:
+        problem = " ".join(str(error).split())
+        text = f"{point.name}: {point.value} does not return an {interface.__name__}: {problem}"
+        raise ConfigError(option, text) from error
+    return made

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from txaio import tx
 
 from mpp._version import __version__
-from mpp.admin.gauges import GaugeCollector, PresentLoad
+from mpp.admin.gauges import GaugeCollector, gauges_of_process
 from mpp.admin.recorder import Recorder
 from mpp.admin.resource import AdminPages
 from mpp.admin.status.identity import Identity
@@ -106,9 +106,9 @@ class Program(MultiService):
         )
         self._problems = Problems(self.backends.event_log.record, "refused")
         self.web_config = self._build_web_config()
-        self._views = StatusSource(self, time.time)
+        self._views = views = StatusSource(self, time.time)
         errors, worker = (lambda: self.client_side.local_errors()), self.role.parent is not None
-        self.status_log = StatusLog(self._views.situation, errors, reactor, time.time)
+        self.status_log = StatusLog(views.situation, errors, reactor, time.time)
         self.reload = self.role.reload(self)
         self.admin_pages = self._build_pages()
         self.sites = self._build_sites()
@@ -116,7 +116,7 @@ class Program(MultiService):
         self._add_services()
         self.client_side: ClientSide = self._build_client_side()
         self.config_read(None)
-        self.metrics.watch(PresentLoad(self._views.load) if worker else GaugeCollector(self._views.snapshot))
+        self.metrics.watch(GaugeCollector(views.load, gauges_of_process) if worker else GaugeCollector(views.snapshot))
 
     def _add_services(self) -> None:
         """Add the child services, which are started and stopped with the program, in this order; workers are added last."""

@@ -8,9 +8,9 @@ from typing import Protocol
 from attrs import evolve
 
 from mpp.admin.cache.view import CacheView
-from mpp.admin.gauges import BackendLoad, LocatorState, Snapshot
+from mpp.admin.gauges import Snapshot
 from mpp.admin.recorder import Recorder
-from mpp.admin.status.data import LocatorView, StatusView
+from mpp.admin.status.data import StatusView
 from mpp.admin.status.identity import Identity
 from mpp.app.backends import Backends
 from mpp.app.client_side import ClientSide
@@ -23,7 +23,7 @@ from mpp.coverage.freshness import Freshness, freshness
 from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.security.web_config.service import WebConfigService
-from mpp.selection.verdict.verdict import ConfigProblem, Situation, judge
+from mpp.selection.verdict.verdict import ConfigProblem, LocatorView, Situation, judge
 from mpp.wire.downstream.connection_limit import ConnectionLimit
 from mpp.wire.memory_budget import MemoryBudget
 
@@ -64,13 +64,12 @@ class StatusSource:
 
     def snapshot(self) -> Snapshot:
         """Return the present values for the gauges."""
-        program = self._program
-        sources = tuple(LocatorState(s.name, s.up, len(s.discovered)) for s in program.backends.locator.sources)
+        situation = self.situation()
         return evolve(
             self.load(),
-            selection=program.backends.selections.current,
-            locators=sources,
-            states=judge(self.situation()).states,
+            selection=situation.selection,
+            locators=situation.locators,
+            states=judge(situation).states,
             missing=self._missing(),
             cache_freshness=self._freshness().seconds,
         )
@@ -78,13 +77,12 @@ class StatusSource:
     def load(self) -> Snapshot:
         """Return the present values for the gauges of this process alone, without backends and locators."""
         program = self._program
-        load = tuple(BackendLoad(name, *each) for name, each in program.client_side.load(self._backends()).items())
         return Snapshot(
             Selection(),
             (),
             program.budget.buffered,
             program.metrics.in_flight,
-            load,
+            program.client_side.load(self._backends()),
             len(program.client_side),
             program.gate.limit,
             program.budget.limit,

@@ -195,7 +195,7 @@ class RangeCache(Generic[K, E]):
         if size > most:
             self._remove(key)
             self._remember_large(key)
-            self._metrics.cache_evicted()
+            self._metrics.cache_evictions.inc()
             return
         if protected:
             self._protected_bytes += size - counted.size
@@ -244,7 +244,7 @@ class RangeCache(Generic[K, E]):
                 self._drop_spare(next(iter(self._spare)))
             else:
                 self._remove(next(iter(self._probation)))
-                self._metrics.cache_evicted()
+                self._metrics.cache_evictions.inc()
 
     def _count_spare(self, key: K, counted: _CountedEntry[E], size: int) -> None:
         """Count the parts of a protected entry that were used once; the entry is the last one for them if they have grown."""

@@ -155,7 +155,7 @@ class Attempts:
                 self._fail_suspect(retry_state)
                 return
             if retry_state.abandoned is not None:
-                context.metrics.retried(*retry_state.abandoned)
+                context.metrics.retries.inc(*retry_state.abandoned)
                 retry_state.abandoned = None
         attempt = Attempt(self, backend, context, self._deadline, context.clock.seconds())
         self.started += 1
@@ -220,7 +220,7 @@ class Attempts:
 
     def _fail_suspect(self, retry_state: RetryState) -> None:
         """Send the local error reply that the last healthy server is not risked, and cancel the attempts that still run."""
-        self._context.metrics.query_of_death_refused()
+        self._context.metrics.query_of_death_refusals.inc()
         self.cancel()
         self._callbacks.fail(local_replies.suspected(retry_state.last_reason))
 

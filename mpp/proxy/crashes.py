@@ -55,7 +55,7 @@ def may_go_on(attempt: Attempt, outcome: UpstreamError | int, retry_state: Retry
 def report(attempt: Attempt) -> None:
     """Log and count that a server may have died of a read, and report the read as suspect (`ISelections.suspect`)."""
     context, info, name = attempt.context, attempt.deadline.info, attempt.backend.name
-    context.metrics.query_of_death_suspected(name)
+    context.metrics.query_of_death_suspects.inc(name)
     _log.warn(
         "{backend} broke the connection after running a query for {ran:.1f} s, and may have died of it; for some minutes the"
         " query is not sent to a server that is the last healthy one: {method} {query}",

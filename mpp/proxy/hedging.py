@@ -91,7 +91,7 @@ def _move(request: HedgedRequest, attempt: Attempt) -> bool:
     backend = placing.new_backend(attempt, request.running, request.retry_state, request.plan)
     if backend is None:
         return False
-    attempt.context.metrics.moved(attempt.backend.name)
+    attempt.context.metrics.moved_requests.inc(attempt.backend.name)
     request.reasons += (f"{attempt.backend.name}: no free slot",)
     request.by_affinity = ""
     attempt.move(backend)
@@ -113,7 +113,7 @@ def _hedge(request: HedgedRequest, attempt: Attempt, reason: str) -> None:
     retry_state = request.retry_state
     if retry_state is not None and retry_state.came_back(backend, context.selections.current):
         retry_state.again += 1
-    context.metrics.hedged(attempt.backend.name, reason)
+    context.metrics.hedges.inc(attempt.backend.name, reason)
     request.reasons += (f"{attempt.backend.name}: {reason}",)
     _log.debug(
         "{target} is sent to {backend}, too, because {slow} is {reason}",

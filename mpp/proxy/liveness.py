@@ -207,7 +207,7 @@ class LivenessChecks:
         server.asked = server.probe = None
         server.unready = status == 503
         server.alive = self._ticker.now
-        self._metrics.suspected(backend.name, Liveness.ALIVE.value)
+        self._metrics.suspicion_probes.inc(backend.name, Liveness.ALIVE.value)
 
     def _failed(self, failure: Failure, backend: Backend, server: _ServerLiveness) -> None:
         server.asked = server.probe = None
@@ -227,7 +227,7 @@ class LivenessChecks:
         if server.reported:
             return
         server.reported = True
-        self._metrics.suspected(backend.name, Liveness.STUCK.value)
+        self._metrics.suspicion_probes.inc(backend.name, Liveness.STUCK.value)
         _log.warn("{backend} is stuck, and is taken out of service: {why}", backend=backend.name, why=why)
         self._selections.report(backend, Standing.DOWN, f"stuck: {why}")
 

@@ -60,11 +60,11 @@ def _by_coverage(
     if plan is None:
         return own, by_affinity, None
     if plan.plan.warning:
-        context.metrics.incomplete()
+        context.metrics.incomplete_requests.inc()
     if plan.backend == own:
         return own, by_affinity, plan
     if len(plan.plan.parts) == 1:
-        context.metrics.rerouted(own.name)
+        context.metrics.rerouted_requests.inc(own.name)
     return plan.backend, "", plan
 
 
@@ -105,7 +105,7 @@ def with_warning(context: ForwardContext, plan: RequestPlan | None, backend: Bac
     moved = None if plan is None else plan.moved(backend, rerouting.in_service(context.selections.current))
     if moved is None or not moved.plan.warning:
         return None
-    context.metrics.incomplete()
+    context.metrics.incomplete_requests.inc()
     return moved
 
 

@@ -33,7 +33,7 @@ def take_retry_token(what: str, context: ForwardContext, info: RequestInfo) -> b
     """
     if context.budget.take(context.clock.seconds()):
         return True
-    context.metrics.retry_budget_exhausted(what)
+    context.metrics.retry_budget_exhausted.inc(what)
     _log.debug("{what} of {target} skipped: retry budget exhausted", what=what, target=info.target[:200].decode("latin-1"))
     return False
 

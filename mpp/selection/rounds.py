@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
@@ -121,45 +120,6 @@ class Rounds:
         if again:
             self._request()
         over.fire()
-
-
-class PeriodicCall:
-    """
-    A periodic call whose interval can be changed.
-
-    :param call: called in each period; if it returns a Deferred, the next call waits for that.
-    :param interval: the period in seconds.
-    """
-
-    def __init__(self, call: Callable[[], object], clock: IReactorTime, interval: float) -> None:
-        self._call = call
-        self._clock = clock
-        self._interval = interval
-        self._loop: LoopingCall | None = None
-
-    def start(self) -> None:
-        """Start the periodic calls; the first one is made now."""
-        # Always create a new LoopingCall: one that is restarted while it waits for a Deferred would run twice.
-        self._loop = LoopingCall(self._call)
-        self._loop.clock = self._clock
-        text = (
-            "bug: the periodic selection rounds have stopped; backends are probed less often, such as after failures; restart mpp"
-        )
-        self._loop.start(self._interval).addErrback(lambda failure: _log.failure(text, failure))
-
-    def stop(self) -> None:
-        """Stop the periodic calls."""
-        loop, self._loop = self._loop, None
-        if loop is not None and loop.running:
-            loop.stop()
-
-    def change(self, interval: float) -> None:
-        """Change the interval; if it differs from the current one, the next call is made now."""
-        if interval != self._interval:
-            self._interval = interval
-            if self._loop is not None:
-                self.stop()
-                self.start()
 
 
 def log_failure(failure: Failure) -> None:

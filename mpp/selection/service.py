@@ -24,13 +24,14 @@ from mpp.core.interfaces import ISelections, IStrategy
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.scheduling.pacing import of_each, with_breaks
+from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.selection.event_log import EventLog
 from mpp.selection.evidence import Evidence, Probed
 from mpp.selection.probe_schedule import ProbeSchedule
 from mpp.selection.publication import Publication
 from mpp.selection.query_of_death import SuspectQueries
 from mpp.selection.round_steps import BackendProber, BackendSource, BeforeRound
-from mpp.selection.rounds import PeriodicCall, Rounds, StartWaiters
+from mpp.selection.rounds import Rounds, StartWaiters
 from mpp.selection.updates import Updates
 
 _log = make_logger()
@@ -89,7 +90,7 @@ class SelectionService(Service):
         self._rounds = Rounds(self._run, clock, MIN_SPACING_S)
         self._first = StartWaiters(clock.seconds)
         self._interval = interval
-        self._repeated = PeriodicCall(self.reselect, clock, interval)
+        self._repeated = PeriodicCheck(self.reselect, clock, interval, "selection rounds", _log, now=True)
         self.event_log = EventLog(wall)
         self._published = Publication(strategy, wall, metrics, self.event_log)
         self._evidence = self._begin_evidence(wall, coverage_query)
@@ -119,13 +120,13 @@ class SelectionService(Service):
         Service.startService(self)
         self._first.begin()
         self._locator.start(self._rounds.refresh)
-        self._repeated.start()
+        self._repeated.startService()
 
     def stopService(self) -> None:
         """Stop the rounds; callers that wait for one get the current Selection."""
         Service.stopService(self)
         self._locator.stop()
-        self._repeated.stop()
+        self._repeated.stopService()
         self._rounds.stop()
         self._follow_ups.pause()
         self._evidence.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.app.extensions import build_affinities, build_strategy
 from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.core.errors import ConfigError
@@ -15,6 +15,7 @@ from mpp.discovery.kinds.planner import LocatorPlanner
 from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.proxy.decisions import placement
+from mpp.selection.verdict.verdict import LocatorView
 from tests.configured import configured
 from tests.contract import source
 
@@ -29,7 +30,7 @@ _BACKEND = Backend("http", "prom-a", 9090)
 _COUNTED = {
     'mpp_hedges_total{{reason="{}"}}': ("hedge", 2),
     'mpp_retry_budget_exhausted_total{{reason="{}"}}': ("take_retry_token", 0),
-    'mpp_suspicion_probes_total{{result="{}"}}': ("suspected", 1),
+    'mpp_suspicion_probes_total{{result="{}"}}': ("suspicion_probes.inc", 1),
     'mpp_coverage_surveys_total{{result="{}"}}': ("counted", 1),
     'mpp_selection_rounds_total{{result="{}"}}': ("selection_rounds.inc", 0),
     'mpp_ejections_total{{reason="{}"}}': ("ejections.inc", 1),
@@ -75,8 +76,8 @@ def _metrics() -> Metrics:
     metrics.expect_backend(ANY)
     metrics.expect_configured(_locators(), _affinities())
     selection = Selection(1, Choice((_BACKEND,)), (Observation(_BACKEND, Standing.VIABLE),))
-    locator = LocatorState(ANY, True, 1)
-    metrics.watch(GaugeCollector(lambda: Snapshot(selection, (locator,), 0, load=(BackendLoad(ANY, 0, 0),))))
+    locator = LocatorView(ANY, True, 1)
+    metrics.watch(GaugeCollector(lambda: Snapshot(selection, (locator,), 0, load={ANY: (0, 0)})))
     return metrics
 
 

@@ -20,8 +20,7 @@ from mpp.core.settings import Settings
 from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import Event, RecentTraffic
-from mpp.selection.verdict.locators import LocatorView
-from mpp.selection.verdict.verdict import ConfigProblem, Situation
+from mpp.selection.verdict.verdict import ConfigProblem, LocatorView, Situation
 
 
 @frozen
@@ -64,6 +63,3 @@ class StatusView:
         """The part of the data from which the verdict is made."""
         workers = self.workers, self.settings.workers
         return Situation(self.selection, self.locators, self.errors, self.config, self.security.problem, workers)
-
-
-__all__ = ["LocatorView", "StatusView"]

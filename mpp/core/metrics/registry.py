@@ -35,6 +35,9 @@ class Metrics:
     """
     The metrics of the program, in a registry of their own.
 
+    A counter that callers increment is an attribute with the name of the metric without ``mpp_``. Its labels are in
+    `mpp.core.metrics.families`, in the order in which ``inc`` takes their values.
+
     :ivar in_flight: the number of client requests that are being answered now.
     :ivar round_duration: the durations of the selection rounds that did not fail.
     """
@@ -49,20 +52,11 @@ class Metrics:
         self._tallies: tuple[LabelledCounter | LabelledHistogram, ...] = (*self._counters.values(), *self._histograms.values())
         for tally in self._tallies:
             registry.register(tally)
-        # Looked up once, because every request is counted in them.
-        self._requests, self._hits = self._counters["mpp_requests"], self._counters["mpp_affinity_hits"]
-        self._cache_requests, self._cache_steps = self._counters["mpp_cache_requests"], self._counters["mpp_cache_steps"]
-        self._cache_saved = self._counters["mpp_cache_saved_seconds"]
+        self._name_counters()
         self._duration = self._histograms["mpp_request_duration_seconds"].of("")
         self._upstream = self._histograms["mpp_upstream_duration_seconds"]
+        self._survey_duration = self._histograms["mpp_coverage_survey_duration_seconds"]
         self.round_duration = self._histograms["mpp_selection_round_duration_seconds"].of("")
-        self.selection_events = self._counters["mpp_selection_events"]
-        self.selection_rounds = self._counters["mpp_selection_rounds"]
-        self.discovery_errors = self._counters["mpp_discovery_errors"]
-        self.probe_errors = self._counters["mpp_probe_errors"]
-        self.ejections = self._counters["mpp_ejections"]
-        self.storage_errors = self._counters["mpp_storage_errors"]
-        self.readmissions = self._counters["mpp_readmissions"]
         self._others = CollectorRegistry()
         self._reload_succeeded = Gauge(
             "mpp_config_last_reload_successful", "1 if the last reading of the configuration was applied, else 0.", registry=None
@@ -76,6 +70,37 @@ class Metrics:
         self.add(self._reload_succeeded_at)
         self._backends: dict[str, None] = {}
         self._expect_series()
+
+    def _name_counters(self) -> None:
+        """Set an attribute for each counter; the ones that need more than an increment are private."""
+        counters = self._counters
+        self._requests = counters["mpp_requests"]
+        self._cache_steps = counters["mpp_cache_steps"]
+        self._cache_saved = counters["mpp_cache_saved_seconds"]
+        self._surveys = counters["mpp_coverage_surveys"]
+        self.affinity_hits = counters["mpp_affinity_hits"]
+        self.retries = counters["mpp_retries"]
+        self.truncated_responses = counters["mpp_truncated_responses"]
+        self.slow_clients_reset = counters["mpp_slow_clients_reset"]
+        self.moved_requests = counters["mpp_moved_requests"]
+        self.rerouted_requests = counters["mpp_rerouted_requests"]
+        self.joined_responses = counters["mpp_joined_responses"]
+        self.incomplete_requests = counters["mpp_incomplete_requests"]
+        self.shared_requests = counters["mpp_shared_requests"]
+        self.cache_requests = counters["mpp_cache_requests"]
+        self.cache_evictions = counters["mpp_cache_evictions"]
+        self.hedges = counters["mpp_hedges"]
+        self.suspicion_probes = counters["mpp_suspicion_probes"]
+        self.retry_budget_exhausted = counters["mpp_retry_budget_exhausted"]
+        self.query_of_death_suspects = counters["mpp_query_of_death_suspects"]
+        self.query_of_death_refusals = counters["mpp_query_of_death_refusals"]
+        self.selection_events = counters["mpp_selection_events"]
+        self.selection_rounds = counters["mpp_selection_rounds"]
+        self.discovery_errors = counters["mpp_discovery_errors"]
+        self.probe_errors = counters["mpp_probe_errors"]
+        self.ejections = counters["mpp_ejections"]
+        self.storage_errors = counters["mpp_storage_errors"]
+        self.readmissions = counters["mpp_readmissions"]
 
     def _expect_series(self) -> None:
         for name, each in series.OF_THE_PROGRAM.items():
@@ -96,7 +121,7 @@ class Metrics:
         for locator in locators:
             self.discovery_errors.expect(locator)
         for affinity in affinities:
-            self._hits.expect(affinity)
+            self.affinity_hits.expect(affinity)
 
     def label_values(self, label: str) -> set[str]:
         """Return all values that a label has in any counter or histogram."""
@@ -137,62 +162,10 @@ class Metrics:
         """Record the duration of one attempt."""
         self._upstream.of(backend).observe(seconds)
 
-    def retried(self, backend: str, reason: str) -> None:
-        """Count an attempt that failed and was followed by another one."""
-        self._counters["mpp_retries"].inc(backend, reason)
-
-    def hedged(self, backend: str, reason: str) -> None:
-        """Count an attempt that was made in parallel to one on ``backend``."""
-        self._counters["mpp_hedges"].inc(backend, reason)
-
-    def suspected(self, backend: str, result: str) -> None:
-        """Count a liveness check of a stalled backend; ``result`` is ``alive`` or ``stuck``."""
-        self._counters["mpp_suspicion_probes"].inc(backend, result)
-
     def surveyed(self, backend: str, result: str, seconds: float) -> None:
         """Count a survey of the newest data of a backend, and its duration; ``result`` is ``ok`` or ``failed``."""
-        self._counters["mpp_coverage_surveys"].inc(backend, result)
-        self._histograms["mpp_coverage_survey_duration_seconds"].of(backend).observe(seconds)
-
-    def retry_budget_exhausted(self, reason: str) -> None:
-        """Count a ``retry`` or a ``hedge``, by ``reason``, that was skipped because the retry budget was exhausted."""
-        self._counters["mpp_retry_budget_exhausted"].inc(reason)
-
-    def query_of_death_suspected(self, backend: str) -> None:
-        """Count a read that may have crashed ``backend``."""
-        self._counters["mpp_query_of_death_suspects"].inc(backend)
-
-    def query_of_death_refused(self) -> None:
-        """Count a read that was not sent to the last healthy server, because it may have crashed other servers."""
-        self._counters["mpp_query_of_death_refusals"].inc()
-
-    def truncated(self, backend: str, reason: str) -> None:
-        """Count a response that broke off after its first byte had been sent."""
-        self._counters["mpp_truncated_responses"].inc(backend, reason)
-
-    def moved(self, backend: str) -> None:
-        """Count a request that left the queue of ``backend`` for another one."""
-        self._counters["mpp_moved_requests"].inc(backend)
-
-    def rerouted(self, backend: str) -> None:
-        """Count a request that went to another backend than ``backend``, which lacks data that it reads."""
-        self._counters["mpp_rerouted_requests"].inc(backend)
-
-    def joined(self) -> None:
-        """Count a response that was joined from the responses of several backends."""
-        self._counters["mpp_joined_responses"].inc()
-
-    def incomplete(self) -> None:
-        """Count a request whose response gets a warning, because data is or may be missing in it."""
-        self._counters["mpp_incomplete_requests"].inc()
-
-    def shared(self) -> None:
-        """Count a request that gets the response to an identical one."""
-        self._counters["mpp_shared_requests"].inc()
-
-    def cache_answered(self, result: str) -> None:
-        """Count a range query by how the cache was used: ``hit``, ``partial``, ``miss`` or ``bypass``."""
-        self._cache_requests.inc(result)
+        self._surveys.inc(backend, result)
+        self._survey_duration.of(backend).observe(seconds)
 
     def cache_steps(self, cached: int, asked: int) -> None:
         """Count the steps of a response that came from the cache, and the steps that a backend was asked for."""
@@ -202,18 +175,6 @@ class Metrics:
     def cache_saved(self, seconds: float) -> None:
         """Count the time that a backend would have taken for the steps that came from the cache."""
         self._cache_saved.add(seconds)
-
-    def cache_evicted(self) -> None:
-        """Count an entry of the cache that was removed because it, or the cache, was too large."""
-        self._counters["mpp_cache_evictions"].inc()
-
-    def slow_client_reset(self, backend: str) -> None:
-        """Count a response that was aborted because its client read it too slowly."""
-        self._counters["mpp_slow_clients_reset"].inc(backend)
-
-    def affinity_hit(self, kind: str) -> None:
-        """Count a request whose backend an affinity of this type chose."""
-        self._hits.inc(kind)
 
     def config_read(self, *, applied: bool, at: float) -> None:
         """Record a reading of the configuration, at the time ``at``, and whether it was applied."""

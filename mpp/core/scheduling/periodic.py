@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 from txaio import tx
 
 _log = tx.make_logger()
@@ -38,18 +38,34 @@ class PeriodicCheck(Service):
     ) -> None:
         self._interval, self._now = interval, now
         text = "bug: the periodic task '{name}' failed; it runs again in {interval:g} s"
-        report = partial(log.failure, text, name=name, interval=interval)
+
+        def report(failure: Failure) -> None:
+            log.failure(text, failure, name=name, interval=self._interval)
+
         # A LoopingCall itself stops permanently at its first error.
-        self._loop = LoopingCall(lambda: maybeDeferred(check).addErrback(report))
-        self._loop.clock = clock
+        self._call = lambda: maybeDeferred(check).addErrback(report)
+        self._clock = clock
+        self._loop: LoopingCall | None = None
 
     def startService(self) -> None:
         """Start the periodic calls."""
         Service.startService(self)
+        # Always create a new LoopingCall: one that is restarted while it waits for a Deferred would run twice.
+        self._loop = LoopingCall(self._call)
+        self._loop.clock = self._clock
         self._loop.start(self._interval, now=self._now)
 
     def stopService(self) -> None:
         """Stop the periodic calls."""
         Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
+        loop, self._loop = self._loop, None
+        if loop is not None and loop.running:
+            loop.stop()
+
+    def change(self, interval: float) -> None:
+        """Change the interval; if it differs from the current one, the periodic calls start again now."""
+        if interval != self._interval:
+            self._interval = interval
+            if self.running:
+                self.stopService()
+                self.startService()

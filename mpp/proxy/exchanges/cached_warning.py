@@ -40,7 +40,7 @@ def missing_data(
 def count_incomplete(context: ForwardContext, warning: str, new: Sequence[NewSteps]) -> None:
     """Count a response with a warning as incomplete, unless the request was counted when servers were asked for the new steps."""
     if warning and not any(text.startswith("mpp: ") for each in new if each.matrix for text in each.matrix.warnings):
-        context.metrics.incomplete()
+        context.metrics.incomplete_requests.inc()
 
 
 def _answered_ranges(

@@ -132,11 +132,11 @@ class Exchange:
         self._response = response
         self._served_by = backend
         if answer.affinity:
-            context.metrics.affinity_hit(answer.affinity)
+            context.metrics.affinity_hits.inc(answer.affinity)
         if answer.shared:
-            context.metrics.shared()
+            context.metrics.shared_requests.inc()
         if answer.cache and (use := caching.use_of(answer.cache)):
-            context.metrics.cache_answered(use)
+            context.metrics.cache_requests.inc(use)
         cookies = self._cookies(answer)
         added = self._added(answer) if answer.cache or context.settings.server_timing else ()
         self._downstream.deliver(response, backend, cookies, answer.started, self._delivered, added, answer.also)
@@ -209,7 +209,7 @@ class Exchange:
         if self.ended:
             return
         if isinstance(error, UpstreamError) and answer is not None and answer.attempt is not None:
-            self._context.metrics.truncated(answer.backend.name, error.cause.value)
+            self._context.metrics.truncated_responses.inc(answer.backend.name, error.cause.value)
             _log.warn(
                 "response of {backend} broke off after its first bytes were sent to the client, whose connection is reset: {why}",
                 backend=answer.backend.name,

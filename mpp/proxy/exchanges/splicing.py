@@ -284,7 +284,7 @@ class SplicedAttempts:
         released = counted_for([response for response, _ in answers], sum(map(len, pieces)))
         whole = WholeResponse(200, first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces, released=released)
         if len(servers) > 1:
-            self._context.metrics.joined()
+            self._context.metrics.joined_responses.inc()
         steps = self.plan.steps
         answered = zip(servers, self.plan.plan.parts, strict=True)
         ranges = tuple((server, steps.time(part.first), steps.time(part.last)) for server, part in answered)

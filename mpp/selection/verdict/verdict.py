@@ -17,7 +17,6 @@ from mpp.core.metrics.local_errors import LocalErrors
 from mpp.core.model import Observation, Selection, Standing
 from mpp.core.text.humanize import listing
 from mpp.coverage import drift
-from mpp.selection.verdict.locators import LocatorView
 from mpp.selection.verdict.servers import capital, kinds_of_trouble, sentence, serving
 
 GOOD, WARN, BAD = "good", "warn", "bad"
@@ -64,6 +63,22 @@ class VerdictState(enum.Enum):
     """Fewer worker processes run than are configured."""
     DRIFT = "drift"
     """The servers differ in settings that should be the same."""
+
+
+@frozen
+class LocatorView:
+    """
+    The status of one locator.
+
+    :ivar up: whether its last look-up succeeded.
+    :ivar backends: number of backends in its last list.
+    :ivar problem: why the look-up failed; if it succeeded, another problem, such as an empty list.
+    """
+
+    name: str
+    up: bool
+    backends: int
+    problem: str = ""
 
 
 @frozen

@@ -50,8 +50,8 @@ class RecorderTests(SynchronousTestCase):
             self.request()
         self.request(code=503)
         self.request(B)
-        self.metrics.retried(A.name, "reset")
-        self.metrics.hedged(A.name, "stuck")
+        self.metrics.retries.inc(A.name, "reset")
+        self.metrics.hedges.inc(A.name, "stuck")
         self.clock.advance(SLOT_S)
         recent = self.recorder.recall()
         of_a, of_b = recent[A.name], recent[B.name]
@@ -69,10 +69,10 @@ class RecorderTests(SynchronousTestCase):
     def test_use_of_the_cache(self) -> None:
         """The use of the cache is known since the start and of the last ten minutes."""
         self.assertEqual(self.recorder.recall_cache(), CacheTraffic())
-        self.metrics.cache_answered("miss")
+        self.metrics.cache_requests.inc("miss")
         for _ in range(SLOTS + 1):
             self.clock.advance(SLOT_S)
-        self.metrics.cache_answered("hit")
+        self.metrics.cache_requests.inc("hit")
         self.metrics.cache_saved(0.5)
         self.clock.advance(SLOT_S / 2)
         found = self.recorder.recall_cache()

@@ -17,7 +17,7 @@ from mpp._version import __version__
 from mpp.admin.status import html_page as pages
 from mpp.admin.status import json_document as document
 from mpp.admin.status import report
-from mpp.admin.status.data import LocatorView, StatusView
+from mpp.admin.status.data import StatusView
 from mpp.admin.status.html import CONTENT_SECURITY_POLICY
 from mpp.admin.status.identity import Identity
 from mpp.admin.status.links import linked
@@ -31,6 +31,7 @@ from mpp.core.text.humanize import ago, latency, listing, number, quantity, rate
 from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import SLOTS, Event, RecentTraffic, TrafficSlot, TrafficSpan
+from mpp.selection.verdict.verdict import LocatorView
 from tests.status_support import FOREIGN, NOW, A, B, view, well
 
 DOWN = Observation(B, Standing.DOWN, "no response to /-/ready: connect: refused", at=NOW - 1)

@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.admin.gauges import BackendLoad, PresentLoad, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot, gauges_of_process
 from mpp.app.program import Program
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers import parent
@@ -530,7 +530,7 @@ class SumsTests(SynchronousTestCase):
         for _ in range(requests):
             metrics.request_began()
             metrics.request_ended("a", 200, 0.004)
-            metrics.retried("a", "reset")
+            metrics.retries.inc("a", "reset")
         found = sent(sums.families(metrics.registry.collect()))
         found.append(["mpp_requests_in_flight", "gauge", "", [["mpp_requests_in_flight", {}, in_flight]]])
         found.append(["mpp_selected_backends", "gauge", "", [["mpp_selected_backends", {}, 77]]])
@@ -538,9 +538,9 @@ class SumsTests(SynchronousTestCase):
 
     def test_present_of_a_worker(self) -> None:
         """A worker says what there is in it, and neither what is known of backends nor what that means: the parent does."""
-        load = Snapshot(Selection(), (), 17, 1, (BackendLoad("a:9090", 2, 3),), 5, 480, 1000)
+        load = Snapshot(Selection(), (), 17, 1, {"a:9090": (2, 3)}, 5, 480, 1000)
         registry = CollectorRegistry()
-        registry.register(PresentLoad(lambda: load))
+        registry.register(GaugeCollector(lambda: load, gauges_of_process))
         found = sums.added_up(sums.families(registry.collect()))
         self.assertEqual({name for name, *_ in found}, {name for name in sums.ADDED if name.startswith("mpp_")})
         self.assertEqual(len(sums.samples(found, "mpp_backend_requests")), 2)

@@ -18,11 +18,11 @@ class UseTests(SynchronousTestCase):
         self.assertEqual(read_use(metrics.counted(COUNTED_IN)), NO_USE)
         for count, result in enumerate(("hit", "partial", "miss", "bypass"), start=1):
             for _ in range(count):
-                metrics.cache_answered(result)
+                metrics.cache_requests.inc(result)
         metrics.cache_steps(1435, 5)
         metrics.cache_saved(0.75)
-        metrics.shared()
-        metrics.cache_evicted()
+        metrics.shared_requests.inc()
+        metrics.cache_evictions.inc()
         expected = CacheUse(1, 2, 3, 4, 1435, 5, 0.75, 1)
         self.assertEqual(read_use(metrics.counted(COUNTED_IN)), expected)
         self.assertEqual(read_use(metrics.registry.collect()), expected)

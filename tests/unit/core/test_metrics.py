@@ -4,10 +4,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, PresentLoad, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot, gauges_of_process
 from mpp.cache.store import CacheState
 from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
+from mpp.selection.verdict.verdict import LocatorView
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
 OBSERVATIONS = (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN, "refused"))
@@ -19,7 +20,7 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics(CollectorRegistry())
         self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
-        locators, load = (LocatorState("file", False, 2),), (BackendLoad("a:9090", 3, 1),)
+        locators, load = (LocatorView("file", False, 2),), {"a:9090": (3, 1)}
         self.metrics.watch(GaugeCollector(lambda: Snapshot(self.selection, locators, 17, self.metrics.in_flight, load, 5, 480)))
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -53,11 +54,11 @@ class MetricsTests(SynchronousTestCase):
     def test_use_of_the_cache(self) -> None:
         """It can be seen what came from the cache, and what that has saved; a cache that is not used has zeros."""
         self.assertEqual([self.value("mpp_cache_steps_total", source=each) for each in ("cache", "server")], [0, 0])
-        self.metrics.cache_answered("partial")
+        self.metrics.cache_requests.inc("partial")
         self.metrics.cache_steps(1435, 5)
         self.metrics.cache_saved(0.25)
         self.metrics.cache_saved(0.5)
-        self.metrics.shared()
+        self.metrics.shared_requests.inc()
         results = [self.value("mpp_cache_requests_total", result=each) for each in ("hit", "partial", "miss", "bypass")]
         self.assertEqual(results, [0, 1, 0, 0])
         self.assertEqual([self.value("mpp_cache_steps_total", source=each) for each in ("cache", "server")], [1435, 5])
@@ -72,7 +73,7 @@ class MetricsTests(SynchronousTestCase):
         names = ("mpp_cache_entries", "mpp_cache_bytes", "mpp_cache_limit_bytes", "mpp_cache_freshness_seconds")
         self.assertEqual([registry.get_sample_value(name) for name in names], [3, 1000, 2**20, 75])
         of_worker = CollectorRegistry()
-        of_worker.register(PresentLoad(lambda: alone))
+        of_worker.register(GaugeCollector(lambda: alone, gauges_of_process))
         self.assertEqual([of_worker.get_sample_value(name) for name in names], [3, 1000, 2**20, None])
 
     def test_metric_tells_which_backend_is_mpp_itself(self) -> None:
@@ -104,10 +105,10 @@ class MetricsTests(SynchronousTestCase):
 
     def test_page_is_what_prometheus_reads(self) -> None:
         """The page parses, and has the names the original had."""
-        self.metrics.retried("a:9090", "reset")
-        self.metrics.affinity_hit("cookies")
+        self.metrics.retries.inc("a:9090", "reset")
+        self.metrics.affinity_hits.inc("cookies")
         self.metrics.upstream_answered("a:9090", 0.1)
-        self.metrics.truncated("a:9090", "reset")
+        self.metrics.truncated_responses.inc("a:9090", "reset")
         names = {family.name for family in text_string_to_metric_families(self.metrics.exposition().decode())}
         for name in (
             "mpp_selected_backends",
@@ -146,7 +147,7 @@ class MetricsTests(SynchronousTestCase):
         self.metrics.expect_backend("a:9090")
         for name, labels in expected:
             self.assertEqual(self.value(name, backend="a:9090", **labels), 0, name)
-        self.metrics.truncated("a:9090", "closed")
+        self.metrics.truncated_responses.inc("a:9090", "closed")
         self.metrics.expect_backend("a:9090")
         self.assertEqual(self.value("mpp_truncated_responses_total", backend="a:9090", reason="closed"), 1)
 
@@ -154,8 +155,8 @@ class MetricsTests(SynchronousTestCase):
         """The page has the lines that prometheus_client makes of all samples, those of servers that were not used included."""
         for name in ("a:9090", "b:9090/x", 'odd"\\\n'):
             self.metrics.expect_backend(name)
-        self.metrics.retried("a:9090", "reset")
-        self.metrics.retried("gone:9090", "reset")
+        self.metrics.retries.inc("a:9090", "reset")
+        self.metrics.retries.inc("gone:9090", "reset")
         self.metrics.upstream_answered("a:9090", 0.02)
         self.metrics.request_began()
         self.metrics.request_ended("b:9090/x", 503, 0.2)
@@ -172,7 +173,7 @@ class MetricsTests(SynchronousTestCase):
     def test_own_reads_create_no_zero_series(self) -> None:
         """What the program itself looks at has no series that are 0, of which there are many when there are many servers."""
         self.metrics.expect_backend("a:9090")
-        self.metrics.retried("b:9090", "reset")
+        self.metrics.retries.inc("b:9090", "reset")
         found = list(self.metrics.counted(["mpp_retries_total", "mpp_upstream_duration_seconds_bucket"]))
         self.assertEqual(
             [(family.name, len(family.samples)) for family in found],

@@ -56,3 +56,31 @@ class PeriodicCheckTests(SynchronousTestCase):
         self.checks.stopService()
         self.clock.pump([10.0] * 3)
         self.assertEqual((self.calls, self.clock.getDelayedCalls()), ([0.0], []))
+
+    def test_changed_interval_applies_at_once(self) -> None:
+        """Another interval counts at once, also when it is shorter; the same one changes nothing."""
+        self.checks.startService()
+        self.clock.advance(1)
+        self.checks.change(2.0)
+        self.clock.advance(1)
+        self.checks.change(2.0)
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.calls, [0, 1, 3, 5])
+
+    def test_change_while_waiting(self) -> None:
+        """What is still under way when the interval changes does not make for a second series of calls."""
+        waiting: list[Deferred[None]] = [Deferred(), Deferred()]
+        self.outcomes = [*waiting]
+        self.checks.startService()
+        self.checks.change(2.0)
+        for each in waiting:
+            each.callback(None)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_change_of_a_stopped_service(self) -> None:
+        """A service that does not run starts with the interval that was set last."""
+        self.checks.change(2.0)
+        self.assertEqual(self.calls, [])
+        self.checks.startService()
+        self.clock.pump([1.0] * 4)
+        self.assertEqual(self.calls, [0, 2, 4])

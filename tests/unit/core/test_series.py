@@ -67,7 +67,7 @@ class UpkeepTests(SynchronousTestCase):
 
     def test_back_in_time(self) -> None:
         """A backend that returns before that goes on with its counts."""
-        self.metrics.truncated("b:1", "reset")
+        self.metrics.truncated_responses.inc("b:1", "reset")
         self.wait(KEPT_S - INTERVAL)
         self.known["backend"].add("b:1")
         self.wait(3 * INTERVAL)

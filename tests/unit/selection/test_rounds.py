@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.selection.rounds import PeriodicCall, Rounds
+from mpp.selection.rounds import Rounds
 
 
 class RoundsTests(SynchronousTestCase):
@@ -121,39 +121,3 @@ class RoundsTests(SynchronousTestCase):
         self.rounds.stop()
         self.successResultOf(waiter)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-
-class RepeatedTests(SynchronousTestCase):
-    """What is called at an interval."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.called: list[float] = []
-        self.repeated = PeriodicCall(lambda: self.called.append(self.clock.seconds()), self.clock, 10.0)
-
-    def test_changed_interval_applies_at_once(self) -> None:
-        """Another interval counts at once, also when it is shorter."""
-        self.repeated.start()
-        self.clock.advance(1)
-        self.repeated.change(2.0)
-        self.clock.pump([1.0] * 4)
-        self.assertEqual(self.called, [0, 1, 3, 5])
-
-    def test_change_while_waiting(self) -> None:
-        """What is still under way when the interval changes does not make for a second series of calls."""
-        waiting: list[Deferred[None]] = []
-        repeated = PeriodicCall(lambda: waiting.append(Deferred()) or waiting[-1], self.clock, 10.0)
-        repeated.start()
-        repeated.change(2.0)
-        for each in waiting:
-            each.callback(None)
-        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
-
-    def test_no_change(self) -> None:
-        """The same interval changes nothing, nor does another one begin what was not begun."""
-        self.repeated.change(3.0)
-        self.assertEqual(self.called, [])
-        self.repeated.start()
-        self.repeated.change(3.0)
-        self.repeated.stop()
-        self.assertEqual((self.called, self.clock.getDelayedCalls()), ([0], []))

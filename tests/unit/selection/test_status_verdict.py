@@ -13,7 +13,7 @@ from mpp.admin import explain_page as explained
 from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.admin.status import html_page as page
 from mpp.admin.status import json_document as document
-from mpp.admin.status.data import LocatorView, StatusView
+from mpp.admin.status.data import StatusView
 from mpp.admin.status.identity import Identity
 from mpp.app import systemd as notify
 from mpp.core.facts import Lack, Replay
@@ -25,7 +25,7 @@ from mpp.proxy.decisions.explain import explain
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.query_of_death import SuspectQueries
 from mpp.selection.strategies import MinimumHistory, SingleMostData
-from mpp.selection.verdict.verdict import ConfigProblem, Situation, VerdictState, judge
+from mpp.selection.verdict.verdict import ConfigProblem, LocatorView, Situation, VerdictState, judge
 from tests.status_support import NOW, A, B, unplanned, well
 
 C = Backend("http", "prom-c", 9090)
