@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -91,7 +91,7 @@ class ForwardContext:
     unreadable: UnreadableQueries = field()
     planner: Planner = field(factory=lambda: Planner(QueryMemory()))
     plan_queue: PlanQueue = field()
-    cache: RangeCache[Any, Any] | None = None
+    cache: RangeCache | None = None
     wall: Callable[[], float] = time.time
     client_address: Callable[[RequestInfo], str] = field(init=False)
     sticky_address: Callable[[RequestInfo], str] = field(init=False)

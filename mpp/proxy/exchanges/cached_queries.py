@@ -29,7 +29,7 @@ from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
-from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, is_cacheable_with, lasting_fields, why_new
+from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, is_cacheable_with, lasting_fields, why_new
 from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, parse
 from mpp.proxy.exchanges.valid_steps import KnownNow, KnownServers, common_gaps, invalid_extents
 from mpp.proxy.plan_queue import Work
@@ -250,7 +250,7 @@ class CachedQueries:
                 return
 
 
-def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
+def _cache(context: ForwardContext) -> RangeCache:
     assert context.cache is not None
     return context.cache
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import evolve
 
 from mpp.cache.store import RangeCache
@@ -42,7 +40,7 @@ class Forwarder:
         upstreams: IUpstreams,
         affinity: AffinityChain,
         settings: Settings,
-        cache: RangeCache[Any, Any] | None = None,
+        cache: RangeCache | None = None,
     ) -> None:
         """Apply new settings to the requests that follow. The retry budget keeps its tokens, and liveness checks go on."""
         before = self.context.settings
