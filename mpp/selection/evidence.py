@@ -78,7 +78,7 @@ class Evidence:
         self.damage = StorageErrors(clock, metrics, event_log)
         self.knowledge = Knowledge()
         self.survey = Survey(
-            prober,
+            prober.ask,
             clock,
             wall,
             changed=changed,
@@ -89,7 +89,7 @@ class Evidence:
             learned=self._learned,
         )
         self.look_back = LookBack(
-            prober,
+            prober.ask_history,
             clock,
             wall,
             knowledge=self.knowledge,
@@ -97,7 +97,7 @@ class Evidence:
             selector=coverage_query,
             note=event_log.record,
         )
-        self.rules = RuleSurvey(prober, clock, enabled=bool(coverage_query), parser_problem=parser_problem())
+        self.rules = RuleSurvey(prober.ask_rules, clock, enabled=bool(coverage_query), parser_problem=parser_problem())
         self.discovered: dict[Backend, DiscoveredBackend] = {}
 
     def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
@@ -156,9 +156,9 @@ class Evidence:
 
         A different metric discards the findings of both comparisons; an empty one also discards the rules.
         """
-        self.survey.reconfigure(prober, coverage_query)
-        self.look_back.reconfigure(prober, coverage_query)
-        self.rules.reconfigure(prober, enabled=bool(coverage_query))
+        self.survey.reconfigure(prober.ask, coverage_query)
+        self.look_back.reconfigure(prober.ask_history, coverage_query)
+        self.rules.reconfigure(prober.ask_rules, enabled=bool(coverage_query))
 
     def stop(self) -> None:
         """Stop the survey of newest data, the look back, and the survey of rules."""
