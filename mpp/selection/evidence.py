@@ -26,7 +26,7 @@ from mpp.promql.reader import parser_problem
 from mpp.selection.damage import StorageErrors
 from mpp.selection.event_log import EventLog
 from mpp.selection.membership import Membership
-from mpp.selection.round_steps import BackendProber
+from mpp.selection.probing.prober import Prober
 
 _log = make_logger()
 
@@ -63,7 +63,7 @@ class Evidence:
 
     def __init__(
         self,
-        prober: BackendProber,
+        prober: Prober,
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
@@ -100,7 +100,7 @@ class Evidence:
         self.rules = RuleSurvey(prober.ask_rules, clock, enabled=bool(coverage_query), parser_problem=parser_problem())
         self.discovered: dict[Backend, DiscoveredBackend] = {}
 
-    def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
+    def probed(self, prober: Prober, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
         """
         Probe a backend, and record in the result how many client requests had failed on it before the probe began.
 
@@ -150,7 +150,7 @@ class Evidence:
         self.look_back.begin()
         self.rules.begin()
 
-    def reconfigure(self, prober: BackendProber, coverage_query: str) -> None:
+    def reconfigure(self, prober: Prober, coverage_query: str) -> None:
         """
         Replace the prober, and the metric by which newest data and histories are compared.
 
