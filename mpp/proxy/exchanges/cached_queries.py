@@ -5,9 +5,8 @@ See Note [Valid steps] in `mpp.proxy.exchanges.valid_steps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -23,6 +22,7 @@ from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
 from mpp.core.generators import result_of
 from mpp.core.model import Selection
+from mpp.core.scheduling.background_thread import BackgroundThread
 from mpp.coverage.freshness import freshness
 from mpp.coverage.planning.levels import MOST_STEPS
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S
@@ -37,21 +37,12 @@ from mpp.proxy.preparing import has_many_gaps, worked_out
 
 _log = tx.make_logger()
 
-T = TypeVar("T")
-
 # Bytes of a response up to which it is cut and compressed at once: about a millisecond.
 _AT_ONCE = 16 * 1024
 # Series up to which their newest steps are cut out at once: about two milliseconds.
 _FEW_SERIES = 20
 # Fewer steps say little about the time that a server takes for one.
 _MEASURED_STEPS = 60
-
-
-class InThread(Protocol):
-    """The interface of a function that calls another one in a thread, so that the reactor does not wait for it."""
-
-    def __call__(self, function: Callable[[], T], /) -> Deferred[T]:
-        """Call the function, and return a Deferred that fires with its result."""
 
 
 class CachedQueries:
@@ -61,7 +52,7 @@ class CachedQueries:
     :param in_thread: calls the functions that cut and compress large responses.
     """
 
-    def __init__(self, in_thread: InThread) -> None:
+    def __init__(self, in_thread: BackgroundThread) -> None:
         self._in_thread = in_thread
         self._age: tuple[Selection, float, float] | None = None
         self._known = KnownNow()

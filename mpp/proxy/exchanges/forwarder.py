@@ -7,10 +7,11 @@ from attrs import evolve
 from mpp.cache.store import RangeCache
 from mpp.core.interfaces import IDownstream, IUpstreams
 from mpp.core.model import Backend
+from mpp.core.scheduling.background_thread import BackgroundThread
 from mpp.core.settings import Settings
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain
-from mpp.proxy.exchanges.cached_queries import CachedQueries, InThread
+from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.exchanges.flights import Flights
 from mpp.proxy.ticker import TICKS
@@ -24,7 +25,7 @@ class Forwarder:
     :param in_thread: calls functions that take long, in another thread.
     """
 
-    def __init__(self, context: ForwardContext, in_thread: InThread) -> None:
+    def __init__(self, context: ForwardContext, in_thread: BackgroundThread) -> None:
         self.context = context
         self._in_thread = in_thread
         self._flights = Flights(CachedQueries(in_thread))
