@@ -214,7 +214,7 @@ def _settings(changed: dict[str, Any]) -> Settings:
 
 
 def at_once(function: Callable[[], T]) -> Deferred[T]:
-    """Call a function in this thread, see `InThread`."""
+    """Call a function in this thread, see `BackgroundThread`."""
     return succeed(function())
 
 

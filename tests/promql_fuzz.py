@@ -27,13 +27,13 @@ from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning.plan import plan
-from mpp.coverage.planning.query_lacks import lacks_of
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reader import read
 from mpp.promql.reads import QueryReads
 from mpp.promql.recorded import Rules
 from mpp.promql.rules import RuleBook, RuleDefinition, RuleReading
+from tests.lacks import lacks_of
 from tests.promql_queries import Queries
 
 ROOT = Path(__file__).parent.parent

@@ -57,7 +57,7 @@ class Backends:
     :ivar forwarder: the forwarder of clients' requests.
     """
 
-    _cache: RangeCache[Any, Any] | None = None
+    _cache: RangeCache | None = None
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Backends:
             self._thread,
         )
 
-    def _cache_for(self, settings: Settings) -> RangeCache[Any, Any] | None:
+    def _cache_for(self, settings: Settings) -> RangeCache | None:
         """Return the range cache with the limits of the settings; None if they have none, or other processes serve clients."""
         memory, max_age = settings.cache_memory, settings.cache_max_age
         if self._cache is not None:
@@ -161,7 +161,7 @@ class Backends:
         return self._cache if memory else None
 
     @property
-    def cache(self) -> RangeCache[Any, Any] | None:
+    def cache(self) -> RangeCache | None:
         """The range cache of this process; None while it is off."""
         return self.forwarder.context.cache
 

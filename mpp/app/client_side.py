@@ -101,9 +101,7 @@ class InProcess:
 
     workers = 1
 
-    def __init__(
-        self, channels: Channels, pool: Pool, metrics: Metrics, cache: Callable[[], RangeCache[Any, Any] | None]
-    ) -> None:
+    def __init__(self, channels: Channels, pool: Pool, metrics: Metrics, cache: Callable[[], RangeCache | None]) -> None:
         self._channels = channels
         self._pool = pool
         self._metrics = metrics

@@ -8,6 +8,6 @@ the histograms of one). A ``view`` has the pages of some steps. ``assembly`` joi
 response that one server would have sent, byte for byte, and ``recent`` keeps the last spans and bodies. ``texts`` cuts and
 compresses.
 
-``store`` is the cache itself: for each key it has a ``cached_query``, which has pages and the newest steps (the tail), and it
-decides by ``admission`` which queries get one, and which are evicted. Begin there.
+``store`` is the cache itself: for each ``query_key`` it has a ``cached_query``, which has pages and the newest steps (the tail),
+and it decides by ``admission`` which queries get one, and which are evicted. Begin there.
 """

@@ -6,9 +6,9 @@ The work is done in slices, because a large response takes longer than a turn of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Protocol
+from operator import attrgetter
 
 from attrs import frozen
 
@@ -100,29 +100,6 @@ def _cached_ranges(view: View, new: Sequence[ParsedSteps]) -> Sequence[Range]:
     return found
 
 
-class _Span(Protocol):
-    """Consecutive steps of the response, cached or new."""
-
-    @property
-    def first(self) -> int:
-        """The first step."""
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """The warnings of the answers that it is made of."""
-
-    @property
-    def infos(self) -> Sequence[str]:
-        """The infos of the answers that it is made of."""
-
-    @property
-    def rows(self) -> Mapping[Series, Row]:
-        """The pieces of each series; complete after `fill`."""
-
-    def fill(self) -> Iterator[int]:
-        """Collect the rows; yield the cost of each slice in microseconds."""
-
-
 class _NewSpan:
     """The steps of a new answer that lie within a view."""
 
@@ -154,9 +131,9 @@ def _assembled(
 ) -> Iterator[int]:
     """Write the body; yield the cost of each slice in microseconds."""
     table = yield from view.table.adding(metric for each in new for metric in each.matrix.metrics())
-    spans: list[_Span] = [CachedSpan(view, first, last, gzip=gzip) for first, last in cached]
+    spans: list[CachedSpan | _NewSpan] = [CachedSpan(view, first, last, gzip=gzip) for first, last in cached]
     spans += [_NewSpan(each, view, table, gzip=gzip) for each in new]
-    spans.sort(key=_first)
+    spans.sort(key=attrgetter("first"))
     for span in spans:
         yield from span.fill()
     body.put(HEAD)
@@ -184,7 +161,3 @@ def _put_members(rows: Sequence[Row], body: Body) -> int:
             count += len(pieces)
     body.put(b"}")
     return count
-
-
-def _first(span: _Span) -> int:
-    return span.first

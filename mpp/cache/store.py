@@ -1,5 +1,5 @@
 """
-The range cache: the entries of one process, bounded in bytes. Knows neither what an entry holds nor how it is used.
+The range cache: the cached queries of one process, bounded in bytes. Uses no more of them than their keys and sizes.
 
 # Note [What is evicted]
 
@@ -17,14 +17,13 @@ from __future__ import annotations
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Generic, TypeVar
 
 from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.cache.admission import Admission
-from mpp.cache.entries import CacheKey, SizedEntry
+from mpp.cache.cached_query import CachedQuery
+from mpp.cache.query_key import QueryKey, Question
 from mpp.cache.recent import RecentSpans
 from mpp.core.metrics.registry import Metrics
 
@@ -41,10 +40,6 @@ _OVERHEAD = 250
 """Bytes of an entry in the tables of the cache, without the entry and its key: measured, rounded up."""
 _MOST_LARGE = 1024
 _LARGE_FOR_S = 600.0
-
-
-K = TypeVar("K", bound=CacheKey)
-E = TypeVar("E", bound=SizedEntry)
 
 
 @frozen
@@ -79,15 +74,15 @@ class Flushed:
 
 
 @define
-class _CountedEntry(Generic[E]):
+class _CountedEntry:
     """An entry, and the bytes that are counted for it."""
 
-    entry: E
+    entry: CachedQuery
     size: int
     spare: int = 0
 
 
-class RangeCache(Generic[K, E]):
+class RangeCache:
     """
     The entries of one process.
 
@@ -108,13 +103,13 @@ class RangeCache(Generic[K, E]):
         self._rng = rng
         self._metrics = metrics
         self._admission = Admission(clock, rng.randbytes(32))
-        self._probation: OrderedDict[K, _CountedEntry[E]] = OrderedDict()
-        self._protected: OrderedDict[K, _CountedEntry[E]] = OrderedDict()
+        self._probation: OrderedDict[QueryKey, _CountedEntry] = OrderedDict()
+        self._protected: OrderedDict[QueryKey, _CountedEntry] = OrderedDict()
         self._probation_bytes = 0
         self._protected_bytes = 0
-        self._spare: OrderedDict[K, None] = OrderedDict()
+        self._spare: OrderedDict[QueryKey, None] = OrderedDict()
         self._spare_bytes = 0
-        self._alike: dict[Hashable, K] = {}
+        self._alike: dict[Question, QueryKey] = {}
         self._large: OrderedDict[int, float] = OrderedDict()
 
     @property
@@ -124,7 +119,7 @@ class RangeCache(Generic[K, E]):
         used = self._probation_bytes + self._protected_bytes + self.recent.size
         return CacheState(count, used, self._most)
 
-    def get(self, key: K) -> E | None:
+    def get(self, key: QueryKey) -> CachedQuery | None:
         """Return an entry and count this as a use; None if there is none."""
         counted = self._protected.get(key)
         if counted is not None:
@@ -142,20 +137,20 @@ class RangeCache(Generic[K, E]):
         self._trim()
         return counted.entry
 
-    def peek(self, key: K) -> E | None:
+    def peek(self, key: QueryKey) -> CachedQuery | None:
         """Return an entry without counting a use; None if there is none."""
         counted = self._counted(key)
         return None if counted is None else counted.entry
 
-    def _counted(self, key: K) -> _CountedEntry[E] | None:
+    def _counted(self, key: QueryKey) -> _CountedEntry | None:
         return self._protected.get(key) or self._probation.get(key)
 
-    def alike(self, key: K) -> K | None:
+    def alike(self, key: QueryKey) -> QueryKey | None:
         """Return the key of an entry for the same query with other header fields or another user; None if there is none."""
         found = self._alike.get(key.question)
         return None if found == key else found
 
-    def why_not_admitted(self, key: K, step_ms: int, phase_ms: int) -> str:
+    def why_not_admitted(self, key: QueryKey, step_ms: int, phase_ms: int) -> str:
         """
         Return the reason why a query without an entry gets none, as in the response header ``MPP.Cache``; empty if it gets one.
 
@@ -166,7 +161,7 @@ class RangeCache(Generic[K, E]):
             return "too large"
         return "" if self._admission.admits(repr(key).encode(), step_ms, phase_ms) else "asked for once"
 
-    def put(self, key: K, entry: E) -> None:
+    def put(self, key: QueryKey, entry: CachedQuery) -> None:
         """Add an entry, or replace the one with the same key. An entry larger than `LARGEST_SHARE` does not stay."""
         counted = self._counted(key)
         if counted is not None:
@@ -176,7 +171,7 @@ class RangeCache(Generic[K, E]):
             self._alike[key.question] = key
         self.resized(key)
 
-    def resized(self, key: K) -> None:
+    def resized(self, key: QueryKey) -> None:
         """
         Count the present size of an entry, which may have changed, and evict others if there is no room for it.
 
@@ -246,7 +241,7 @@ class RangeCache(Generic[K, E]):
                 self._remove(next(iter(self._probation)))
                 self._metrics.cache_evictions.inc()
 
-    def _count_spare(self, key: K, counted: _CountedEntry[E], size: int) -> None:
+    def _count_spare(self, key: QueryKey, counted: _CountedEntry, size: int) -> None:
         """Count the parts of a protected entry that were used once; the entry is the last one for them if they have grown."""
         before = counted.spare
         if size == before:
@@ -259,7 +254,7 @@ class RangeCache(Generic[K, E]):
         elif size > before:
             self._spare.move_to_end(key)
 
-    def _drop_spare(self, key: K) -> None:
+    def _drop_spare(self, key: QueryKey) -> None:
         counted = self._protected[key]
         before = counted.entry.size
         counted.entry.drop_spare()
@@ -268,7 +263,7 @@ class RangeCache(Generic[K, E]):
         self._protected_bytes -= dropped
         self._count_spare(key, counted, 0)
 
-    def _remove(self, key: K) -> None:
+    def _remove(self, key: QueryKey) -> None:
         if (counted := self._protected.pop(key, None)) is not None:
             self._count_spare(key, counted, 0)
             self._protected_bytes -= counted.size
@@ -277,7 +272,7 @@ class RangeCache(Generic[K, E]):
         if self._alike.get(key.question) == key:
             del self._alike[key.question]
 
-    def _remember_large(self, key: K) -> None:
+    def _remember_large(self, key: QueryKey) -> None:
         # The hash alone, because a key may have the length of the longest query.
         self._large[hash(key)] = self._clock.seconds() + _LARGE_FOR_S
         self._large.move_to_end(hash(key))

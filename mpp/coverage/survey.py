@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Protocol
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -25,7 +24,7 @@ from mpp.core.coverage import NOTHING, Missing
 from mpp.core.facts import Lack
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Observation
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome
+from mpp.core.prometheus.runtimeinfo import Ask
 from mpp.core.scheduling.pacing import of_each
 from mpp.core.scheduling.unexpected import log_unexpected
 from mpp.coverage.gaps import Gaps
@@ -42,13 +41,6 @@ _log = make_logger()
 QUICK_S = 1.0
 BACK_FOR_S = 60.0
 PAUSE_MOST_S = 300.0
-
-
-class QuerySender(Protocol):
-    """The interface of a sender of small requests to a backend; see `mpp.selection.probing.prober.Prober`."""
-
-    def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
-        """See `Prober`."""
 
 
 @define(eq=False)
@@ -77,7 +69,7 @@ class Survey:
     """
     The periodic comparison of the newest data of all servers.
 
-    :param asks: sends the queries.
+    :param ask: sends a query.
     :param clock: a monotonic clock.
     :param wall: returns the time of day, in seconds since the epoch.
     :param changed: called with the servers whose lack differs from the one that `shown` returned last.
@@ -88,7 +80,7 @@ class Survey:
     :param learned: called when ``knowledge`` has new findings.
     """
 
-    _asks: QuerySender
+    _ask: Ask
     _clock: IReactorTime
     _wall: Callable[[], float]
     _changed: Callable[[Collection[Backend]], None] = field(kw_only=True)
@@ -165,9 +157,9 @@ class Survey:
         self._knowledge.keep(backends)
         self._learned()
 
-    def reconfigure(self, asks: QuerySender, selector: str) -> None:
-        """Replace the sender and the selector; a new selector discards all findings."""
-        self._asks = asks
+    def reconfigure(self, ask: Ask, selector: str) -> None:
+        """Replace the function that sends the queries, and the selector; a new selector discards all findings."""
+        self._ask = ask
         if selector != self._selector:
             self._selector = selector
             self.keep(())
@@ -220,16 +212,16 @@ class Survey:
         asked = [b for b, server in self._servers.items() if server.presence.usable and server.due <= now]
         known = [self._observed[b].facts.jobs for b in asked]
         windows = windows_for(known)
-        readings = await of_each(lambda backend: Deferred.fromCoroutine(self._ask(backend, windows)), asked, self._clock)
+        readings = await of_each(lambda backend: Deferred.fromCoroutine(self._job_counts(backend, windows)), asked, self._clock)
         self._conclude(dict(zip(asked, readings, strict=True)))
 
-    async def _ask(self, backend: Backend, windows: tuple[Window, ...]) -> JobCounts | None:
+    async def _job_counts(self, backend: Backend, windows: tuple[Window, ...]) -> JobCounts | None:
         """Return the targets of a server by job; None if a query fails."""
         began = self._clock.seconds()
         found: dict[str, TargetCounts] = {}
         parsed: JobCounts | None = found
         for window in windows:
-            part = read(await self._asks.ask(backend, window.path(self._selector)))
+            part = read(await self._ask(backend, window.path(self._selector)))
             if part is None:
                 parsed = None
                 break

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.cache.store import RangeCache
@@ -84,62 +84,35 @@ class ForwardContext:
     rng: random.Random
     instance: Instance
     credentials: OwnCredentials
-    budget: RetryBudget = field()
-    ticker: Ticker = field()
-    turns: Turns = field()
-    liveness: LivenessChecks = field()
-    unreadable: UnreadableQueries = field()
+    budget: RetryBudget = Factory(lambda self: RetryBudget(self.settings.retry_budget, self.clock.seconds()), takes_self=True)
+    ticker: Ticker = Factory(lambda self: Ticker(self.clock, self.settings.suspect_after / TICKS), takes_self=True)
+    turns: Turns = Factory(lambda self: Turns(self.clock), takes_self=True)
+    liveness: LivenessChecks = Factory(
+        lambda self: LivenessChecks(self.upstreams, self.selections, self.metrics, self.clock, self.ticker, self.instance),
+        takes_self=True,
+    )
+    unreadable: UnreadableQueries = Factory(lambda self: UnreadableQueries(self.clock), takes_self=True)
     planner: Planner = field(factory=lambda: Planner(QueryMemory()))
-    plan_queue: PlanQueue = field()
-    cache: RangeCache[Any, Any] | None = None
+    plan_queue: PlanQueue = Factory(lambda self: PlanQueue(self.clock), takes_self=True)
+    cache: RangeCache | None = None
     wall: Callable[[], float] = time.time
-    client_address: Callable[[RequestInfo], str] = field(init=False)
-    sticky_address: Callable[[RequestInfo], str] = field(init=False)
+    client_address: Callable[[RequestInfo], str] = field(
+        init=False, default=Factory(lambda self: client_address_of(self.settings.trusted_proxies), takes_self=True)
+    )
+    sticky_address: Callable[[RequestInfo], str] = field(
+        init=False, default=Factory(lambda self: routing_proxies(self.settings.trusted_proxies).client_address, takes_self=True)
+    )
     proxies: TrustedProxies | None = field(init=False)
-    allowed_origins: AllowedOrigins = field(init=False)
+    allowed_origins: AllowedOrigins = field(
+        init=False, default=Factory(lambda self: AllowedOrigins(self.settings.web_cors_origin), takes_self=True)
+    )
     access: AccessLog | None = field(init=False)
     counted: CountedFields = field(init=False)
-
-    @budget.default
-    def _budget(self) -> RetryBudget:
-        return RetryBudget(self.settings.retry_budget, self.clock.seconds())
-
-    @ticker.default
-    def _ticker(self) -> Ticker:
-        return Ticker(self.clock, self.settings.suspect_after / TICKS)
-
-    @turns.default
-    def _turns(self) -> Turns:
-        return Turns(self.clock)
-
-    @liveness.default
-    def _liveness(self) -> LivenessChecks:
-        return LivenessChecks(self.upstreams, self.selections, self.metrics, self.clock, self.ticker, self.instance)
-
-    @unreadable.default
-    def _unreadable(self) -> UnreadableQueries:
-        return UnreadableQueries(self.clock)
-
-    @plan_queue.default
-    def _plan_queue(self) -> PlanQueue:
-        return PlanQueue(self.clock)
-
-    @client_address.default
-    def _client_address(self) -> Callable[[RequestInfo], str]:
-        return client_address_of(self.settings.trusted_proxies)
-
-    @sticky_address.default
-    def _sticky_address(self) -> Callable[[RequestInfo], str]:
-        return routing_proxies(self.settings.trusted_proxies).client_address
 
     @proxies.default
     def _proxies(self) -> TrustedProxies | None:
         trusted = self.settings.trusted_proxies
         return TrustedProxies.of(trusted) if trusted else None
-
-    @allowed_origins.default
-    def _allowed_origins(self) -> AllowedOrigins:
-        return AllowedOrigins(self.settings.web_cors_origin)
 
     @counted.default
     def _counted(self) -> CountedFields:

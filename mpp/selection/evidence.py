@@ -26,7 +26,7 @@ from mpp.promql.reader import parser_problem
 from mpp.selection.damage import StorageErrors
 from mpp.selection.event_log import EventLog
 from mpp.selection.membership import Membership
-from mpp.selection.round_steps import BackendProber
+from mpp.selection.probing.prober import Prober
 
 _log = make_logger()
 
@@ -63,7 +63,7 @@ class Evidence:
 
     def __init__(
         self,
-        prober: BackendProber,
+        prober: Prober,
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
@@ -78,7 +78,7 @@ class Evidence:
         self.damage = StorageErrors(clock, metrics, event_log)
         self.knowledge = Knowledge()
         self.survey = Survey(
-            prober,
+            prober.ask,
             clock,
             wall,
             changed=changed,
@@ -89,7 +89,7 @@ class Evidence:
             learned=self._learned,
         )
         self.look_back = LookBack(
-            prober,
+            prober.ask_history,
             clock,
             wall,
             knowledge=self.knowledge,
@@ -97,10 +97,10 @@ class Evidence:
             selector=coverage_query,
             note=event_log.record,
         )
-        self.rules = RuleSurvey(prober, clock, enabled=bool(coverage_query), parser_problem=parser_problem())
+        self.rules = RuleSurvey(prober.ask_rules, clock, enabled=bool(coverage_query), parser_problem=parser_problem())
         self.discovered: dict[Backend, DiscoveredBackend] = {}
 
-    def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
+    def probed(self, prober: Prober, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
         """
         Probe a backend, and record in the result how many client requests had failed on it before the probe began.
 
@@ -150,15 +150,15 @@ class Evidence:
         self.look_back.begin()
         self.rules.begin()
 
-    def reconfigure(self, prober: BackendProber, coverage_query: str) -> None:
+    def reconfigure(self, prober: Prober, coverage_query: str) -> None:
         """
         Replace the prober, and the metric by which newest data and histories are compared.
 
         A different metric discards the findings of both comparisons; an empty one also discards the rules.
         """
-        self.survey.reconfigure(prober, coverage_query)
-        self.look_back.reconfigure(prober, coverage_query)
-        self.rules.reconfigure(prober, enabled=bool(coverage_query))
+        self.survey.reconfigure(prober.ask, coverage_query)
+        self.look_back.reconfigure(prober.ask_history, coverage_query)
+        self.rules.reconfigure(prober.ask_rules, enabled=bool(coverage_query))
 
     def stop(self) -> None:
         """Stop the survey of newest data, the look back, and the survey of rules."""

@@ -1,17 +1,13 @@
-"""
-The interfaces of the steps of a selection round, as `mpp.selection.service` uses them: discovery, refresh of addresses and
-credentials, probing.
-"""
+"""The interfaces through which `mpp.selection.service` discovers backends, and refreshes their addresses and credentials."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from mpp.core.model import Backend, DiscoveredBackend, Observation
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome
+from mpp.core.model import Backend, DiscoveredBackend
 
 
 class BackendSource(Protocol):
@@ -35,25 +31,3 @@ class BeforeRound(Protocol):
 
     def refresh_credentials(self) -> None:
         """Refresh the credentials for a probe between rounds, see `Backends`."""
-
-
-class BackendProber(Protocol):
-    """An observer of backends; fails only when cancelled: `mpp.selection.probing.prober.Prober`."""
-
-    def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
-        """Observe a backend once, see `Prober`."""
-
-    def ask(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
-        """Send one query for the newest data of a backend, see `Prober`."""
-
-    def ask_history(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
-        """Send one query of the look back, see `Prober`."""
-
-    def ask_rules(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
-        """Send one request for the rules of a backend, see `Prober`."""
-
-    def keep(self, backends: Collection[Backend], /) -> None:
-        """Forget all backends except the given ones, see `Prober`."""
-
-    def stop(self) -> None:
-        """Cancel all background reads, see `Prober`."""

@@ -28,9 +28,10 @@ from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.selection.event_log import EventLog
 from mpp.selection.evidence import Evidence, Probed
 from mpp.selection.probe_schedule import ProbeSchedule
+from mpp.selection.probing.prober import Prober
 from mpp.selection.publication import Publication
 from mpp.selection.query_of_death import SuspectQueries
-from mpp.selection.round_steps import BackendProber, BackendSource, BeforeRound
+from mpp.selection.round_steps import BackendSource, BeforeRound
 from mpp.selection.rounds import Rounds, StartWaiters
 from mpp.selection.updates import Updates
 
@@ -68,7 +69,7 @@ class SelectionService(Service):
         self,
         locator: BackendSource,
         addresses: BeforeRound,
-        prober: BackendProber,
+        prober: Prober,
         strategy: IStrategy,
         *,
         clock: IReactorTime,
@@ -134,7 +135,7 @@ class SelectionService(Service):
         self._prober.stop()
         self._first.fire()
 
-    def reconfigure(self, prober: BackendProber, strategy: IStrategy, interval: float, coverage_query: str = "") -> None:
+    def reconfigure(self, prober: Prober, strategy: IStrategy, interval: float, coverage_query: str = "") -> None:
         """Replace the prober, the strategy, the interval and the metric at once; the records of failed requests stay."""
         self._prober.stop()
         self._prober = prober

@@ -8,25 +8,12 @@ are sent: a plain body inflates its compressed pieces, a gzip body contains them
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import TypeAlias
 
 from mpp.cache.texts.deflate import Bytes, Deflated, Piece, inflated, text_length
 
 PIECE = 65536
 """The most bytes of a body that are sent at once."""
-
-
-class Body(Protocol):
-    """A body that is being written."""
-
-    def put(self, piece: Piece, /) -> None:
-        """Add a piece of text."""
-
-    def finish(self) -> int:
-        """Return the length of the body in bytes; nothing may be added after this."""
-
-    def pieces(self) -> Iterator[Bytes]:
-        """Yield the bytes of the finished body, at most `PIECE` at once."""
 
 
 class PlainBody:
@@ -69,6 +56,10 @@ class GzipBody:
     def pieces(self) -> Iterator[Bytes]:
         """Yield the bytes of the body, at most `PIECE` at once."""
         return _grouped(self._file)
+
+
+Body: TypeAlias = PlainBody | GzipBody
+"""A body that is being written."""
 
 
 def _grouped(pieces: Iterable[Bytes]) -> Iterator[Bytes]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 FIELD = b"mpp-instance"
 """The lower-case name of the header field that carries the token of each mpp on the way of a request."""
@@ -42,21 +42,13 @@ class Instance:
     """
 
     token: str
-    line: bytes = field(init=False, repr=False)
-    _raw: bytes = field(init=False, repr=False)
+    line: bytes = field(init=False, repr=False, default=Factory(lambda self: _LINE % self.token.encode("ascii"), takes_self=True))
+    _raw: bytes = field(init=False, repr=False, default=Factory(lambda self: self.token.encode("ascii"), takes_self=True))
 
     @classmethod
     def random(cls) -> Instance:
         """Return an instance with a new random token."""
         return cls(secrets.token_hex(8))
-
-    @_raw.default
-    def _raw_token(self) -> bytes:
-        return self.token.encode("ascii")
-
-    @line.default
-    def _own_line(self) -> bytes:
-        return _LINE % self.token.encode("ascii")
 
     def line_after(self, tokens: Sequence[bytes]) -> bytes:
         """

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from mpp.core.errors import UpstreamError
 from mpp.core.facts import Replay
-from mpp.core.model import Headers
+from mpp.core.model import Backend, Headers
 from mpp.core.prometheus.durations import seconds
 from mpp.core.prometheus.responses import one_line
 from mpp.core.text import bounds
@@ -49,6 +50,12 @@ class ProbeResponse:
 
 ProbeOutcome = ProbeResponse | UpstreamError
 """The outcome of one request of a probe; a timeout is an UpstreamError too."""
+
+Ask = Callable[[Backend, str], Deferred[ProbeOutcome]]
+"""
+A function that requests a path from a backend, such as `mpp.selection.probing.prober.Prober.ask`. Its Deferred fails only when
+cancelled.
+"""
 
 
 def quote(answer: ProbeResponse) -> str:

@@ -13,16 +13,15 @@ then ever less often.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator
-from typing import NoReturn, Protocol, TypeVar
+from typing import NoReturn, TypeVar
 
 from attrs import define
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from mpp.core.errors import UpstreamError
 from mpp.core.model import Backend
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome
+from mpp.core.prometheus.runtimeinfo import Ask, ProbeOutcome
 from mpp.core.scheduling.pacing import in_slices
 from mpp.coverage.history.look_back import SAMPLE_S, halves, pieces
 from mpp.coverage.holes import Sums, Unanswered, Windows, read_sums
@@ -35,13 +34,6 @@ PAUSES = 4.0
 LEAST_PAUSE_S = 0.05
 FIRST_RETRY_S = 60.0
 LAST_RETRY_S = 3600.0
-
-
-class HistorySender(Protocol):
-    """The interface of a sender of queries to a backend; see `mpp.selection.probing.prober.Prober`."""
-
-    def ask_history(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
-        """See `Prober`."""
 
 
 class Interrupted(Exception):
@@ -70,12 +62,13 @@ class PacedQueries:
     """
     The sender of the queries of the look back.
 
+    :param ask_history: sends a query; may be replaced.
     :param clock: a monotonic clock.
     :param idle: returns whether a server can be asked at the moment, whatever happened to earlier queries.
     """
 
-    def __init__(self, asks: HistorySender, clock: IReactorTime, idle: Callable[[Backend], bool]) -> None:
-        self.asks = asks
+    def __init__(self, ask_history: Ask, clock: IReactorTime, idle: Callable[[Backend], bool]) -> None:
+        self.ask_history = ask_history
         self._clock = clock
         self._idle = idle
         self._accounts: dict[Backend, _ServerBudget] = {}
@@ -125,7 +118,7 @@ class PacedQueries:
             raise Interrupted(backend)
         account.left -= cost
         began = self._clock.seconds()
-        outcome = await self.asks.ask_history(backend, path)
+        outcome = await self.ask_history(backend, path)
         await deferLater(self._clock, max(LEAST_PAUSE_S, PAUSES * (self._clock.seconds() - began)))
         if isinstance(outcome, UpstreamError) or outcome.status not in (200, 422, 500):
             self._fail(backend)

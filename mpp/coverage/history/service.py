@@ -19,13 +19,14 @@ from txaio.tx import make_logger
 
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
+from mpp.core.prometheus.runtimeinfo import Ask
 from mpp.core.scheduling.unexpected import log_unexpected
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing
 from mpp.coverage.history.agenda import SETTLED_S, Agenda, Span, comparable_since
 from mpp.coverage.history.comparison import Comparison
 from mpp.coverage.history.look_back import DAY_S, MOST_WITNESSES, SAMPLE_S
-from mpp.coverage.history.paced_queries import BUDGET_S, HistorySender, Interrupted, PacedQueries
+from mpp.coverage.history.paced_queries import BUDGET_S, Interrupted, PacedQueries
 from mpp.coverage.holes import WITNESSES_OF_A_JOB
 from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.presence import is_usable
@@ -69,6 +70,7 @@ class LookBack:
     """
     The comparison of the servers' histories.
 
+    :param ask: sends a query.
     :param clock: a monotonic clock.
     :param wall: returns the time of day, in seconds since the epoch.
     :param learned: called when ``knowledge`` has new findings.
@@ -78,7 +80,7 @@ class LookBack:
 
     def __init__(
         self,
-        asks: HistorySender,
+        ask: Ask,
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
@@ -93,7 +95,7 @@ class LookBack:
         self._selector = selector
         self._note_down = note
         self._agenda = Agenda()
-        self._queries = PacedQueries(asks, clock, self._is_idle)
+        self._queries = PacedQueries(ask, clock, self._is_idle)
         self._observed: dict[Backend, Observation] = {}
         self._running: Deferred[None] | None = None
         self._stopped = False
@@ -140,9 +142,9 @@ class LookBack:
         self._agenda.keep(backends)
         self._queries.keep(backends)
 
-    def reconfigure(self, asks: HistorySender, selector: str) -> None:
-        """Replace the sender and the selector; a new selector discards all findings."""
-        self._queries.asks = asks
+    def reconfigure(self, ask: Ask, selector: str) -> None:
+        """Replace the function that sends the queries, and the selector; a new selector discards all findings."""
+        self._queries.ask_history = ask
         if selector != self._selector:
             self._selector = selector
             self.keep(())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from mpp.core.coverage import UNKNOWN_JOB, Coverage, Missing
-from mpp.coverage.planning.selectors import Jobs, Selector
+from mpp.promql.jobs import JobMatchers
+from mpp.promql.reads import SelectorReads
 
 
 @frozen
@@ -28,11 +29,11 @@ class JobGroup:
         return [job for job in few if job in many]
 
 
-Grouped = tuple[tuple[Selector, tuple[JobGroup, ...]], ...]
+Grouped = tuple[tuple[SelectorReads, tuple[JobGroup, ...]], ...]
 """The selectors of a query, each with the jobs that it reads."""
 
 
-def job_groups(jobs: Jobs, coverage: Coverage) -> tuple[JobGroup, ...]:
+def job_groups(jobs: JobMatchers, coverage: Coverage) -> tuple[JobGroup, ...]:
     """Return the jobs that a selector reads, grouped by scrape interval; one group without names if mpp knows no job."""
     selected = jobs.select(coverage.names)
     if not selected:

@@ -19,9 +19,9 @@ from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.model import Backend
 from mpp.coverage.planning.levels import comparing
 from mpp.coverage.planning.query_lacks import QueryLacks, working_out_lacks
-from mpp.coverage.planning.selectors import Selector
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.memory import LONGEST_ENCODED
+from mpp.promql.reads import SelectorReads
 
 MANY_GAPS = 50
 """The number of gaps of all servers together from which on a plan is prepared: with fewer it takes less than 5 ms."""
@@ -73,7 +73,7 @@ class KeptLacks:
         self._kept = OrderedDict()
         self._bytes = 0
 
-    def working_out(self, key: LacksKey, selectors: Iterable[Selector]) -> Generator[None, None, QueryLacks]:
+    def working_out(self, key: LacksKey, selectors: Iterable[SelectorReads]) -> Generator[None, None, QueryLacks]:
         """
         Return the data of a query that each server lacks, by the gaps that are known at the first step. Yields before each part
         of the work, so if it is kept, it ends at once.
@@ -92,7 +92,7 @@ class KeptLacks:
         return found
 
     def preparing(
-        self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
+        self, key: LacksKey, selectors: Iterable[SelectorReads], steps: Steps, compared: Iterable[tuple[Backend, ...]]
     ) -> Generator[None, None, None] | None:
         """
         Return a calculation that prepares the plan of a request, see Note [Preparing a plan]; None if no lack matters to it.
@@ -115,7 +115,7 @@ class KeptLacks:
                 return
 
     def _preparing(
-        self, key: LacksKey, selectors: Iterable[Selector], steps: Steps, compared: Iterable[tuple[Backend, ...]]
+        self, key: LacksKey, selectors: Iterable[SelectorReads], steps: Steps, compared: Iterable[tuple[Backend, ...]]
     ) -> Generator[None, None, None]:
         lacks = yield from self.working_out(key, selectors)
         if lacks.concerns(steps.start, steps.end):

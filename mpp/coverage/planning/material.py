@@ -9,7 +9,8 @@ from mpp.core.coverage import Coverage, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.coverage.planning.job_groups import Grouped, JobGroup
 from mpp.coverage.planning.polyline import Polyline, add_changes
-from mpp.coverage.planning.selectors import Selector, ms, span
+from mpp.coverage.planning.selectors import ms, span
+from mpp.promql.reads import SelectorReads
 
 MATERIAL = 0.01
 """
@@ -46,7 +47,9 @@ def material_times(selectors: Grouped, coverage: Coverage, missing: Missing) -> 
     return found
 
 
-def _material_range(selector: Selector, holes: Sequence[_Times], window: float, targets: int) -> Generator[None, None, Intervals]:
+def _material_range(
+    selector: SelectorReads, holes: Sequence[_Times], window: float, targets: int
+) -> Generator[None, None, Intervals]:
     """Return the times at which a selector of a range lacks enough; there is at least one gap."""
     start, end = span(selector, window if selector.newest else 0.0)
     limit = MATERIAL * targets * (end - start)

@@ -28,7 +28,9 @@ from mpp.coverage.planning.job_groups import Grouped, JobGroup, job_groups
 from mpp.coverage.planning.kept_levels import KeptLevels
 from mpp.coverage.planning.material import material_times
 from mpp.coverage.planning.polyline import ZERO, Polyline, add_changes
-from mpp.coverage.planning.selectors import Jobs, Selector, all_ms, ms, span
+from mpp.coverage.planning.selectors import all_ms, ms, span
+from mpp.promql.jobs import JobMatchers
+from mpp.promql.reads import SelectorReads
 
 DEFAULT_LOOKBACK_S = 300.0
 """Prometheus' default of ``--query.lookback-delta``."""
@@ -187,20 +189,16 @@ class QueryLacks:
         return {job for _, groups in self.selectors for group in groups for job in group.lacking(missing)}
 
 
-def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float = DEFAULT_LOOKBACK_S) -> QueryLacks:
+def working_out_lacks(
+    selectors: Iterable[SelectorReads], coverage: Coverage, lookback: float
+) -> Generator[None, None, QueryLacks]:
     """
-    Return the data of a query that each server lacks.
+    Return the data of a query that each server lacks; yields after each part of the work, which takes some milliseconds with
+    2,000 gaps.
 
     :param selectors: `mpp.promql.reads.QueryReads.selectors`, after ``within``.
     :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
     """
-    return result_of(working_out_lacks(selectors, coverage, lookback))
-
-
-def working_out_lacks(
-    selectors: Iterable[Selector], coverage: Coverage, lookback: float = DEFAULT_LOOKBACK_S
-) -> Generator[None, None, QueryLacks]:
-    """Return the same as `lacks_of`; yields after each part of the work, which takes some milliseconds with 2,000 gaps."""
     distinct = {(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values()
     groups = {jobs: job_groups(jobs, coverage) for jobs in {each.jobs for each in distinct}}
     grouped = tuple((each, groups[each.jobs]) for each in distinct)
@@ -251,7 +249,7 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> Generator[Non
     return line, longer
 
 
-def _lost(group: JobGroup, missing: Missing, jobs: Jobs) -> Generator[None, None, _Changes]:
+def _lost(group: JobGroup, missing: Missing, jobs: JobMatchers) -> Generator[None, None, _Changes]:
     """Return the target-milliseconds of a group that a server has lacked until a time, as a function of that time."""
     times = all_ms(missing.whole.edges)
     by = [group.targets, -group.targets] * (len(times) // 2)

@@ -1,51 +1,16 @@
-"""
-The interface of a query's selectors, as far as the plan needs it. Pure; `mpp.promql.reads` implements it.
-"""
+"""The times that a query's selectors read, in whole milliseconds. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Protocol
+
+from mpp.promql.reads import SelectorReads
 
 _FOREVER_MS = 1 << 53
 
 
-class Jobs(Protocol):
-    """The condition that decides which jobs a selector reads; implemented by `mpp.promql.jobs.JobMatchers`. Hashable."""
-
-    def select(self, jobs: frozenset[str]) -> frozenset[str]:
-        """Return the given jobs that the selector reads."""
-
-    def names(self, job: str) -> bool:
-        """Return whether the selector names the job."""
-
-
-class Selector(Protocol):
-    """The time and the jobs that one selector reads; `mpp.promql.reads.SelectorReads` describes the fields."""
-
-    @property
-    def start(self) -> float:
-        """When the read starts (exclusive), relative to the time of evaluation unless ``fixed``, in seconds."""
-
-    @property
-    def end(self) -> float:
-        """When the read ends (inclusive)."""
-
-    @property
-    def newest(self) -> bool:
-        """Whether it is an instant selector, which also reads the lookback before ``start``."""
-
-    @property
-    def fixed(self) -> bool:
-        """Whether ``start`` and ``end`` are points in time, the same at each step."""
-
-    @property
-    def jobs(self) -> Jobs:
-        """The jobs that the selector reads."""
-
-
-def span(selector: Selector, before: float) -> tuple[int, int]:
+def span(selector: SelectorReads, before: float) -> tuple[int, int]:
     """Return the time that a selector reads, in milliseconds, from ``before`` seconds before its start on."""
     return ms(selector.start - before), ms(selector.end)
 

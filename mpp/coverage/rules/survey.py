@@ -13,7 +13,6 @@ all servers count together: a metric may then read what any of them reads for it
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -23,7 +22,7 @@ from txaio.tx import make_logger
 from mpp.core.errors import UpstreamError
 from mpp.core.facts import ServerState
 from mpp.core.model import MIB, Backend, Observation
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, is_same_start, quote
+from mpp.core.prometheus.runtimeinfo import Ask, ProbeOutcome, is_same_start, quote
 from mpp.core.scheduling.pacing import in_slices
 from mpp.core.scheduling.unexpected import log_unexpected
 from mpp.core.text.humanize import noun
@@ -44,13 +43,6 @@ FIRST_S = 5.0
 PAUSE_LEAST_S = 60.0
 """Seconds between two requests for the rules of one server; after each failure twice as many, up to `PAUSE_MOST_S`."""
 PAUSE_MOST_S = 3600.0
-
-
-class RuleSender(Protocol):
-    """The interface of a sender of requests for rules; see `mpp.selection.probing.prober.Prober`."""
-
-    def ask_rules(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
-        """See `Prober`."""
 
 
 @define(eq=False)
@@ -82,7 +74,7 @@ class RuleSurvey:
     """
     The survey of the rules of all servers.
 
-    :param sender: sends the requests.
+    :param ask: sends a request.
     :param clock: a monotonic clock.
     :param enabled: whether the servers are asked at all.
     :param parser_problem: the reason why no query can be parsed, see `mpp.promql.reader.parser_problem`; it is logged once.
@@ -90,10 +82,10 @@ class RuleSurvey:
     :ivar changed: the functions that are called after each change of ``definitions``.
     """
 
-    def __init__(self, sender: RuleSender, clock: IReactorTime, *, enabled: bool, parser_problem: str = "") -> None:
+    def __init__(self, ask: Ask, clock: IReactorTime, *, enabled: bool, parser_problem: str = "") -> None:
         self.definitions: tuple[RuleDefinition, ...] = ()
         self.changed: list[Callable[[], None]] = []
-        self._sender = sender
+        self._ask = ask
         self._clock = clock
         self._enabled = enabled
         self._parser_problem = parser_problem
@@ -131,9 +123,9 @@ class RuleSurvey:
         if gone:
             self._publish()
 
-    def reconfigure(self, sender: RuleSender, *, enabled: bool) -> None:
-        """Replace the sender, and begin or cease to ask the servers."""
-        self._sender = sender
+    def reconfigure(self, ask: Ask, *, enabled: bool) -> None:
+        """Replace the function that sends the requests, and begin or cease to ask the servers."""
+        self._ask = ask
         self._enabled = enabled
         if not enabled:
             self.keep(())
@@ -160,7 +152,7 @@ class RuleSurvey:
         """Read the rules of a server, and decide when it is asked again."""
         state, problem = server.observation.facts, ""
         for path in PATHS:
-            page = _parsed(await self._sender.ask_rules(backend, path))
+            page = _parsed(await self._ask(backend, path))
             if isinstance(page, str):
                 problem = problem or page
                 continue

@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 from attrs import evolve, frozen
 
 from mpp.cache.grid import Grid
+from mpp.cache.query_key import QueryKey, Question
 from mpp.cache.view import Range
 from mpp.core.http import headers
 from mpp.core.http.headers import HOP_BY_HOP
@@ -41,42 +42,6 @@ _OF_ONE_RESPONSE = (HOP_BY_HOP | _OF_THE_ENCODING) | {*(b"date", b"age", b"last-
 _MOST_NAMES, _LONGEST_NAME = 5, 40
 # Prometheus writes ten warnings about the query, and the number of the others.
 _OMITTED = re.compile("[0-9]+ more warning annotations omitted")
-# Bytes of a key besides its texts: measured, rounded up.
-_KEY_SIZE = 600
-
-
-class Question(NamedTuple):
-    """
-    The part of a range query that does not depend on the range of time and the client: its steps can be reused for others.
-
-    :ivar query: the PromQL text, decoded, because clients encode differently.
-    :ivar grid: the step and its phase, which give each step a number and a time.
-    :ivar parameters: all further parameters but the timeout, as they were sent, sorted by name.
-    """
-
-    path: bytes
-    query: bytes
-    grid: Grid
-    parameters: tuple[bytes, ...]
-
-
-class QueryKey(NamedTuple):
-    """
-    The key of a cached query.
-
-    :ivar fields: the header fields that may change the response, see `mpp.proxy.decisions.identical`.
-    :ivar user: the user that mpp has verified, or empty.
-    """
-
-    question: Question
-    fields: Headers
-    user: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory that the key takes."""
-        texts = (self.question.path, self.question.query, self.user, *self.question.parameters)
-        return _KEY_SIZE + sum(map(len, texts)) + sum(len(name) + len(value) + 150 for name, value in self.fields)
 
 
 class ExtentSource(NamedTuple):

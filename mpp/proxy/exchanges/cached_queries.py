@@ -5,9 +5,8 @@ See Note [Valid steps] in `mpp.proxy.exchanges.valid_steps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -23,21 +22,20 @@ from mpp.cache.store import RangeCache
 from mpp.cache.view import Range, View
 from mpp.core.generators import result_of
 from mpp.core.model import Selection
+from mpp.core.scheduling.background_thread import BackgroundThread
 from mpp.coverage.freshness import freshness
 from mpp.coverage.planning.levels import MOST_STEPS
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S
 from mpp.promql.matrix import Matrix, NotJoinable
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import identical
-from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, QueryKey, is_cacheable_with, lasting_fields, why_new
+from mpp.proxy.decisions.caching import CacheableRequest, ExtentSource, is_cacheable_with, lasting_fields, why_new
 from mpp.proxy.exchanges.new_steps import NewSteps, answered_by, parse
 from mpp.proxy.exchanges.valid_steps import KnownNow, KnownServers, common_gaps, invalid_extents
 from mpp.proxy.plan_queue import Work
 from mpp.proxy.preparing import has_many_gaps, worked_out
 
 _log = tx.make_logger()
-
-T = TypeVar("T")
 
 # Bytes of a response up to which it is cut and compressed at once: about a millisecond.
 _AT_ONCE = 16 * 1024
@@ -47,13 +45,6 @@ _FEW_SERIES = 20
 _MEASURED_STEPS = 60
 
 
-class InThread(Protocol):
-    """The interface of a function that calls another one in a thread, so that the reactor does not wait for it."""
-
-    def __call__(self, function: Callable[[], T], /) -> Deferred[T]:
-        """Call the function, and return a Deferred that fires with its result."""
-
-
 class CachedQueries:
     """
     The cached queries of all requests.
@@ -61,7 +52,7 @@ class CachedQueries:
     :param in_thread: calls the functions that cut and compress large responses.
     """
 
-    def __init__(self, in_thread: InThread) -> None:
+    def __init__(self, in_thread: BackgroundThread) -> None:
         self._in_thread = in_thread
         self._age: tuple[Selection, float, float] | None = None
         self._known = KnownNow()
@@ -250,7 +241,7 @@ class CachedQueries:
                 return
 
 
-def _cache(context: ForwardContext) -> RangeCache[QueryKey, CachedQuery]:
+def _cache(context: ForwardContext) -> RangeCache:
     assert context.cache is not None
     return context.cache
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -170,7 +170,7 @@ class Fetch(ABC):
 
     # For the waiters
 
-    def may_be_joined(self, cache: RangeCache[Any, Any] | None, info: RequestInfo) -> bool:
+    def may_be_joined(self, cache: RangeCache | None, info: RequestInfo) -> bool:
         """
         Return whether a further request may wait for the response: not if the cache was flushed after this fetch began.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import evolve
 
 from mpp.cache.store import RangeCache
 from mpp.core.interfaces import IDownstream, IUpstreams
 from mpp.core.model import Backend
+from mpp.core.scheduling.background_thread import BackgroundThread
 from mpp.core.settings import Settings
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain
-from mpp.proxy.exchanges.cached_queries import CachedQueries, InThread
+from mpp.proxy.exchanges.cached_queries import CachedQueries
 from mpp.proxy.exchanges.exchange import Exchange
 from mpp.proxy.exchanges.flights import Flights
 from mpp.proxy.ticker import TICKS
@@ -26,7 +25,7 @@ class Forwarder:
     :param in_thread: calls functions that take long, in another thread.
     """
 
-    def __init__(self, context: ForwardContext, in_thread: InThread) -> None:
+    def __init__(self, context: ForwardContext, in_thread: BackgroundThread) -> None:
         self.context = context
         self._in_thread = in_thread
         self._flights = Flights(CachedQueries(in_thread))
@@ -42,7 +41,7 @@ class Forwarder:
         upstreams: IUpstreams,
         affinity: AffinityChain,
         settings: Settings,
-        cache: RangeCache[Any, Any] | None = None,
+        cache: RangeCache | None = None,
     ) -> None:
         """Apply new settings to the requests that follow. The retry budget keeps its tokens, and liveness checks go on."""
         before = self.context.settings

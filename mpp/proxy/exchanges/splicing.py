@@ -31,6 +31,7 @@ from mpp.promql.matrix import PIECE, NotJoinable, joined, with_warning
 from mpp.proxy.answer import AnsweredRange
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
+from mpp.proxy.callbacks import FetchCallbacks
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import caching, identical, local_replies, rerouting
 from mpp.proxy.decisions.local_replies import LocalReply
@@ -45,12 +46,8 @@ MOST_UNDER_WAY = 8
 _AT_ONCE = 256 * 1024
 
 
-class SplicedRequest(Protocol):
+class SplicedRequest(FetchCallbacks, Protocol):
     """The request that was divided into subrequests: `mpp.proxy.exchanges.server_fetch.ServerFetch`."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether the request has ended."""
 
     def deliver(
         self,
@@ -63,12 +60,6 @@ class SplicedRequest(Protocol):
         ranges: tuple[AnsweredRange, ...] = (),
     ) -> None:
         """Deliver a response to all waiting requests, see `mpp.proxy.exchanges.server_fetch.ServerFetch.deliver`."""
-
-    def fail(self, why: LocalReply, /) -> None:
-        """End all waiting requests with an error of mpp's own."""
-
-    def failed(self, failure: Failure, /) -> None:
-        """End the request on an unexpected failure, which is a bug."""
 
     def undivided(self, plan: RequestPlan, /) -> None:
         """Let one server answer the whole request, because the responses could not be joined."""

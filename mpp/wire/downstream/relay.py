@@ -6,32 +6,13 @@ It knows neither the content of the body nor the consequences of a body that bre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol as Shape
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from mpp.core.interfaces import IBodyConsumer, IResponse
-
-
-class Sink(Shape):
-    """The interface of the client's connection: a `mpp.wire.downstream.channel.ProxyChannel`."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the response, see `mpp.wire.downstream.connection.ClientConnection.write`."""
-
-    def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Send pieces of the response, see `mpp.wire.downstream.connection.ClientConnection.writeSequence`."""
-
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Register a producer, see `mpp.wire.downstream.connection.ClientConnection.registerProducer`."""
-
-    def unregisterProducer(self) -> None:
-        """Remove the producer, see `mpp.wire.downstream.connection.ClientConnection.unregisterProducer`."""
-
-    def unsent(self) -> int:
-        """Return how many written bytes the client lacks, see `mpp.wire.downstream.connection.ClientConnection.unsent`."""
+from mpp.wire.downstream.connection import ClientConnection
 
 
 @implementer(IPushProducer, IBodyConsumer)
@@ -50,7 +31,9 @@ class Relay:
 
     __slots__ = ("_channel", "_chunked", "_done", "_response", "sent")
 
-    def __init__(self, response: IResponse, channel: Sink, chunked: bool, done: Callable[[Exception | None], None]) -> None:
+    def __init__(
+        self, response: IResponse, channel: ClientConnection, chunked: bool, done: Callable[[Exception | None], None]
+    ) -> None:
         self._response = response
         self._channel = channel
         self._chunked = chunked

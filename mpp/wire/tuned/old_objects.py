@@ -17,7 +17,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from types import ModuleType
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -47,29 +47,6 @@ IDLE_S = 0.02
 """The process counts as idle if it has used less processor time than this, in seconds, in the last interval."""
 
 
-class Collector(Protocol):
-    """The interface of the garbage collector, which is Python's module `gc`."""
-
-    @property
-    def callbacks(self) -> list[Callable[[str, dict[str, int]], object]]:
-        """The functions that are called at the start and the end of each collection."""
-
-    def freeze(self) -> object:
-        """Move all objects out of reach of the next collections."""
-
-    def unfreeze(self) -> object:
-        """Let the next full collection visit all objects."""
-
-    def collect(self) -> object:
-        """Make a full collection."""
-
-    def get_threshold(self) -> tuple[int, int, int]:
-        """Return how many allocations, or collections of the generation before, lead to a collection of each generation."""
-
-    def set_threshold(self, first: int, second: int, third: int, /) -> object:
-        """Set the numbers that `get_threshold` returns."""
-
-
 class OldObjects:
     """
     The objects that have survived a full collection of garbage.
@@ -84,7 +61,7 @@ class OldObjects:
     def __init__(
         self,
         clock: IReactorTime,
-        collector: Collector | Any = gc,
+        collector: ModuleType = gc,
         in_use: Callable[[], int] = sys.getallocatedblocks,
         used: Callable[[], float] = time.thread_time,
         now: Callable[[], float] = time.monotonic,

@@ -8,7 +8,6 @@ are closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -19,6 +18,7 @@ from mpp.core.interfaces import IProgress, IResponse, IUpstreams
 from mpp.core.model import Backend, Headers
 from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
+from mpp.wire.upstream.dialer import Dialer
 from mpp.wire.upstream.interfaces import ILane
 from mpp.wire.upstream.lane import Lane
 
@@ -36,13 +36,6 @@ _SAMPLE_S = 1.0
 
 def _uncounted(_: Backend) -> None:
     """Ignore a response that was reset."""
-
-
-class IDialer(Shape):
-    """The interface of a `mpp.wire.upstream.dialer.Dialer`."""
-
-    def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
-        """Open a connection to a backend, see `mpp.wire.upstream.dialer.Dialer.dial`."""
 
 
 @implementer(IUpstreams)
@@ -63,7 +56,7 @@ class Pool:
 
     def __init__(
         self,
-        dialer: IDialer,
+        dialer: Dialer,
         clock: IReactorTime,
         budget: MemoryBudget,
         idle_timeout: float = IDLE_TIMEOUT_S,

@@ -59,7 +59,7 @@ class StoreTests(SynchronousTestCase):
         """Begin empty."""
         self.clock = Clock()
         self.metrics = Metrics(CollectorRegistry())
-        self.cache: RangeCache[Key, Sized] = RangeCache(MIB, 6 * 3600.0, self.clock, random.Random(1), self.metrics)
+        self.cache: RangeCache = RangeCache(MIB, 6 * 3600.0, self.clock, random.Random(1), self.metrics)
 
     def put(self, *names: str, size: int = 10_000) -> None:
         """Cache entries of the same size."""
@@ -305,7 +305,7 @@ class StoreTests(SynchronousTestCase):
 
     def test_overhead_is_counted(self) -> None:
         """The bytes that the cache counts for small entries are about those that they take, keys included."""
-        cache: RangeCache[Key, Sized] = RangeCache(64 * MIB, 3600.0, self.clock, random.Random(1), self.metrics)
+        cache: RangeCache = RangeCache(64 * MIB, 3600.0, self.clock, random.Random(1), self.metrics)
         entry = Sized(0)
         tracemalloc.start()
         try:

@@ -35,7 +35,7 @@ class LookBackCase(SynchronousTestCase):
         self.knowledge.surveyed(JOBS)
         self.noted: list[tuple[str, str]] = []
         self.look_back = LookBack(
-            self.histories,
+            self.histories.ask_history,
             self.clock,
             lambda: NOW + self.clock.seconds(),
             knowledge=self.knowledge,

@@ -51,7 +51,7 @@ class SurveyCase(SynchronousTestCase):
         self.changes = 0
         self.knowledge = Knowledge()
         self.survey = Survey(
-            self.world,
+            self.world.ask,
             self.clock,
             lambda: NOW + self.clock.seconds(),
             changed=self.changed,

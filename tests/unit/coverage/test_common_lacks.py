@@ -17,12 +17,13 @@ from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.planning import plan as planning
 from mpp.coverage.planning.plan import QueryPlan, good_steps, plan
 from mpp.coverage.planning.planner import Planner
-from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
+from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.request_plan import RequestPlan
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reads import SelectorReads
+from tests.lacks import lacks_of
 
 A, B = (Backend("http", name, 9090) for name in "ab")
 T0 = 1_700_000_000

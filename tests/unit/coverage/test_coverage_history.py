@@ -464,7 +464,7 @@ class LookBackTests(LookBackCase):
         self.b.holes.append((NOW - DAY, NOW - DAY + 600, None, 99))
         self.see(A, B)
         self.run_for(20)
-        self.look_back.reconfigure(self.histories, "")
+        self.look_back.reconfigure(self.histories.ask_history, "")
         asked = len(self.histories.asked)
         self.see(A, B)
         self.run_for(20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,63 +13,24 @@ from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.coverage.planning.plan import MOST_PARTS, QueryPlan, lacks_no_more, plan, ranked, why
-from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
+from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Steps, total
-from mpp.promql.jobs import JobMatchers, job_matchers
+from mpp.promql.jobs import job_matchers
 from mpp.promql.labels import equal
+from mpp.promql.reads import SelectorReads
+from tests.lacks import lacks_of
 from tests.polylines import polyline
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000
 WINDOW = 10.0
 TARGETS = 20
+INSTANT = SelectorReads(0.0, 0.0, newest=True)
 
 
-@frozen
-class AllJobs:
-    """No restriction."""
-
-    def select(self, jobs: frozenset[str]) -> frozenset[str]:
-        """Return all."""
-        return jobs
-
-    def names(self, job: str) -> bool:
-        """Return False."""
-        return False
-
-
-@frozen
-class Named:
-    """One job, by its name."""
-
-    job: str
-
-    def select(self, jobs: frozenset[str]) -> frozenset[str]:
-        """Return it."""
-        return jobs & {self.job} or jobs
-
-    def names(self, job: str) -> bool:
-        """Return whether it is the one."""
-        return job == self.job
-
-
-@frozen
-class Reads:
-    """What a selector reads."""
-
-    start: float
-    end: float
-    newest: bool
-    fixed: bool = False
-    jobs: AllJobs | Named | JobMatchers = AllJobs()
-
-
-INSTANT = Reads(0.0, 0.0, newest=True)
-
-
-def rate(seconds: float) -> Reads:
+def rate(seconds: float) -> SelectorReads:
     """Return what ``rate(x[seconds])`` reads."""
-    return Reads(-seconds, 0.0, newest=False)
+    return SelectorReads(-seconds, 0.0, newest=False)
 
 
 def whole(*pairs: tuple[float, float]) -> Missing:
@@ -96,7 +56,7 @@ def steps(start: float, end: float, step: float) -> Steps:
 def asked(
     missing: dict[Backend, Missing],
     at: Steps,
-    *selectors: Reads,
+    *selectors: SelectorReads,
     own: Backend = A,
     splice: bool = True,
     jobs: Sequence[str] = (),
@@ -148,8 +108,8 @@ class WholeTests(SynchronousTestCase):
     def test_job_that_is_not_read(self) -> None:
         """A hole of a job that the query does not read changes nothing."""
         missing = {A: part(100, 200, 5, "blackbox")}
-        node = Reads(0.0, 0.0, newest=True, jobs=Named("node"))
-        blackbox = Reads(0.0, 0.0, newest=True, jobs=Named("blackbox"))
+        node = SelectorReads(0.0, 0.0, newest=True, jobs=job_matchers([equal("node", negative=False)]))
+        blackbox = SelectorReads(0.0, 0.0, newest=True, jobs=job_matchers([equal("blackbox", negative=False)]))
         at, jobs = steps(150, 150, 1), ("node", "blackbox")
         self.assertEqual(shown(asked(missing, at, node, jobs=jobs)), [("a", 0, 0)])
         self.assertEqual(shown(asked(missing, at, blackbox, jobs=jobs)), [("b", 0, 0)])
@@ -157,7 +117,7 @@ class WholeTests(SynchronousTestCase):
     def test_all_jobs_but_one(self) -> None:
         """A query of all jobs but one reads the others, at each scrape interval."""
         pool = Coverage({"quick": Job(5, 10.0), "node": Job(20, 30.0), "other": Job(3, 30.0)})
-        reads = Reads(0.0, 0.0, True, jobs=job_matchers([equal("node", negative=True)]))
+        reads = SelectorReads(0.0, 0.0, True, jobs=job_matchers([equal("node", negative=True)]))
         ((_, groups),) = lacks_of([reads], pool).selectors
         self.assertEqual(
             [(each.window, each.jobs, each.targets) for each in groups], [(10.0, {"quick"}, 5), (30.0, {"other"}, 3)]
@@ -189,13 +149,13 @@ class WholeTests(SynchronousTestCase):
 
     def test_fixed_time(self) -> None:
         """What is read behind an ``@`` counts at each step."""
-        fixed = Reads(T0 + 150.0, T0 + 150.0, newest=True, fixed=True)
+        fixed = SelectorReads(T0 + 150.0, T0 + 150.0, newest=True, fixed=True)
         self.assertEqual(shown(asked({A: whole((100, 200))}, steps(5000, 5600, 10), fixed)), [("b", 0, 60)])
 
     def test_drift_of_a_named_job_is_not_warned_about(self) -> None:
         """Drift counts for a query that names the job, and is never warned about."""
         drifted = Missing(drift={"node": 5})
-        node = Reads(0.0, 0.0, newest=True, jobs=Named("node"))
+        node = SelectorReads(0.0, 0.0, newest=True, jobs=job_matchers([equal("node", negative=False)]))
         self.assertEqual(shown(asked({A: drifted}, steps(0, 600, 10))), [("a", 0, 60)])
         self.assertEqual(shown(asked({A: drifted}, steps(0, 600, 10), node)), [("b", 0, 60)])
         self.assertEqual(asked({A: drifted, B: drifted}, steps(0, 600, 10), node).warning, "")
@@ -282,7 +242,7 @@ HOLES = st.builds(
 )
 SELECTORS = st.lists(
     st.builds(
-        lambda length, offset, newest: Reads(-offset - (0 if newest else length), -offset, newest=newest),
+        lambda length, offset, newest: SelectorReads(-offset - (0 if newest else length), -offset, newest=newest),
         st.integers(1, 60).map(float),
         st.integers(-5, 20).map(float),
         st.booleans(),
@@ -292,7 +252,7 @@ SELECTORS = st.lists(
 )
 
 
-def naive(missing: Missing, selectors: Sequence[Reads], at: int, before: float) -> int:
+def naive(missing: Missing, selectors: Sequence[SelectorReads], at: int, before: float) -> int:
     """Return the missing target-milliseconds of one step, by adding up milliseconds' worth of seconds one by one."""
     found = 0
     for selector in dict.fromkeys(selectors):
@@ -362,7 +322,7 @@ class PropertyTests(SynchronousTestCase):
         st.sampled_from((A, B, C)),
     )
     def test_each_step_has_nearly_the_best_server(
-        self, missing: tuple[Missing, ...], selectors: list[Reads], start: int, count: int, step: int, own: Backend
+        self, missing: tuple[Missing, ...], selectors: list[SelectorReads], start: int, count: int, step: int, own: Backend
     ) -> None:
         """Each step has one server, which lacks at most a window more than the best; the parts are the fewest."""
         of = dict(zip((A, B, C), missing, strict=True))
@@ -399,7 +359,7 @@ class PropertyTests(SynchronousTestCase):
 
     @given(st.tuples(HOLES, HOLES), SELECTORS, st.integers(-10, 60), st.integers(1, 300), st.integers(1, 7))
     def test_lacking_no_more_is_that_at_each_step(
-        self, missing: tuple[Missing, ...], selectors: list[Reads], start: int, count: int, step: int
+        self, missing: tuple[Missing, ...], selectors: list[SelectorReads], start: int, count: int, step: int
     ) -> None:
         """Whether there are more steps or more gaps, the result is that of plans for each step alone."""
         lacks = lacks_of(selectors, covered(dict(zip((A, B), missing, strict=True))))

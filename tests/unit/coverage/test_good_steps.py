@@ -19,11 +19,12 @@ from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.planning.plan import good_steps, plan
 from mpp.coverage.planning.planner import Planner
 from mpp.coverage.planning.polyline import Polyline
-from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
+from mpp.coverage.planning.query_lacks import QueryLacks
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reads import SelectorReads
+from tests.lacks import lacks_of
 
 SERVERS = tuple(Backend("http", name, 9090) for name in "abc")
 A, B, C = SERVERS

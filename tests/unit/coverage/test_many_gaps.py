@@ -23,12 +23,12 @@ from mpp.coverage.planning import levels as levels_module
 from mpp.coverage.planning import plan as planning
 from mpp.coverage.planning.levels import levels_of
 from mpp.coverage.planning.planner import Planner
-from mpp.coverage.planning.query_lacks import lacks_of
 from mpp.coverage.planning.selectors import ms
 from mpp.coverage.planning.steps import GoodServers, Segment, Steps, total
 from mpp.promql.jobs import ALL_JOBS
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reads import SelectorReads
+from tests.lacks import lacks_of
 from tests.polylines import polyline
 
 A, B = (Backend("http", name, 9090) for name in "ab")

@@ -110,7 +110,7 @@ class SurveyTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.servers = Clock(), Servers()
-        self.survey = RuleSurvey(self.servers, self.clock, enabled=True)
+        self.survey = RuleSurvey(self.servers.ask_rules, self.clock, enabled=True)
         self.told: list[tuple[RuleDefinition, ...]] = []
         self.survey.changed.append(lambda: self.told.append(self.survey.definitions))
         self.lines = logged(self, lambda event: event["log_format"])
@@ -225,9 +225,9 @@ class SurveyTests(SynchronousTestCase):
     def test_nothing_is_asked_without_coverage(self) -> None:
         """Without coverage nothing is asked, from the start or after a reload, and nothing is known any more."""
         self.see()
-        self.survey.reconfigure(self.servers, enabled=False)
+        self.survey.reconfigure(self.servers.ask_rules, enabled=False)
         self.assertEqual((self.survey.definitions, self.see()), ((), 0))
-        self.survey.reconfigure(self.servers, enabled=True)
+        self.survey.reconfigure(self.servers.ask_rules, enabled=True)
         self.assertEqual(self.see(), 2)
 
 
@@ -237,7 +237,7 @@ class ParserTests(SynchronousTestCase):
     def begin(self, problem: str, *, enabled: bool) -> list[str]:
         """Return the warnings of a survey."""
         lines = logged(self, lambda event: formatEvent(event) if event["log_level"] is LogLevel.warn else "")
-        survey = RuleSurvey(Servers(), Clock(), enabled=enabled, parser_problem=problem)
+        survey = RuleSurvey(Servers().ask_rules, Clock(), enabled=enabled, parser_problem=problem)
         for _ in range(3):
             survey.begin()
         return lines

@@ -34,7 +34,7 @@ class SurveyTests(SurveyCase):
 
     def test_switched_off(self) -> None:
         """Without a selector nothing is asked, and none lacks anything."""
-        self.survey.reconfigure(self.world, "")
+        self.survey.reconfigure(self.world.ask, "")
         self.assertEqual(self.both(facts=evolve(FACTS, newest=NOW - 1800)), {A: None, B: None})
         self.clock.advance(100)
         self.assertEqual(self.world.asked, [])

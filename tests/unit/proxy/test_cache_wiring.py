@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,7 +42,7 @@ class CacheCase(SynchronousTestCase):
         self.world.selections.current = Selection(1, Choice((A,)), (Observation(A, Standing.VIABLE),))
         context = self.world.forwarder.context
         self.world.clock.advance(1000)
-        cache: RangeCache[Any, Any] = RangeCache(2**26, 3600.0, self.world.clock, random.Random(1), self.world.metrics)
+        cache: RangeCache = RangeCache(2**26, 3600.0, self.world.clock, random.Random(1), self.world.metrics)
         self.world.forwarder.context = evolve(context, cache=cache, wall=lambda: 1_000_000.0)
         self.cache = cache
 

@@ -76,7 +76,7 @@ class CachedCase(SynchronousTestCase):
         observed = tuple(Observation(each, Standing.VIABLE) for each in (A, B))
         world.selections.current = Selection(1, Choice((A,), (B,)), observed)
         clock = world.clock
-        self.cache: RangeCache[Any, Any] = RangeCache(memory, 6.0 * HOUR, clock, random.Random(1), world.metrics)
+        self.cache: RangeCache = RangeCache(memory, 6.0 * HOUR, clock, random.Random(1), world.metrics)
         world.forwarder.context = evolve(world.forwarder.context, cache=self.cache, wall=lambda: NOW + clock.seconds())
         self.series = 3
 
