@@ -82,8 +82,7 @@ class SelectionService(Service):
         self.took: float | None = None
         self.coverage = WHOLE_POOL
         self.suspects = SuspectQueries(clock.seconds)
-        self._locator = locator
-        self._addresses = addresses
+        self._locator, self._addresses = locator, addresses
         self._prober = prober
         self._clock = clock
         self._metrics = metrics
