@@ -22,7 +22,7 @@ from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
 from mpp.app.checks import check, check_config
-from mpp.app.early_interrupt import hand_over, print_or_end
+from mpp.app.early_interrupt import hand_over, print_or_end, record_hangup
 from mpp.app.fatal import fatal, stop_with_error
 from mpp.app.file_limit import raise_file_limit
 from mpp.app.logs.observer import JOURNAL, LineObserver, observer
@@ -54,6 +54,8 @@ class Options(TwistedOptions):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read the configuration from all sources; for an option such as ``--help``, or after an error, print and exit."""
+        # For ``twistd mpp``; the ``mpp`` command has done it before.
+        record_hangup()
         argv = sys.argv[1:] if options is None else options
         self.sources = ConfigSources.of(argv, os.environ)
         try:

@@ -41,6 +41,7 @@ class Captured(SynchronousTestCase):
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "__stderr__", self.err)
         self.patch(os, "environ", {})
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
 
 
 class OptionsTests(Captured):
@@ -51,6 +52,13 @@ class OptionsTests(Captured):
         options = Options()
         options.parseOptions(["--endpoints-file", "f", "--port=80"])
         self.assertEqual(options.parsed.settings, configured(endpoints_file="f", port=80))
+
+    def test_sighup_during_the_start(self) -> None:
+        """A SIGHUP between the reading of the configuration and the start of the services does not end ``twistd mpp``."""
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        Options().parseOptions(["--endpoint", "a:9090"])
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(getattr(signal.getsignal(signal.SIGHUP), "received", None), True)
 
     def test_arguments_of_the_process(self) -> None:
         """Without arguments it reads those of the process."""
