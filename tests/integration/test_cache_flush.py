@@ -18,6 +18,9 @@ FLUSH = "/mpp/cache/flush"
 class FlushTests(SynchronousTestCase):
     """``POST /mpp/cache/flush`` of mpp before a server."""
 
+    def setUp(self) -> None:
+        self.end = int(time.time()) // 60 * 60 - 600
+
     def begin(self, *options: str) -> Mpp:
         """Start mpp before a server, with a cache."""
         server = Simulated()
@@ -33,8 +36,7 @@ class FlushTests(SynchronousTestCase):
 
     def use(self, connection: http.client.HTTPConnection, query: str = "up") -> str:
         """Ask for an hour that ended ten minutes ago; return how the cache was used."""
-        end = int(time.time()) // 60 * 60 - 600
-        parameters = {"query": query, "start": end - 3600, "end": end, "step": 60}
+        parameters = {"query": query, "start": self.end - 3600, "end": self.end, "step": 60}
         connection.request("GET", f"/api/v1/query_range?{urlencode(parameters)}")
         response = connection.getresponse()
         response.read()
