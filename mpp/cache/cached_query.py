@@ -66,7 +66,7 @@ class CachedQuery:
     :ivar checked_with: the known state of the servers by which invalid pages were dropped last; None if the next request has to
         drop them.
     :ivar oldest: the time of the oldest sample of any server when that was done, in seconds since the epoch; None if not known.
-    :ivar answered_at: when servers last answered steps that were not cached, by the monotonic clock; None if they have not yet.
+    :ivar answered_at: when new steps were last joined to cached ones, by the monotonic clock; None if that was never done.
     :ivar step_seconds: the seconds that a server takes for one step, on average; 0 if that is not known.
     """
 

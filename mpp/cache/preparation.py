@@ -99,7 +99,7 @@ def _by_page(view: View, matrix: Matrix, table: SeriesTable) -> Mapping[int, tup
 
 
 def _release_lock() -> None:
-    """Release the interpreter's lock for the reactor, which would otherwise wait for it for 5 ms in each of its turns."""
+    """Release Python's global interpreter lock, for which the reactor would otherwise wait for 5 ms in each of its turns."""
     time.sleep(0)
 
 

@@ -146,7 +146,7 @@ class RangeCache:
         return self._protected.get(key) or self._probation.get(key)
 
     def alike(self, key: QueryKey) -> QueryKey | None:
-        """Return the key of an entry for the same query with other header fields or another user; None if there is none."""
+        """Return the key of the newest entry for the same query with other header fields or another user; None if not known."""
         found = self._alike.get(key.question)
         return None if found == key else found
 

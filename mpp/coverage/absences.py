@@ -224,7 +224,7 @@ class _Losses:
 
 
 def _around(start: float, end: float, windows: Windows) -> tuple[int, int]:
-    """Return the start and the end of the windows that a time touches, and of one more on each side."""
+    """Return the start of the first and the end of the last window that a period touches, with one more window on each side."""
     length = windows.length
     first, last = math.floor((start - windows.start) / length) - 1, math.ceil((end - windows.start) / length) + 1
     return windows.start + first * length, windows.start + last * length

@@ -83,7 +83,7 @@ class Windows:
 
 
 def read_sums(outcome: ProbeOutcome) -> Sums | Unanswered:
-    """Parse the response of a server to the range query for its sums of ``up``."""
+    """Return the sums of ``up`` in the response of a server, or why it has none."""
     if isinstance(outcome, UpstreamError):
         return Unanswered.UNKNOWN
     if outcome.status in (422, 500):

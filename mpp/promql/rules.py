@@ -131,7 +131,7 @@ class RuleReading:
         self._any_rule = _together(*self._any_rule, *self._any_alert)
 
     def book(self) -> RuleBook:
-        """Return the book, which is complete after all steps."""
+        """Return the data that the rules read; to be called after the last of `steps`."""
         return RuleBook(self._metrics, self._alerts, self._any_rule, self._any_alert)
 
     def _metric(self, name: str) -> Generator[None, None, RecordedReads]:

@@ -51,8 +51,8 @@ class Attempt:
 
     Times are points in time by the monotonic clock, in seconds.
 
-    :ivar dequeued_at: when the request got a slot on the backend, or moved to another one; 0 if it did not wait for a slot.
-    :ivar took: how many seconds the response took; 0 before there is one.
+    :ivar dequeued_at: when the request got its slot, or was moved to another backend; 0 if it did not wait for a slot.
+    :ivar took: the seconds from ``sent_at`` until the response was received; 0 before there is one.
     :ivar received: the number of response bytes so far, counted by the wire layer (`mpp.core.interfaces.IProgress`).
     :ivar queued: whether the request waits in mpp for a slot on the backend: a connection, and for a query also one of the
         server's query slots. Set by the wire layer.

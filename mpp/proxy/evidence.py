@@ -66,7 +66,7 @@ def report(retry_state: RetryState, attempt: Attempt, outcome: Outcome, why: str
     info = attempt.deadline.info
     line = retry_state.last_reason = f"{attempt.backend.name}: {why}"
     _log.debug(
-        "attempt {attempts} of {method} {target} failed: {why} ({reason})",
+        "an attempt of {method} {target} failed: {why} ({reason}); attempts so far: {attempts}",
         attempts=number,
         method=info.method.decode("latin-1"),
         target=info.target[:200].decode("latin-1"),

@@ -125,4 +125,6 @@ class Rounds:
 def log_failure(failure: Failure) -> None:
     """Log the failure of a round or of a probe between rounds, unless it was cancelled."""
     if not failure.check(CancelledError):
-        _log.failure("bug: a selection round or follow-up probe failed unexpectedly; the next one is tried as usual", failure)
+        _log.failure(
+            "bug: a selection round, or a probe between two, failed unexpectedly; the next one follows as usual", failure
+        )

@@ -217,7 +217,7 @@ class SelectionService(Service):
         self._published.changed()
 
     def moved(self, host: str) -> None:
-        """Cancel probes' reads from the old addresses of a host name, and publish again so that workers get the new addresses."""
+        """Cancel the background reads from old addresses of a host name, and publish again, so that workers get the new ones."""
         self._prober.keep([backend for backend in self._evidence.discovered if backend.host != host])
         self._updates.again()
 

@@ -168,8 +168,8 @@ def history_slack(history: float, retention: float | None, by_size: bool) -> flo
 
     See Note [Hysteresis].
 
-    :param retention: the retention by time of the backend in seconds; None when not known.
-    :param by_size: whether its retention is limited by size, too.
+    :param retention: the retention by time of the backend with ``history``, in seconds; None when not known.
+    :param by_size: whether the retention of that backend is limited by size, too.
     """
     young = min(2 * HOUR, history / 10)
     if by_size:

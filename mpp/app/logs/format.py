@@ -201,7 +201,11 @@ def _message(event: Mapping[str, Any], failure: object) -> str:
 # The number of different names is bounded by the log calls in the code.
 @functools.lru_cache(1024)
 def _name(name: str) -> str:
-    """Return the name of the field for a key of an event, made safe and unlike the common fields; empty if it is no field."""
+    """
+    Return the name of the log field for a key of an event; empty if the key is not logged.
+
+    Unsafe characters are replaced, and ``_`` is appended to the name of a common field.
+    """
     if name.startswith("log_") or name in _NOT_OWN:
         return ""
     name = _UNNAMEABLE.sub("_", name) or "_"

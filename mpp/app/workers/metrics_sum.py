@@ -56,7 +56,7 @@ def added_up(found: Families) -> Families:
 
 
 def counted(found: Families) -> Families:
-    """Return the counters and histograms, which stay valid after their process has ended."""
+    """Return the counters, histograms and summaries, which stay valid after their process has ended."""
     return [family for family in found if family[1] in _COUNTED]
 
 

@@ -73,7 +73,7 @@ def inflated(data: Bytes) -> bytes:
 
 
 class Deflated:
-    """Raw deflate data made of runs and texts."""
+    """Collects compressed runs and plain texts to one stream of raw deflate data."""
 
     __slots__ = ("_crc", "_length", "_pieces", "_texts")
 
@@ -94,12 +94,12 @@ class Deflated:
         self._crc = crc32_combine(self._crc, piece.crc, piece.length)
 
     def run(self) -> Run:
-        """Return all texts and runs that were added as one run."""
+        """Return everything that was added, as one run."""
         self._flush()
         return Run(b"".join(self._pieces), self._length, self._crc)
 
     def gzip(self) -> list[Bytes]:
-        """Return all texts and runs that were added as a gzip file, in pieces."""
+        """Return everything that was added, as the pieces of a gzip file."""
         self._flush()
         return [_GZIP_HEADER, *self._pieces, _LAST_BLOCK + _END.pack(self._crc, self._length & 0xFFFFFFFF)]
 

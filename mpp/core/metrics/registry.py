@@ -72,7 +72,7 @@ class Metrics:
         self._expect_series()
 
     def _name_counters(self) -> None:
-        """Set an attribute for each counter; the ones that need more than an increment are private."""
+        """Set an attribute for each counter; the private ones are counted by methods of this class."""
         counters = self._counters
         self._requests = counters["mpp_requests"]
         self._cache_steps = counters["mpp_cache_steps"]

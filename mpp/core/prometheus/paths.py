@@ -129,7 +129,7 @@ class APIPath(enum.Enum):
 
 def api(path: bytes) -> APIPath:
     """
-    Return whether a path belongs to Prometheus' API.
+    Return which versions of Prometheus serve a path as a part of the API.
 
     :param path: raw, without the server's prefix.
     """

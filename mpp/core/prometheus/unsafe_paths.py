@@ -240,5 +240,5 @@ def _steps(path: bytes, decodings: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _ascii(overlong: bytes) -> bytes:
-    """Return the character of an overlong sequence: its last seven bits, six of which are in the last byte."""
+    """Return the ASCII character that an overlong sequence of UTF-8 means: its last seven bits, six of them in the last byte."""
     return bytes(((overlong[-2] & 1) << 6 | overlong[-1] & 0x3F,))

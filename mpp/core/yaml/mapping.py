@@ -28,7 +28,7 @@ class PlainScalar:
 
 
 def what_is(value: object) -> str:
-    """Return a description of a value, for a message."""
+    """Return a description of a value, for a message; it quotes the value, unlike `kind_of`."""
     if isinstance(value, Table):
         return "keys and values"
     if isinstance(value, list):

@@ -71,13 +71,13 @@ class Agenda:
         start = max(start, end - longest, (math.ceil(end / DAY_S) - 1) * DAY_S)
         return Span(start, end)
 
-    def until(self, backend: Backend) -> float | None:
+    def compared_since(self, backend: Backend) -> float | None:
         """Return the time back to which a server has been compared, apart from its `pending` times; None if it is not known."""
         looked = self._looked.get(backend)
         return looked.edges[0] if looked else None
 
     def pending(self, backend: Backend, now: float) -> Intervals:
-        """Return the times of a server between `until` and now that must be compared again."""
+        """Return the times of a server since `compared_since` that must be compared again."""
         looked = self._looked.get(backend, NEVER)
         return Intervals.of([(looked.edges[0], now)]) - looked if looked else NEVER
 

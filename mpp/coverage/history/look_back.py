@@ -83,7 +83,7 @@ def is_whole_pool(asked: Collection[str], jobs: Mapping[str, Job]) -> bool:
 
 
 def is_whole_interval(asked: Refinement, jobs: Mapping[str, Job]) -> bool:
-    """Return whether a query is for all jobs that have its scrape interval."""
+    """Return whether a query is for all jobs whose windows are as long as its own."""
     return set(asked.jobs) >= {name for name, job in jobs.items() if math.ceil(job.window) == asked.windows.length}
 
 

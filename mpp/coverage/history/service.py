@@ -164,7 +164,7 @@ class LookBack:
             return {}
         first, why_not, now, found = self._first(), self._why_not(), self._wall(), {}
         for backend in self._observed:
-            until, again = self._agenda.until(backend), self._agenda.pending(backend, now)
+            until, again = self._agenda.compared_since(backend), self._agenda.pending(backend, now)
             finished = until is not None and until <= first
             problem = "" if finished and not again else self._queries.problem(backend) or why_not
             found[backend] = Progress(until, finished, problem, again)

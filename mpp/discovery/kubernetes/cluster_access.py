@@ -122,7 +122,7 @@ def _referred(context: KubeconfigEntry, key: str, table: Mapping[str, Kubeconfig
     if not name:
         raise context.error(key, "missing")
     if name not in table:
-        known = f"known: {', '.join(sorted(table))}" if table else "there are none"
+        known = f"known: {', '.join(sorted(table))}" if table else f"the file defines no {key}"
         raise context.error(key, f"no {key} {name!r} is defined; {known}")
     return table[name]
 

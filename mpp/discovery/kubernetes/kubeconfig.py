@@ -82,7 +82,7 @@ class KubeconfigEntry:
         """Return the list of texts at a key, empty if it is not set."""
         found = self._typed(key, list, "a list") or []
         if not all(isinstance(each, str) for each in found):
-            raise self.error(key, "expected a list of texts")
+            raise self.error(key, "expected a list of strings")
         return tuple(found)
 
     def section(self, key: str) -> KubeconfigEntry | None:

@@ -64,7 +64,7 @@ def authorization(user: KubeconfigEntry) -> str:
     has_token = bool(token_file or user.text("token"))
     name, password = user.text("username"), user.text("password")
     if has_token and (name or password):
-        raise user.error("token", "a token and a username are set; expected one of them")
+        raise user.error("token", "a token and a username or password are set; expected one")
     if token_file:
         # Preferred by kubectl, too, because it is the one that is replaced regularly.
         try:
@@ -88,7 +88,7 @@ def impersonation(user: KubeconfigEntry) -> tuple[tuple[str, str], ...]:
     if headers and not user.text("as"):
         raise user.error("as", "missing, and there are groups, a uid or more to impersonate")
     if not all(value.isprintable() for _, value in headers):
-        raise user.error("as", "control characters in the user, group, uid or extra to impersonate")
+        raise user.error("as", "as, as-uid, as-groups or as-user-extra has control characters; expected printable text")
     return tuple(headers)
 
 

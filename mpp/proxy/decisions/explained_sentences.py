@@ -51,7 +51,7 @@ def by_data(selection: Selection, unfit: Collection[Backend]) -> list[str]:
 
 
 def retries(deadline: RequestDeadline, most: int, after: tuple[Backend, ...], *, in_parts: bool) -> str:
-    """Return a sentence about the retries if the request fails: on how many other servers, `most` at most, and in which order."""
+    """Return a sentence that says whether a failed request is tried on other servers, on how many at most, and on which first."""
     if not deadline.read:
         return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
     if not most:

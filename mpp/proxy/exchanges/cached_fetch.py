@@ -154,7 +154,7 @@ class CachedFetch(Fetch):
     # The end of the subrequests
 
     def subrequest_answered(self, subrequest: Subrequest, answer: Answer) -> None:
-        """Join the responses if all subrequests have one now; replace or deliver a response that cannot be joined."""
+        """Join the responses once all have arrived; if one cannot be joined, ask one server for all steps, or deliver it."""
         self._started = max(self._started, answer.started)
         response = answer.response
         if subrequest.whole or not cached_response.is_joinable(response):

@@ -86,7 +86,8 @@ def hand_over(subrequests: list[Subrequest], whole: WholeResponse) -> None:
     """
     Forget subrequests whose responses are joined to a whole one, or are its body.
 
-    They count to the memory budget in its place, until the client has read the whole response or has disconnected.
+    As many of their bytes as the whole response has stay counted to the memory budget, until the client has read it or has
+    disconnected.
     """
     responses = [each.answer.response for each in subrequests if each.answer is not None]
     whole.released = counted_for(responses, whole.length or 0)

@@ -35,7 +35,7 @@ _ALLOW: Headers = ((b"Allow", _FORWARDED.encode("ascii")),)
 
 class ProxyResource(ReverseProxyResource):
     """
-    The root resource, which forwards requests that are not for an admin page and would not make a pair of backends diverge.
+    The root resource, which forwards all requests but the ones for admin pages, and the ones that would change only one server.
 
     It is a ReverseProxyResource, so that it can stand in a resource tree in place of one, but uses none of its forwarding, which
     opens a connection per request, has no back-pressure and passes truncated responses on as complete ones.

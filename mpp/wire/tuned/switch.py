@@ -50,12 +50,13 @@ def log_state(reactor: object | None) -> None:
         cost = "a request takes 20 to 50 % more processor time than under the mpp command, which brings a reactor of its own"
         _log.info("twistd runs mpp on {reactor}: " + cost, reactor=type(reactor).__name__)
     elif is_tuned():
-        _log.debug("mpp uses its own fast transports, and its own fast reactor on systems with epoll")
+        _log.debug("mpp uses its own transports, which are faster than the ones of Twisted")
     elif is_asked_for(os.environ):
         _log.info("mpp uses Twisted's own reactor and transports, because {variable} is set", variable=VARIABLE)
     else:
         changed = ", ".join(changed_privates())
         _log.warn(
-            "mpp uses Twisted's own reactor and transports, which are slower: this release of Twisted has changed {changed}",
+            "mpp uses Twisted's own reactor and transports, which are slower: this release of Twisted has changed what the fast"
+            " ones use: {changed}",
             changed=changed,
         )

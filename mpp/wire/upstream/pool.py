@@ -168,7 +168,7 @@ class Pool:
             del self._lanes[lane.backend]
 
     def remove(self, backend: Backend) -> None:
-        """Remove a backend that was removed from mpp: like `discard`, but its event streams end at once."""
+        """Close the idle connections to a backend that is no longer listed, as `discard` does, and end its event streams."""
         lane = self._lanes.get(backend)
         self.discard(backend)
         if lane is not None:
@@ -230,7 +230,7 @@ class Pool:
             self.schedule_idle_check()
 
     def sample_later(self) -> None:
-        """Start the timer that records each second what slow clients have read; it stops when there are no slow clients."""
+        """Start the timer that records each second how much slow clients have read, until there are no slow clients."""
         if self._sample is None and self._closed is None:
             self._sample = self.clock.callLater(_SAMPLE_S, self._sample_now)
 

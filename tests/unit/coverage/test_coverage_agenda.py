@@ -37,7 +37,7 @@ class AgendaTests(SynchronousTestCase):
             self.agenda.done(BOTH, span)
         expected = [(100 * DAY, self.end), (99 * DAY, 100 * DAY), (98 * DAY, 99 * DAY), (NOW - 3 * DAY, 98 * DAY)]
         self.assertEqual(spans, expected)
-        self.assertEqual(self.agenda.until(A), NOW - 3 * DAY)
+        self.assertEqual(self.agenda.compared_since(A), NOW - 3 * DAY)
 
     def test_one_of_them(self) -> None:
         """A day is looked at again for a server for which it was not."""
@@ -60,7 +60,7 @@ class AgendaTests(SynchronousTestCase):
         while (span := self.next()) is not None:
             self.agenda.done(BOTH, span)
         self.agenda.again(A, Intervals.of([(NOW - 7200, NOW + 200)]))
-        self.assertEqual(self.agenda.until(A), NOW - 3 * DAY)
+        self.assertEqual(self.agenda.compared_since(A), NOW - 3 * DAY)
         self.assertEqual(self.agenda.pending(A, NOW), Intervals.of([(NOW - 7200, NOW)]))
         self.assertEqual(self.agenda.pending(B, NOW), Intervals())
 
@@ -80,12 +80,12 @@ class AgendaTests(SynchronousTestCase):
     def test_seen_again(self) -> None:
         """A server that is seen again is not new."""
         self.agenda.see(A, NOW + 900)
-        self.assertEqual(self.agenda.until(A), NOW - SETTLED_S)
+        self.assertEqual(self.agenda.compared_since(A), NOW - SETTLED_S)
 
     def test_removed_server_is_not_looked_at(self) -> None:
         """Nothing is looked at for a server that has gone."""
         self.agenda.keep([A])
-        self.assertIsNone(self.agenda.until(B))
+        self.assertIsNone(self.agenda.compared_since(B))
         self.assertEqual(self.agenda.pending(B, NOW), Intervals())
         self.agenda.again(B, Intervals.of([(0, 1)]))
         self.assertIsNone(self.next(B))

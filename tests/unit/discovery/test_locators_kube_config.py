@@ -195,8 +195,11 @@ class BadKubeconfigTests(_Files):
             ({"current-context": ""}, "config: current-context is not set; known contexts: prod"),
             ({"current-context": "test"}, "config: current-context 'test' is not defined; known contexts: prod"),
             ({"contexts": []}, "config: current-context 'prod' is not defined; there are no contexts"),
-            ({"users": []}, "config: contexts[prod].context.user: no user 'alice' is defined; there are none"),
-            ({"clusters": []}, "config: contexts[prod].context.cluster: no cluster 'kube' is defined; there are none"),
+            ({"users": []}, "config: contexts[prod].context.user: no user 'alice' is defined; the file defines no user"),
+            (
+                {"clusters": []},
+                "config: contexts[prod].context.cluster: no cluster 'kube' is defined; the file defines no cluster",
+            ),
             (
                 {"users": [{"name": "bob", "user": {}}]},
                 "config: contexts[prod].context.user: no user 'alice' is defined; known: bob",
@@ -241,7 +244,10 @@ class BadKubeconfigTests(_Files):
         self.write("two", "s3cr3t-token\ns3cr3t-token")
         no_token = "not a token: it has blanks or other characters that no token has"
         for user, expected in (
-            ({"token": "s3cr3t-token", "username": "a"}, "token: a token and a username are set; expected one of them"),
+            (
+                {"token": "s3cr3t-token", "username": "a"},
+                "token: a token and a username or password are set; expected one",
+            ),
             ({"token": "s3cr3t-token x"}, f"token: {no_token}"),
             ({"token": 7}, "token: expected text (a number or a date needs quotes)"),
             ({"tokenFile": "nowhere"}, "tokenFile: nowhere: No such file or directory"),
@@ -250,8 +256,8 @@ class BadKubeconfigTests(_Files):
             ({"tokenFile": "."}, "tokenFile: .: Is a directory"),
             ({"auth-provider": {"name": "gcp"}}, "auth-provider: not supported, and removed from kubectl 1.26; use exec"),
             ({"as-groups": ["dev"]}, "as: missing, and there are groups, a uid or more to impersonate"),
-            ({"as": "a\nb"}, "as: control characters in the user, group, uid or extra to impersonate"),
-            ({"as": "a", "as-groups": [7]}, "as-groups: expected a list of texts"),
+            ({"as": "a\nb"}, "as: as, as-uid, as-groups or as-user-extra has control characters; expected printable text"),
+            ({"as": "a", "as-groups": [7]}, "as-groups: expected a list of strings"),
             ({"client-key": self.write("k", CLIENT_KEY)}, "client-certificate: missing, and there is a client-key"),
             ({"client-certificate": self.write("c", CLIENT)}, "client-key: missing, and there is a client-certificate"),
             ({"exec": {"apiVersion": "v1", "command": "x"}}, "exec.apiVersion: 'v1' is not supported; expected "),

@@ -76,7 +76,7 @@ class DecisionTests(SynchronousTestCase):
                     (
                         "warn",
                         "mpp uses Twisted's own reactor and transports, which are slower:"
-                        " this release of Twisted has changed Port.transport",
+                        " this release of Twisted has changed what the fast ones use: Port.transport",
                     )
                 ],
             ),
