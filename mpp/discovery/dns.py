@@ -65,15 +65,14 @@ class DNSLocator:
     :param spec: the name to look up, in one of the forms that the module's docstring lists.
     :param resolver: resolves host names (the reactor's ``nameResolver``).
     :param names: resolves SRV records (a `twisted.names.client.Resolver`), an `IResolver`; used for ``srv+`` only.
-    :param option: the name of the option that error messages contain.
     :raises ConfigError: ``spec`` is not valid.
     """
 
-    def __init__(self, spec: str, resolver: IHostnameResolver, names: Any, name: str = "dns", *, option: str = "--dns") -> None:
+    def __init__(self, spec: str, resolver: IHostnameResolver, names: Any, name: str = "dns") -> None:
         try:
             service, like = _parse(spec)
         except ValueError as error:
-            raise ConfigError(option, f"{without_secrets(spec)!r}: {error}") from None
+            raise ConfigError("--dns", f"{without_secrets(spec)!r}: {error}") from None
         self.name = name
         self._spec = spec
         self.sought, self.explicit = f"addresses of {spec}", False

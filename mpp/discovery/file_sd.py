@@ -75,15 +75,14 @@ class FileSDLocator:
     :param patterns: paths, whose last element may have the wildcards ``*``, ``?`` and ``[...]``; these match no hidden file, such
         as a temporary file that is renamed later. Relative paths are resolved when the locator is built, against the current
         directory. A pattern that occurs twice counts once; the files of a pattern are sorted by name.
-    :param option: the name of the option that error messages contain.
     :raises ConfigError: a pattern does not end in ``.json``, ``.yml`` or ``.yaml``, or has wildcards before the last element.
     """
 
-    def __init__(self, patterns: Sequence[str], name: str = "file-sd", *, option: str = "--file-sd") -> None:
+    def __init__(self, patterns: Sequence[str], name: str = "file-sd") -> None:
         for pattern in patterns:
             if _NAME.fullmatch(pattern) is None or _WILDCARD.search(os.path.dirname(pattern)):
                 expected = "a path that ends in .json, .yml or .yaml, with wildcards in its last element only"
-                raise ConfigError(option, f"{pattern!r}: expected {expected}")
+                raise ConfigError("--file-sd", f"{pattern!r}: expected {expected}")
         self.name = name
         # twistd may change the current directory before the first look-up.
         self._patterns = tuple(dict.fromkeys(map(os.path.abspath, patterns)))

@@ -23,14 +23,13 @@ class StaticLocator:
     A locator of a fixed list of backends.
 
     :param texts: the endpoints, see `parse_endpoint`; duplicates count once.
-    :param option: the name of the option that error messages contain.
     :raises ConfigError: a text is no endpoint. It is not skipped like a line of an endpoints file, which mpp reads again.
     """
 
-    def __init__(self, texts: Sequence[str], name: str = "endpoint", *, option: str = "--endpoint") -> None:
+    def __init__(self, texts: Sequence[str], name: str = "endpoint") -> None:
         self.name = name
         self.sought, self.explicit = "the backends of the command line", False
-        self._discovered = tuple(map(DiscoveredBackend, dict.fromkeys(_parse(text, option) for text in texts)))
+        self._discovered = tuple(map(DiscoveredBackend, dict.fromkeys(map(_parse, texts))))
 
     def __repr__(self) -> str:
         return f"<StaticLocator {' '.join(located.backend.url for located in self._discovered)}>"
@@ -50,12 +49,12 @@ class StaticLocator:
         """Do nothing, because there is nothing to stop."""
 
 
-def _parse(text: str, option: str) -> Backend:
+def _parse(text: str) -> Backend:
     try:
         return parse_endpoint(text)
     except ValueError as error:
         problem = _SEVERAL if _are_endpoints(re.split(r"\s*,\s*|\s+", text.strip())) else error
-        raise ConfigError(option, f"{without_secrets(text)!r}: {problem}") from None
+        raise ConfigError("--endpoint", f"{without_secrets(text)!r}: {problem}") from None
 
 
 def _are_endpoints(texts: Sequence[str]) -> bool:
