@@ -32,7 +32,7 @@ from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.interfaces import ILocator
 from mpp.core.model import Backend, DiscoveredBackend
 from mpp.discovery.http_api.look_ups import PendingLookups
-from mpp.discovery.target_groups import ParsedTargetGroups, without_secrets
+from mpp.discovery.target_groups import ParsedBackends, without_secrets
 from mpp.wire.address_book import ResolutionReceiver
 
 _log = make_logger()
@@ -77,7 +77,7 @@ class DNSLocator:
         self._spec = spec
         self.sought, self.explicit = f"addresses of {spec}", False
         # Its Deferred fails with `DiscoveryError` when there is no record, and can be cancelled.
-        self._look_up: Callable[[], Deferred[ParsedTargetGroups]] = _AddressLookup(resolver, like).look_up
+        self._look_up: Callable[[], Deferred[ParsedBackends]] = _AddressLookup(resolver, like).look_up
         if service:
             self._look_up = lambda: Deferred.fromCoroutine(_look_up_service(names, like))
         self._known_problems: frozenset[str] = frozenset()
@@ -103,7 +103,7 @@ class DNSLocator:
         """Cancel the look-ups in progress."""
         self._looking.cancel()
 
-    def _discovered(self, parsed: ParsedTargetGroups) -> tuple[DiscoveredBackend, ...]:
+    def _discovered(self, parsed: ParsedBackends) -> tuple[DiscoveredBackend, ...]:
         for problem in parsed.problems:
             if problem not in self._known_problems:
                 _log.warn("DNS record of {spec} skipped: {problem}", spec=self._spec, problem=problem)
@@ -131,7 +131,7 @@ def _parse(spec: str) -> tuple[bool, Backend]:
     return True, parse_endpoint(f"{scheme or 'http'}://{address}")
 
 
-async def _look_up_service(names: Any, like: Backend) -> ParsedTargetGroups:
+async def _look_up_service(names: Any, like: Backend) -> ParsedBackends:
     """Query the name servers for the targets of an SRV record."""
     # RFC 1034 writes the root as a last dot; twisted.names takes every name as fully qualified.
     name = like.host.rstrip(".")
@@ -144,7 +144,7 @@ async def _look_up_service(names: Any, like: Backend) -> ParsedTargetGroups:
     return read_services([answer.payload for answer in answers if answer.type == SRV], like)
 
 
-def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetGroups:
+def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedBackends:
     """
     Return a backend for each target of SRV records, best first (RFC 2782): low priority, then high weight, then by name. Pure.
 
@@ -161,10 +161,10 @@ def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetG
             problems.append(f"{host or '.'}:{port}: {error}")
         else:
             backends.setdefault(evolve(like, host=found.host, port=found.port))
-    return ParsedTargetGroups(tuple(backends), tuple(problems))
+    return ParsedBackends(tuple(backends), tuple(problems))
 
 
-def read_addresses(addresses: Sequence[str], like: Backend) -> ParsedTargetGroups:
+def read_addresses(addresses: Sequence[str], like: Backend) -> ParsedBackends:
     """
     Return a backend for each address, IPv4 first, in numerical order, because resolvers vary the order. Pure.
 
@@ -179,7 +179,7 @@ def read_addresses(addresses: Sequence[str], like: Backend) -> ParsedTargetGroup
             found.append(ipaddress.ip_address(address))
     found.sort(key=lambda address: (address.version, int(address)))
     backends = dict.fromkeys(evolve(like, host=str(address)) for address in found)
-    return ParsedTargetGroups(tuple(backends), tuple(problems))
+    return ParsedBackends(tuple(backends), tuple(problems))
 
 
 class _AddressLookup:
@@ -193,14 +193,14 @@ class _AddressLookup:
     def __init__(self, resolver: IHostnameResolver, like: Backend) -> None:
         self._resolver = resolver
         self._like = like
-        self._waiting: list[Deferred[ParsedTargetGroups]] = []
+        self._waiting: list[Deferred[ParsedBackends]] = []
         self._running: object = None
         self._joined = 0
-        self._late: ParsedTargetGroups | DiscoveryError | None = None
+        self._late: ParsedBackends | DiscoveryError | None = None
 
-    def look_up(self) -> Deferred[ParsedTargetGroups]:
+    def look_up(self) -> Deferred[ParsedBackends]:
         """Query the system's resolver; the Deferred fails with `DiscoveryError` if it finds no address."""
-        waiter: Deferred[ParsedTargetGroups] = Deferred(self._cancelled)
+        waiter: Deferred[ParsedBackends] = Deferred(self._cancelled)
         self._waiting.append(waiter)
         if self._late is not None:
             self._fire(self._late)
@@ -210,7 +210,7 @@ class _AddressLookup:
             self._joined += 1
         return waiter
 
-    def _cancelled(self, waiter: Deferred[ParsedTargetGroups]) -> None:
+    def _cancelled(self, waiter: Deferred[ParsedBackends]) -> None:
         self._waiting = [each for each in self._waiting if each is not waiter]
 
     def _ask(self) -> None:
@@ -230,7 +230,7 @@ class _AddressLookup:
         if self._waiting:
             self._fire(self._late)
 
-    def _fire(self, result: ParsedTargetGroups | DiscoveryError) -> None:
+    def _fire(self, result: ParsedBackends | DiscoveryError) -> None:
         self._late = None
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:

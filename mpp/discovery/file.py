@@ -10,16 +10,16 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from txaio.tx import make_logger
 from zope.interface import implementer
 
 from mpp.core.backend_url import parse_endpoint
 from mpp.core.errors import DiscoveryError
-from mpp.core.files import UnreadableFile, read_small
+from mpp.core.files import read_small
 from mpp.core.interfaces import ILocator
 from mpp.core.model import MIB, Backend, DiscoveredBackend
+from mpp.discovery.target_groups import ParsedBackends, decoded
 
 _log = make_logger()
 
@@ -29,21 +29,12 @@ MAX_BYTES = 1 * MIB
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 
 
-@frozen
-class ParsedEndpoints:
+def read_endpoints(text: str) -> ParsedBackends:
     """
-    The content of an endpoints file.
+    Parse the text of an endpoints file: one endpoint per line; blank lines and ``#`` comments are skipped. Pure.
 
-    :ivar backends: in the file's order, without duplicates.
-    :ivar problems: ``line number: problem``, for each line that is no endpoint.
+    :return: each of its problems is ``line number: problem``, for a line that is no endpoint.
     """
-
-    backends: tuple[Backend, ...]
-    problems: tuple[str, ...]
-
-
-def read_endpoints(text: str) -> ParsedEndpoints:
-    """Parse the text of an endpoints file: one endpoint per line; blank lines and ``#`` comments are skipped. Pure."""
     backends: dict[Backend, None] = {}
     problems = []
     for number, entry in _entries(text):
@@ -51,7 +42,7 @@ def read_endpoints(text: str) -> ParsedEndpoints:
             backends.setdefault(parse_endpoint(entry))
         except ValueError as error:
             problems.append(f"{number}: {error}")
-    return ParsedEndpoints(tuple(backends), tuple(problems))
+    return ParsedBackends(tuple(backends), tuple(problems))
 
 
 def _entries(text: str) -> Iterator[tuple[int, str]]:
@@ -124,11 +115,8 @@ class FileLocator:
 def _read(path: str) -> str:
     try:
         data = read_small(path, MAX_BYTES, "an endpoints file")
-    except UnreadableFile as error:
+        if not data:
+            raise ValueError("empty; expected at least one endpoint or comment")
+        return decoded(data)
+    except ValueError as error:
         raise DiscoveryError(f"{path}: {error}") from None
-    if not data:
-        raise DiscoveryError(f"{path}: empty; expected at least one endpoint or comment")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DiscoveryError(f"{path}: not UTF-8 text (byte {error.start})") from error

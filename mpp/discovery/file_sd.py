@@ -25,7 +25,7 @@ from mpp.core.errors import ConfigError, PartlyDiscovered
 from mpp.core.files import read_small
 from mpp.core.interfaces import ILocator
 from mpp.core.model import MIB, Backend, DiscoveredBackend
-from mpp.discovery.target_groups import ParsedTargetGroups, decoded, parse_json, parse_yaml, read_groups
+from mpp.discovery.target_groups import ParsedBackends, decoded, parse_json, parse_yaml, read_groups
 
 _log = make_logger()
 
@@ -195,7 +195,7 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _parse(path: str, data: bytes) -> ParsedTargetGroups:
+def _parse(path: str, data: bytes) -> ParsedBackends:
     """
     Parse the content of a file.
 

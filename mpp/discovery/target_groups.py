@@ -40,11 +40,11 @@ _MAX_SHOWN = 100
 
 
 @frozen
-class ParsedTargetGroups:
+class ParsedBackends:
     """
-    The content of a list of target groups.
+    The content of a source: a list of target groups, an endpoints file, or records of DNS.
 
-    :ivar backends: in the list's order, without duplicates.
+    :ivar backends: in the source's order, without duplicates.
     :ivar problems: ``place: problem``, for each entry that was skipped.
     """
 
@@ -59,7 +59,7 @@ def without_secrets(text: str) -> str:
     return head + ("?***" if shown[1] else "")
 
 
-def read_groups(groups: object) -> ParsedTargetGroups:
+def read_groups(groups: object) -> ParsedBackends:
     """
     Return the backends in a list of target groups.
 
@@ -84,7 +84,7 @@ def read_groups(groups: object) -> ParsedTargetGroups:
         raise ValueError(f"no target is usable; {problems[0]}")
     hidden = len(problems) - _MAX_PROBLEMS
     more = [quantity(hidden, "more problem")] if hidden > 0 else []
-    return ParsedTargetGroups(tuple(backends), tuple(problems[:_MAX_PROBLEMS] + more))
+    return ParsedBackends(tuple(backends), tuple(problems[:_MAX_PROBLEMS] + more))
 
 
 def _read_group(group: object) -> Iterator[Backend | str]:

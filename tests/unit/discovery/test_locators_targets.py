@@ -26,12 +26,12 @@ class ReadGroupsTests(SynchronousTestCase):
     def test_targets_of_all_groups_are_listed_once(self) -> None:
         """The targets of all groups are listed in order, each once."""
         groups = [{"targets": ["prom-b:9090", "prom-a:9090"], "labels": {"env": "x"}}, {"targets": ["PROM-B:9090"]}]
-        self.assertEqual(read_groups(groups), targets.ParsedTargetGroups((B, A), ()))
+        self.assertEqual(read_groups(groups), targets.ParsedBackends((B, A), ()))
 
     def test_nothing_listed(self) -> None:
         """No groups, and groups without targets, are an empty list."""
         for groups in ([], [{}], [{"targets": [], "labels": {}}], [{"targets": None, "labels": None}]):
-            self.assertEqual(read_groups(groups), targets.ParsedTargetGroups((), ()))
+            self.assertEqual(read_groups(groups), targets.ParsedBackends((), ()))
 
     def test_scheme_and_prefix_come_from_labels(self) -> None:
         """Scheme and prefix come from labels; a target without a port has its scheme's, as in Prometheus."""
@@ -87,7 +87,7 @@ class ReadGroupsTests(SynchronousTestCase):
         ]
         for group, problem in table:
             reading = read_groups([{"targets": ["prom-a:9090"]}, group])
-            self.assertEqual(reading, targets.ParsedTargetGroups((A,), (f"group 2: {problem}",)))
+            self.assertEqual(reading, targets.ParsedBackends((A,), (f"group 2: {problem}",)))
 
     def test_nothing_makes_sense(self) -> None:
         """A list with entries of which none makes sense is not taken for an empty one."""
