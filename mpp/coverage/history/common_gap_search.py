@@ -89,7 +89,8 @@ class CommonGapSearch:
         right = Windows(middle.end, scale.interval, max(0, math.ceil((end + reach - middle.end) / scale.interval)))
         left, right = ended(left, self.until), ended(right, self.until)
         samples_per_s = sum(2 * job.targets / job.window for job in self.knowledge.jobs.values())
-        if not self._can_afford(left, samples_per_s) or not self._can_afford(right, samples_per_s):
+        can_afford = functools.partial(self.queries.can_afford, self.backends, samples_per_s=samples_per_s)
+        if not can_afford(left) or not can_afford(right):
             return []
         pieces = [(left, await self._ask(left, samples_per_s))]
         with_data = 0
@@ -99,14 +100,11 @@ class CommonGapSearch:
             if any(answers.values()):
                 with_data += 1
                 fine = Windows(each.start, scale.interval, each.length * each.count // scale.interval)
-                if with_data > _MOST_WITH_DATA or fine.end != each.end or not self._can_afford(fine, samples_per_s):
+                if with_data > _MOST_WITH_DATA or fine.end != each.end or not can_afford(fine):
                     return [pieces, [(right, await self._ask(right, samples_per_s))]]
                 each, answers = fine, await self._ask(fine, samples_per_s)
             pieces.append((each, answers))
         return [[*pieces, (right, await self._ask(right, samples_per_s))]]
-
-    def _can_afford(self, windows: Windows, samples_per_s: float) -> bool:
-        return self.queries.can_afford(self.backends, SAMPLE_S * samples_per_s * windows.length * windows.count)
 
     async def _ask(self, windows: Windows, samples_per_s: float) -> Answers:
         """Query all targets of all servers."""

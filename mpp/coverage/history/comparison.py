@@ -168,7 +168,7 @@ class Comparison:
         """Query all targets of some jobs around an edge, unless that would cost too much."""
         jobs, windows = self.knowledge.jobs, asked.windows
         samples_per_s = sum(2 * jobs[name].targets / jobs[name].window for name in asked.jobs if name in jobs)
-        if not self.queries.can_afford(self.backends, SAMPLE_S * samples_per_s * windows.length * windows.count):
+        if not self.queries.can_afford(self.backends, windows, samples_per_s):
             return
         path = functools.partial(sums_path, self.selector, jobs=asked.jobs)
         answers: dict[Backend, Sums] = {

@@ -87,8 +87,9 @@ class PacedQueries:
         account = self._accounts.get(backend)
         return "" if account is None or account.due <= self._clock.seconds() else account.problem
 
-    def can_afford(self, backends: Collection[Backend], cost: float) -> bool:
-        """Return whether each of some servers has a number of seconds of CPU time left in its budget."""
+    def can_afford(self, backends: Collection[Backend], windows: Windows, samples_per_s: float) -> bool:
+        """Return whether each of some servers has the CPU time left in its budget that the sums for some windows take."""
+        cost = _cost(windows, samples_per_s)
         return all(self._renewed(backend).left >= cost for backend in backends)
 
     def keep(self, backends: Collection[Backend]) -> None:
@@ -139,8 +140,7 @@ class PacedQueries:
         left = [*pieces(windows, series, samples_per_s)]
         while left:
             piece = left.pop()
-            cost = SAMPLE_S * samples_per_s * piece.length * piece.count
-            answer = read_sums(await self.ask(backend, path(piece), cost))
+            answer = read_sums(await self.ask(backend, path(piece), _cost(piece, samples_per_s)))
             smaller = halves(piece) if isinstance(answer, Unanswered) else ()
             if answer is Unanswered.UNKNOWN or (answer is Unanswered.TOO_MUCH and not smaller):
                 self._fail(backend)
@@ -166,3 +166,8 @@ class PacedQueries:
         account.left = min(BUDGET_S, account.left + BUDGET_PER_S * (now - account.at))
         account.at = now
         return account
+
+
+def _cost(windows: Windows, samples_per_s: float) -> float:
+    """Return the CPU time, in seconds, that a server takes for the sums for some windows, as estimated."""
+    return SAMPLE_S * samples_per_s * windows.length * windows.count

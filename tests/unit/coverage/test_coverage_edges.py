@@ -35,7 +35,7 @@ class Recorded(PacedQueries):
         self._clock = Clock()
         """Need no connection."""
 
-    def can_afford(self, backends: object, seconds: float) -> bool:
+    def can_afford(self, backends: object, windows: Windows, samples_per_s: float) -> bool:
         return True
 
     async def ask(self, backend: Backend, path: str, cost: float) -> ProbeResponse:
