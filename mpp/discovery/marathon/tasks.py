@@ -6,6 +6,7 @@ See Note [Addresses].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import frozen
@@ -109,11 +110,10 @@ def _address(app: dict[str, Any], task: dict[str, Any], port: str) -> tuple[str,
 
 def _forwarded(app: dict[str, Any], task: dict[str, Any], port: str) -> tuple[str, int] | None:
     """Return where the agent forwards the port of a task in several container networks; None if it does not, or need not."""
-    host, assigned = task.get("host"), iter(_numbers(task.get("ports")))
+    host = task.get("host")
     if _mode(app) != "container" or _network(app, port)[1] < 2 or not isinstance(host, str) or not host:
         return None
-    for index, mapping in enumerate(_mappings(app)):
-        number = next(assigned, 0) if mapping.get("hostPort") is not None else 0
+    for index, (mapping, number) in enumerate(_assigned(app, task)):
         if _is_wanted(index, mapping, port):
             return (host, number) if number and mapping.get("networkNames") else None
     return None
@@ -185,16 +185,17 @@ def _host_ports(app: dict[str, Any], task: dict[str, Any], mode: str) -> _Ports:
 
 def _container_ports(app: dict[str, Any], task: dict[str, Any]) -> _Ports:
     discovery = _object(_object(app.get("ipAddress")).get("discovery"))
-    mappings = _mappings(app)
-    if not mappings:
+    if not _mappings(app):
         return [(_name(each), _number(each.get("number"))) for each in _objects(discovery.get("ports"))]
-    ports = []
-    assigned = iter(_numbers(task.get("ports")))
-    for mapping in mappings:
-        # Only a mapping that has a host port takes one of the task's ports. A container port of 0 means the same number.
-        host_port = next(assigned, 0) if mapping.get("hostPort") is not None else 0
-        ports.append((_name(mapping), _number(mapping.get("containerPort")) or host_port))
-    return ports
+    # A container port of 0 means the same number as the host port.
+    return [(_name(mapping), _number(mapping.get("containerPort")) or number) for mapping, number in _assigned(app, task)]
+
+
+def _assigned(app: dict[str, Any], task: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield each port mapping and its host port. Only a mapping that has one takes one of the task's ports; otherwise it is 0."""
+    ports = iter(_numbers(task.get("ports")))
+    for mapping in _mappings(app):
+        yield mapping, next(ports, 0) if mapping.get("hostPort") is not None else 0
 
 
 def _mappings(app: dict[str, Any]) -> list[dict[str, Any]]:
