@@ -5,7 +5,7 @@ Checks of a configuration that need no open socket and no request to another ser
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ def check_config(sources: ConfigSources, reactor: Any) -> str:
     """
     Check the whole configuration, for ``mpp --check-config``.
 
-    :return: one line to print when there are no errors.
+    :return: the text to print when there are no errors: the problems in the files that list servers, of which a running mpp uses
+        the rest, and one line that says that the configuration is valid.
     :raise ConfigError: all errors together.
     """
     # Imported here because at a start these modules are imported only after the reactor.
@@ -42,7 +43,6 @@ def check_config(sources: ConfigSources, reactor: Any) -> str:
     if settings.web_config:
         found += _errors(partial(_check_front, settings, reactor))
     found += _errors(lambda: build(settings, LocatorPlanner(reactor, sources.environ)).discard())
-    found += _file_errors(settings, {error.option for error in found})
     # An option whose value is invalid is not reported as missing as well.
     reported = {error.option for error in parsed.errors}
     # Unknown keys are only a warning at a start, but an error here, where the operator can correct them.
@@ -50,18 +50,18 @@ def check_config(sources: ConfigSources, reactor: Any) -> str:
     errors = [*parsed.errors, *unknown, *(each for each in map(parsed.with_option_name, found) if each.option not in reported)]
     if errors:
         raise ConfigErrors(errors)
-    return f"{parsed.name}: ok"
+    problems = [f"{parsed.with_option_name(error)}; mpp uses the rest" for error in _file_problems(settings)]
+    return "\n".join((*problems, f"{parsed.name}: ok"))
 
 
-def _file_errors(settings: Settings, reported: Collection[str]) -> Iterator[ConfigError]:
-    """Yield the errors in the files that list servers, unless their option has an error itself; a running mpp only logs them."""
+def _file_problems(settings: Settings) -> Iterator[ConfigError]:
+    """Yield the problems in the content of the files that list servers; a running mpp logs them, and uses the rest."""
     # Imported here for the reason given in `check_config`.
     from mpp.discovery.kinds.all_kinds import KINDS
 
     for kind in KINDS:
         option = kind.locating[0].flag
-        if option not in reported:
-            yield from (ConfigError(option, problem) for problem in kind.file_problems(settings.discovery[kind.settings]))
+        yield from (ConfigError(option, problem) for problem in kind.file_problems(settings.discovery[kind.settings]))
 
 
 def check(settings: Settings, reactor: Any) -> None:
