@@ -25,6 +25,7 @@ from mpp.coverage.common_gaps import (
     Pieces,
     Scale,
     candidates,
+    common_gaps,
     empty_times,
     last_to_stop,
     marked_at,
@@ -53,12 +54,13 @@ class CommonGapSearch:
     until: float
     all_servers: bool
 
-    async def run(self, coarse: Answers, windows: Windows, jobs: Mapping[str, Job]) -> None:
+    async def run(self, coarse: Answers, windows: Windows, jobs: Mapping[str, Job]) -> Intervals:
         """
         Query the servers about suspicious times, and record the times without data in ``knowledge``.
 
         :param coarse: the sums over the witnesses, which are a few targets of each job; empty if no witness was found.
         :param jobs: the jobs of which two scrape intervals fit into `COARSE_S`; the others are scraped too rarely.
+        :return: the common gaps in this span.
         :raise Interrupted: a server cannot be queried at the moment; nothing has been reported.
         """
         scale = Scale.of(jobs)
@@ -75,6 +77,7 @@ class CommonGapSearch:
         # If there is nothing until now, its end is found when some time has passed.
         until_now = (each.end for each in found if each.after is None and each.end > self.until - scale.interval)
         self.knowledge.look_later(Intervals.of((end - COARSE_S, end + COARSE_S) for end in until_now))
+        return common_gaps(found)
 
     async def _pieces(self, start: float, end: float, scale: Scale) -> list[Pieces]:
         """

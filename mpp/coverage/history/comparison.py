@@ -4,6 +4,9 @@ reports to `mpp.coverage.knowledge` what they lack. See Note [Looking back] in `
 
 The time between the edges of a long gap is not compared with all targets: it is presumed to be as bad as at the edges, if the
 witnesses lack samples all along.
+
+Windows in which the witnesses of all jobs have fewer samples than usual on all servers are compared with all targets, too: in a
+rolling restart all servers may have lost as much in the same window, so that none of them is worse than the others.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Hole, Job, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.absences import added_up, unseen, weighed
+from mpp.coverage.common_gaps import candidates
 from mpp.coverage.history.agenda import Span
 from mpp.coverage.history.common_gap_search import CommonGapSearch
 from mpp.coverage.history.look_back import (
@@ -38,11 +42,13 @@ from mpp.coverage.history.look_back import (
     witnesses_path,
 )
 from mpp.coverage.history.paced_queries import PacedQueries
-from mpp.coverage.holes import COARSE_S, Sums, Windows, judged, suspicious
+from mpp.coverage.holes import COARSE_S, SUSPICIOUS, Sums, Windows, judged, suspicious
 from mpp.coverage.knowledge import Knowledge
 
 MOST_JUDGED = 100
 """Maximum number of jobs that are judged one by one; of more jobs, only losses of all of them together are found."""
+MOST_LOST_BY_ALL = 12
+"""Maximum number of times in which all servers have lost samples that are compared with all targets, the newest ones."""
 ALL_JOBS = ""
 
 Bad = Mapping[Backend, Mapping[str, Intervals]]
@@ -100,21 +106,24 @@ class Comparison:
             for backend in self.backends
         }
         bad = _spread(await self.queries.in_slices(suspicious(coarse, windows, jobs)), asked, jobs)
-        self._correct(bad, asked, windows, jobs, known)
+        lost_by_all = Intervals.of(list(candidates(coarse, windows, jobs))[-MOST_LOST_BY_ALL:])
+        self._correct(bad, lost_by_all, asked, windows, jobs, known)
         found: dict[Backend, dict[str, Missing]] = {backend: {} for backend in self.backends}
         fine: dict[str, Intervals] = {}
-        for each in refinements(self._edges(bad, jobs, known), jobs, pace):
-            windows_until = ended(each.windows, self.until)
-            if windows_until.count:
-                await self._refine(evolve(each, windows=windows_until), found, fine, known)
+        await self._refine_all(refinements(self._edges(bad, jobs, known), jobs, pace), found, fine, known)
         self._fill(bad, found, fine, known)
-        await self._find_common_gaps(coarse, windows, jobs)
+        common = await self._find_common_gaps(coarse, windows, jobs)
+        # Around a common gap all servers have lost samples because of it.
+        lost_by_all -= common.widen(2 * pace, 2 * pace)
+        left = {name: [lost_by_all - fine.get(name, NEVER)] for name in jobs}
+        await self._refine_all(refinements(left, jobs, pace), found, fine, known)
 
-    async def _find_common_gaps(self, coarse: Mapping[Backend, Sums], windows: Windows, jobs: Mapping[str, Job]) -> None:
-        """Look for times without data of any server; the scrapes of slow jobs are too rare to show them."""
-        if windows.length == COARSE_S:
-            search = CommonGapSearch(self.queries, self.knowledge, self.selector, self.backends, self.until, self.all_servers)
-            await search.run(coarse, windows, jobs)
+    async def _find_common_gaps(self, coarse: Mapping[Backend, Sums], windows: Windows, jobs: Mapping[str, Job]) -> Intervals:
+        """Look for common gaps of all servers, and return them; the scrapes of slow jobs are too rare to show them."""
+        if windows.length != COARSE_S:
+            return NEVER
+        search = CommonGapSearch(self.queries, self.knowledge, self.selector, self.backends, self.until, self.all_servers)
+        return await search.run(coarse, windows, jobs)
 
     async def _witnesses(self, asked: Mapping[str, Job], pace: int) -> tuple[Witness, ...]:
         """Return the targets that stand for their jobs: found in the middle of the span, or else at its end or beginning."""
@@ -132,15 +141,24 @@ class Comparison:
         return ()
 
     def _correct(
-        self, bad: Bad, asked: set[str], windows: Windows, jobs: Mapping[str, Job], known: Mapping[Backend, Intervals]
+        self,
+        bad: Bad,
+        lost_by_all: Intervals,
+        asked: set[str],
+        windows: Windows,
+        jobs: Mapping[str, Job],
+        known: Mapping[Backend, Intervals],
     ) -> None:
         """Delete the known absences of all data from the times in which the witnesses have samples, apart from short ones."""
+        # Shorter ones do not show in windows of this length.
+        least = 2 * (1 - SUSPICIOUS) * windows.length
         for backend in self.backends:
             away = self.knowledge.known(backend).whole.within(windows.start, windows.end) - known[backend]
+            away = Intervals.of((start, end) for start, end in away if end - start >= least)
             for job in asked if away else ():
                 short = self.knowledge.absences(backend).short(jobs[job].window if job in jobs else 0.0)
-                well = away - short - bad.get(backend, {}).get(job, NEVER).widen(COARSE_S, COARSE_S)
-                self.knowledge.found(backend, well, [job], NOTHING)
+                lost = bad.get(backend, {}).get(job, NEVER) | lost_by_all
+                self.knowledge.found(backend, away - short - lost.widen(COARSE_S, COARSE_S), [job], NOTHING)
 
     def _edges(self, bad: Bad, jobs: Mapping[str, Job], known: Mapping[Backend, Intervals]) -> dict[str, list[Intervals]]:
         """Return the times whose exact edges must be found, by job: the bad times, the known gaps and short absences."""
@@ -157,6 +175,18 @@ class Comparison:
                 if each:
                     times.setdefault(name, []).extend(each)
         return times
+
+    async def _refine_all(
+        self,
+        asked: Sequence[Refinement],
+        found: dict[Backend, dict[str, Missing]],
+        fine: dict[str, Intervals],
+        known: Mapping[Backend, Intervals],
+    ) -> None:
+        for each in asked:
+            windows_until = ended(each.windows, self.until)
+            if windows_until.count:
+                await self._refine(evolve(each, windows=windows_until), found, fine, known)
 
     async def _refine(
         self,

@@ -343,6 +343,46 @@ class LookBackTests(LookBackCase):
         self.look_again()
         self.assertEqual(self.missing(B), Missing(Intervals.of([(away, away + 20)])))
 
+    def test_rolling_restart(self) -> None:
+        """Two servers that were restarted one after the other, which may have cost both as much in the same five minutes."""
+        for away in (20, 45, 90):
+            for offset in range(0, 300, 20):
+                self.setUp()
+                start = NOW - 7200 + offset
+                self.a.holes.append((start, start + away, None, 99))
+                self.b.holes.append((start + away + 30, start + 2 * away + 30, None, 99))
+                self.see(A, B)
+                self.run_for(20)
+                for backend, began in ((A, start), (B, start + away + 30)):
+                    whole = self.missing(backend).whole
+                    self.assertTrue(whole.covers(began, began + away), (away, offset, backend.name, whole))
+                    self.assertLess(whole.measure, away + 3 * WINDOW, (away, offset, backend.name, whole))
+
+    def test_rolling_restart_of_new_servers(self) -> None:
+        """It is found, too, if the history is shorter than the windows of the look back."""
+        self.a.oldest = self.b.oldest = NOW - 230
+        self.a.holes.append((NOW - 180, NOW - 135, None, 99))
+        self.b.holes.append((NOW - 115, NOW - 70, None, 99))
+        self.see(A, B)
+        self.run_for(20)
+        self.assertTrue(self.missing(A).whole.covers(NOW - 180, NOW - 140), self.missing(A))
+        self.assertTrue(self.missing(B).whole.covers(NOW - 110, NOW - 75), self.missing(B))
+
+    def test_restart_seen_at_a_short_interval(self) -> None:
+        """A gap that mpp has seen stays, though the windows of the look back are too long to show ten seconds of it."""
+        self.a.intervals = self.b.intervals = {"node": 1.0, "web": 1.0}
+        self.knowledge.surveyed({"node": Job(20, 2.0), "web": Job(4, 2.0)})
+        self.see(A, B)
+        self.run_for(20)
+        away = NOW + self.clock.seconds()
+        self.b.holes.append((away, away + 8, None, 99))
+        self.knowledge.was_away(B, TimeAway(away, away + 4, restarted=True), 0.0)
+        self.knowledge.sees(B, Missing(Intervals.of([(away, math.inf)])), away + 5)
+        self.knowledge.sees(B, NOTHING, away + 8)
+        self.look_again()
+        self.assertTrue(self.missing(B).whole.covers(away + 1, away + 7), self.missing(B))
+        self.assertLess(self.missing(B).whole.measure, 20)
+
     def test_later_restart_leaves_the_earlier_one(self) -> None:
         """The hours before a restart are compared again; an earlier short restart among them stays."""
         self.see(A, B)
