@@ -155,7 +155,7 @@ KUBERNETES: tuple[Case, ...] = (
     Case(
         "missing user",
         (*kubeconfig("user"), *PODS),
-        r"--kubeconfig: {folder}/user: contexts\[test\].context.user: no user 'alice' is defined; there are none",
+        r"--kubeconfig: {folder}/user: contexts\[test\].context.user: no user 'alice' is defined; the file defines no user",
     ),
     Case(
         "missing token file",
